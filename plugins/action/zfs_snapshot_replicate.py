@@ -1,0 +1,279 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs the module as any other, and beside it a thread that tells how far it is and keeps it alive.
+
+The module holds a lease (`_runfile.Lease`). As long as the task runs here, the thread renews it; when the task is
+cancelled, it is taken away; when the controller dies, it runs out. The thread has a connection object of its own, so
+the module runs and answers exactly as it would without all this: pipelined, with any become, no job files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import copy
+import json
+import multiprocessing
+import os
+import secrets
+import shlex
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.cerss.zfs.plugins.module_utils import _parse, _runfile
+from ansible_collections.cerss.zfs.plugins.module_utils._errors import BadInput
+from ansible_collections.cerss.zfs.plugins.module_utils._model import Progress
+
+MODULE = "cerss.zfs.zfs_snapshot_replicate"
+# Two commands at a time through one connection plugin: known to work where each is a process of its own.
+CONNECTIONS = ("ssh", "local")
+RENEWAL = _runfile.LEASE_SECONDS / 4  # three renewals may be lost
+LOOK = 1.0  # seconds between looks for the controller, which cost nothing
+PATIENCE = 10.0  # seconds that a host which does not answer may keep the play from going on or ending
+ENDED, CANCEL = b"e", b"c"
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """The action of zfs_snapshot_replicate."""
+
+    _supports_check_mode = True
+    _supports_async = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        if self._task.async_val or self._task.check_mode or self._connection.transport not in CONNECTIONS:
+            result.update(self._execute_module(MODULE, task_vars=task_vars, wrap_async=self._task.async_val))
+        else:
+            result.update(self._watched(task_vars))
+        if not self._task.async_val:
+            self._remove_tmp_path(self._connection._shell.tmpdir)
+        return result
+
+    def _watched(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+        run_id = secrets.token_hex(8)
+        watch = Watch(
+            self._aside(),
+            run_id,
+            interval=0 if self._task.no_log else seconds(self._task.args.get("progress_interval")),
+            label=self._task.delegate_to or task_vars.get("inventory_hostname", ""),
+        )
+        own_environment = self._task.environment
+        # Not an option: options show in the result's `invocation`, which is the user's.
+        self._task.environment = [*(own_environment or []), {_runfile.RUN_ID: run_id}]
+        try:
+            with watch.running():
+                result: dict[str, Any] = self._execute_module(MODULE, task_vars=task_vars)
+                if "actions" not in result:
+                    watch.cancel()  # it may have been killed before it could tidy up
+        finally:
+            self._task.environment = own_environment
+        return result
+
+    def _aside(self) -> Callable[[str], str]:
+        """This action with a connection of its own; its answer is plain text. Called again for each command."""
+        environment = self._compute_environment_string()  # the module finds its folder by what is set there
+        pristine = copy.copy(self._connection)
+
+        def command(script: str) -> str:
+            action = copy.copy(self)
+            action._connection = copy.copy(pristine)
+            if pristine.become:  # it keeps what it waits for while a command starts
+                action._connection.set_become_plugin(copy.copy(pristine.become))
+            answer = action._low_level_execute_command(f"{environment} /bin/sh -c {shlex.quote(script)}".strip())
+            return str(answer["stdout"])
+
+        return command
+
+
+class Watch:
+    """Renews the lease and shows lines while the module runs."""
+
+    def __init__(self, command: Callable[[str], str], run_id: str, interval: float, label: str) -> None:
+        self.command, self.run_id, self.label = command, run_id, label
+        self.schedule = Schedule(interval)
+        self._told, self._tells = socket.socketpair()
+        self._told.settimeout(LOOK)
+        # Values of the context are the thread's own, and ansible-core keeps the task there.
+        self._thread = threading.Thread(target=contextvars.copy_context().run, args=(self._loop,), daemon=True)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """For as long as this lasts. Any exception and any signal to end means that the module ends too."""
+        self._thread.start()
+        with self._told, self._tells, self._signals():
+            try:
+                yield
+            except BaseException:
+                self.cancel()
+                raise
+            self._tell(ENDED)
+
+    def cancel(self) -> None:
+        """Take the lease away."""
+        self._tell(CANCEL)
+
+    def _tell(self, word: bytes) -> None:
+        """Tell the thread and wait for its end. Fit for a signal's handler, also while the same goes on below it: it
+        takes no lock. A host that does not answer must not keep the play from ending."""
+        self._tells.send(word)
+        until = time.monotonic() + PATIENCE
+        while self._thread.is_alive() and time.monotonic() < until:
+            time.sleep(0.02)
+
+    def _loop(self) -> None:
+        parent = multiprocessing.parent_process()
+        word = b""
+        while not word:
+            word = self._heard()
+            if not word and parent is not None and os.getppid() != parent.pid:
+                word = CANCEL  # ansible-playbook was killed, and this worker with its ssh goes on without it
+            if not word and self.schedule.renewal_due():
+                self._look()
+        if word == CANCEL:
+            self._ask(give_up(self.run_id))
+
+    def _heard(self) -> bytes:
+        try:
+            return self._told.recv(1)
+        except TimeoutError:
+            return b""
+
+    def _look(self) -> None:
+        answer = self._ask(renew(self.run_id))
+        if self.schedule.lines_due():
+            for run in running(answer):
+                Display().display(progress_line(self.label, run))
+
+    def _ask(self, script: str) -> str:
+        try:
+            return self.command(script)
+        except (AnsibleError, OSError) as error:  # the next one may get through, and the lease can wait for it
+            Display().vvv(f"{self.label}: {error}")
+            return ""
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """A worker is ended by os._exit or a signal's default, which skip every finally: only a handler sees that."""
+        former: dict[int, Any] = {}
+
+        def leave(number: int, frame: FrameType | None) -> None:
+            self.cancel()
+            signal.signal(number, former[number])
+            os.kill(os.getpid(), number)
+
+        if threading.current_thread() is threading.main_thread():
+            for number in map(int, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)):
+                handler = signal.getsignal(number)
+                if handler is not signal.SIG_IGN:  # as under nohup
+                    former[number] = handler
+                    signal.signal(number, leave)
+        try:
+            yield
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
+
+
+class Schedule:
+    """When to go to the host, and when to show what came from there. ``interval`` 0 shows nothing."""
+
+    def __init__(self, interval: float, now: float | None = None) -> None:
+        self.interval = interval
+        self._renewed = self._shown = time.monotonic() if now is None else now
+
+    def renewal_due(self, now: float | None = None) -> bool:
+        """True once in each period; lines that are due bring a renewal along."""
+        now = time.monotonic() if now is None else now
+        if now - self._renewed < RENEWAL and not self._due(now):
+            return False
+        self._renewed = now
+        return True
+
+    def lines_due(self, now: float | None = None) -> bool:
+        """True once in each interval."""
+        now = time.monotonic() if now is None else now
+        if not self._due(now):
+            return False
+        self._shown = now
+        return True
+
+    def _due(self, now: float) -> bool:
+        return self.interval > 0 and now - self._shown >= self.interval
+
+
+def seconds(option: Any) -> float:
+    """progress_interval as seconds; what is no duration is 0, for the module says what is wrong with it."""
+    try:
+        return float(_parse.duration(option or 0, "progress_interval"))
+    except BadInput:
+        return 0.0
+
+
+def renew(run_id: str) -> str:
+    """A script for sh: renew the lease and print the run files, in one go and with few processes."""
+    return _in_folders(
+        f'[ -e "$d/{run_id}.lease" ] || continue; touch -c "$d/{run_id}.lease"; cat "$d/{run_id}"-*.json 2>/dev/null'
+    )
+
+
+def give_up(run_id: str) -> str:
+    """A script for sh: take the lease away, so that the module stops, and what one that was killed left there."""
+    return _in_folders(f'rm -f "$d/{run_id}.lease" "$d/{run_id}"-*.json')
+
+
+def _in_folders(commands: str) -> str:
+    return f"for d in {_runfile.FOLDERS_FOR_SH}; do {commands}; done; :"
+
+
+def running(answer: str) -> list[dict[str, Any]]:
+    """The run files in what `renew` printed. Anything else there (a login's greetings, half a line) is passed over."""
+    found = []
+    for line in answer.splitlines():
+        with contextlib.suppress(ValueError):
+            run = json.loads(line)
+            if isinstance(run, dict) and run.get("operation") == "send":
+                found.append(run)
+    return sorted(found, key=lambda run: str(run.get("snapshot")))
+
+
+def progress_line(label: str, run: dict[str, Any]) -> str:
+    """``backend-a: tank/vol@s3 -> backend-b:backup/vol  43 %  1.2 of 2.8 GiB  112 MiB/s  0:00:14 left``."""
+    done, total, rate = (run.get(key) for key in ("bytes_done", "bytes_total", "bytes_per_second"))
+    far = Progress("send", bytes_done=done, bytes_total=total, bytes_per_second=rate).to_result()
+    snapshot = str(run.get("snapshot")).partition("@")[2]
+    words = [f"{label}: {run.get('source')}@{snapshot} -> {run.get('target')}"]
+    if far["percent"] is not None:
+        words.append(f"{int(far['percent'])} %")
+    words.append(amount(done or 0, total))
+    if rate:
+        words.append(f"{amount(rate)}/s")
+    if far["eta_seconds"] is not None:
+        minutes, left = divmod(int(far["eta_seconds"]), 60)
+        words.append(f"{minutes // 60}:{minutes % 60:02}:{left:02} left")
+    # It comes from another host and goes to a terminal.
+    return "".join(char for char in "  ".join(words) if char.isprintable())
+
+
+def amount(count: float, total: float | None = None) -> str:
+    """``1.2 GiB``, or ``1.2 of 2.8 GiB`` in the unit of the total."""
+    scale, units = total or count, ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
+    while scale >= 1024 and len(units) > 1:
+        scale, count, total = scale / 1024, count / 1024, total / 1024 if total else total
+        del units[0]
+
+    def digits(number: float) -> str:
+        return f"{number:.0f}" if number >= 100 or units[0] == "B" else f"{number:.1f}"
+
+    return f"{digits(count)} of {digits(total)} {units[0]}" if total else f"{digits(count)} {units[0]}"

@@ -1,0 +1,126 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The filter snapshot_query: JMESPath over snapshot objects."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.cerss.zfs.plugins.module_utils import _model, _names, _parse
+from ansible_collections.cerss.zfs.plugins.module_utils._errors import BadInput
+
+try:
+    import jmespath
+    from jmespath import exceptions, functions
+except ImportError as error:
+    MISSING: ImportError | None = error
+else:
+    MISSING = None
+
+    class SnapshotFunctions(functions.Functions):
+        """What JMESPath lacks for snapshots: ages, durations, sizes, globs."""
+
+        @functions.signature({"types": ["string", "number", "null"]})
+        def _func_age(self, created: str | float | None) -> float | None:
+            """Seconds since then; null for null, so that what does not exist compares as false."""
+            if created is None:
+                return None
+            epoch = _model.epoch_of(created) if isinstance(created, str) else created
+            if epoch is None:
+                raise BadInput(f"age(): {created!r} is not a time such as 2026-11-23T07:08:02Z")
+            return time.time() - epoch
+
+        @functions.signature({"types": ["string", "number"]})
+        def _func_duration(self, text: str | int) -> int:
+            return _parse.duration(text, "duration()")
+
+        @functions.signature({"types": ["string", "number"]})
+        def _func_bytes(self, text: str | int) -> int:
+            return _parse.size(text, "bytes()")
+
+        @functions.signature({"types": ["string", "null"]}, {"types": ["string"]})
+        def _func_glob(self, text: str | None, pattern: str) -> bool:
+            return text is not None and _names.matches(text, [pattern])
+
+
+def snapshot_query(data: Any, expression: str) -> Any:
+    """What the expression selects. AnsibleFilterError says where the expression is wrong, and what it could be."""
+    if MISSING is not None:
+        raise AnsibleFilterError(
+            "cerss.zfs.snapshot_query needs the Python library jmespath on the controller: pip install jmespath"
+        ) from MISSING  # shows which part of it is missing
+    if not isinstance(expression, str):
+        raise AnsibleFilterError(f"cerss.zfs.snapshot_query: the expression is a {type(expression).__name__}, not text")
+    options = jmespath.Options(custom_functions=SnapshotFunctions())
+    try:
+        return jmespath.compile(str(expression)).search(_plain(data), options)
+    except exceptions.ArityError as error:
+        raise AnsibleFilterError(f"cerss.zfs.snapshot_query: {_at_function(str(expression), error)}") from None
+    except exceptions.EmptyExpressionError:
+        raise AnsibleFilterError("cerss.zfs.snapshot_query: the expression is empty; '[*]' selects all") from None
+    except (exceptions.LexerError, exceptions.ParseError) as error:
+        told = _pointing(str(expression), error.lex_position, _what(error))
+        raise AnsibleFilterError(f"cerss.zfs.snapshot_query: {told}") from None
+    except (exceptions.JMESPathError, BadInput, TypeError) as error:
+        raise AnsibleFilterError(f"cerss.zfs.snapshot_query: {_at_function(str(expression), error)}") from None
+
+
+def _at_function(expression: str, error: Exception) -> str:
+    """Errors of functions carry no position, only the function's name."""
+    name = getattr(error, "function_name", None) or str(error).partition("(")[0].rpartition(" ")[2]
+    return _pointing(expression, expression.find(f"{name}("), _reason(error))
+
+
+def _what(error: Any) -> str:
+    if isinstance(error, exceptions.IncompleteExpressionError):
+        return "the expression ends too early"
+    if isinstance(error, exceptions.LexerError):
+        return f"{error.message}; literals stand in '…' (text) or `…` (JSON)"
+    return f"{error.token_value!r} is not expected here"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, BadInput):
+        return error.msg
+    if isinstance(error, exceptions.UnknownFunctionError):
+        known = sorted(SnapshotFunctions.FUNCTION_TABLE)
+        return f"{error}; there are {', '.join(known)}"
+    if isinstance(error, exceptions.JMESPathTypeError):
+        wanted, function = " or ".join(error.expected_types), error.function_name
+        return f"{function}() got {error.current_value!r}, a {error.actual_type}; it takes {wanted}"
+    return str(error)
+
+
+def _pointing(expression: str, position: int | None, reason: str) -> str:
+    """The reason, the line of the expression that is meant, and a mark below the place."""
+    if position is None or position < 0:
+        return f"{reason}, in: {expression}"
+    position = min(position, len(expression))
+    start = expression.rfind("\n", 0, position) + 1
+    line = expression[start:].split("\n", 1)[0]
+    return f"{reason} (character {position + 1})\n{line}\n{' ' * (position - start)}^"
+
+
+def _plain(data: Any) -> Any:
+    """The same in Python's own types: JMESPath goes by the exact type, and Ansible has kinds of its own."""
+    if isinstance(data, Mapping):
+        return {str(key): _plain(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_plain(value) for value in data]
+    for kind in (bool, str, int, float):
+        if isinstance(data, kind):
+            return data if kind is bool else kind(data)
+    return data
+
+
+class FilterModule:
+    """Found by Ansible."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"snapshot_query": snapshot_query}

@@ -1,0 +1,132 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A replica that holds what its source does not: said, taken back by name, or put aside. Pure."""
+
+from __future__ import annotations
+
+from ansible_collections.cerss.zfs.plugins.module_utils import _zfs
+from ansible_collections.cerss.zfs.plugins.module_utils._errors import Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._model import ANNOUNCED, LAST_HOLD, Bookmark, Dataset, Snapshot
+from ansible_collections.cerss.zfs.plugins.module_utils._model import SOURCE as SOURCE_MARK
+from ansible_collections.cerss.zfs.plugins.module_utils._names import MAX_NAME
+from ansible_collections.cerss.zfs.plugins.module_utils._pair import (
+    TARGET,
+    Origin,
+    Pair,
+    PairPlan,
+    Wishes,
+    listed,
+    newest_common,
+    txg,
+)
+from ansible_collections.cerss.zfs.plugins.module_utils._plan import Action
+
+
+def base(plan: PairPlan, wishes: Wishes) -> tuple[Snapshot | Bookmark | None, Origin | None]:
+    """(the newest point that both sides have, what a reseeded replica becomes a clone of).
+
+    What stands after that point on the replica is taken back or put aside where ``on_divergence`` allows it.
+    """
+    pair = plan.pair
+    replica = pair.replica
+    if replica is None or pair.is_first_receive:
+        return None, None
+    common = newest_common(pair.source, replica)
+    if common is None:
+        if wishes.on_divergence == "reseed":
+            return _reseed(plan, replica, None, None)
+        raise Refused(
+            f"{pair.target_words} and {pair.source_words} have no snapshot in common any more"
+            + (f" (it holds {listed(replica.snapshots)})" if replica.snapshots else " (it holds none)")
+            + "; with on_divergence=reseed it is put aside and begun anew"
+        )
+    there, here = common
+    newer = [snap for snap in replica.snapshots if txg(snap) > txg(there)]
+    written = int(replica.values.get("written", "0") or 0) if not newer else 0
+    if not newer and not written:
+        return here, None
+    if wishes.on_divergence == "fail":
+        what = listed(newer) if newer else f"{written} bytes written since"
+        raise Refused(
+            f"{pair.target_words} has diverged from {pair.source_words}: after the last common snapshot {there.name} "
+            f"it holds {what}; on_divergence=rollback removes exactly that, reseed puts the whole replica aside"
+        )
+    if wishes.on_divergence == "reseed":
+        return _reseed(plan, replica, there, here)
+    plan.prepare += _rollback(pair, there, newer)
+    return here, None
+
+
+def _reseed(
+    plan: PairPlan, replica: Dataset, there: Snapshot | None, here: Snapshot | Bookmark | None
+) -> tuple[Snapshot | Bookmark | None, Origin | None]:
+    """Put the replica aside with all it holds. The new one grows out of its last good snapshot, if there is one."""
+    pair = plan.pair
+    aside = f"{replica.name}_aside_{int(replica.guid or 0):x}"
+    if replica.children:
+        raise Refused(
+            f"{pair.target_words} cannot be put aside: {', '.join(replica.children[:5])} would move along with it; "
+            "move what is below it elsewhere first"
+        )
+    if len(aside) > MAX_NAME:
+        raise Refused(f"{pair.target_words} cannot be put aside: {aside} would be too long a name")
+    tag = f"{LAST_HOLD}{pair.id}"
+    held = [
+        f"{aside}@{snap.snapshot}" for snap in replica.snapshots if any(hold.tag == tag for hold in snap.holds or [])
+    ]
+    commands = [_zfs.rename(replica.name, aside)]
+    commands += [_zfs.inherit(name, [aside]) for name in (SOURCE_MARK, ANNOUNCED) if name in replica.ours]
+    if held:
+        commands.append(_zfs.release(tag, held))
+    plan.prepare.append(
+        Action(
+            f"put {pair.target_words} aside as {aside} and take our marks off it",
+            tuple(commands),
+            before={replica.name: {"state": "present"}, aside: {"state": "absent"}},
+            after={replica.name: {"state": "present"}, aside: {"state": "present"}},
+            side=TARGET,
+        )
+    )
+    plan.warnings.append(
+        f"the old replica stays as {aside} and needs its space until somebody destroys it"
+        + (f"; the new one is a clone of it, so promote {replica.name} before that" if there else "")
+    )
+    pair.known_id, pair.replica = pair.id, None
+    if there is None or here is None or here.guid is None:
+        return None, None
+    return here, Origin(here.name, here.guid, f"{aside}@{there.snapshot}")
+
+
+def _rollback(pair: Pair, there: Snapshot, newer: list[Snapshot]) -> list[Action]:
+    """Take back what stands after the last common snapshot, each thing by its name, and nothing else."""
+    blocked = [f"{snap.name} ({', '.join(needs)})" for snap in newer if (needs := _foreign_needs(snap, pair.id))]
+    if blocked:
+        raise Refused(
+            f"{pair.target_words} cannot be rolled back to {there.name}: others need {', '.join(blocked)}; "
+            "release or remove these first, or use on_divergence=reseed"
+        )
+    result: list[Action] = []
+    for tag in sorted({hold.tag for snap in newer for hold in snap.holds or []}):
+        held = [snap.name for snap in newer if any(hold.tag == tag for hold in snap.holds or [])]
+        result.append(Action(f"release our hold {tag} from {', '.join(held)}", (_zfs.release(tag, held),), side=TARGET))
+    marks = [mark for mark in (pair.replica.bookmarks if pair.replica else []) if mark.createtxg > txg(there)]
+    commands = [_zfs.destroy_snapshots(pair.replica_name, batch, defer=False)
+                for batch in _zfs.batches([snap.snapshot for snap in newer], _zfs.BATCH)]  # fmt: skip
+    commands += [_zfs.destroy(mark.name) for mark in marks]
+    gone = [snap.name for snap in newer] + [mark.name for mark in marks]
+    if gone:
+        result.append(Action(
+            f"destroy {', '.join(gone)} on the replica", tuple(commands),
+            before={name: {"state": "full"} for name in gone}, after={name: {"state": "absent"} for name in gone},
+            side=TARGET,
+        ))  # fmt: skip
+    result.append(Action(f"roll {pair.target_words} back to {there.name}", (_zfs.rollback(there.name),), side=TARGET))
+    return result
+
+
+def _foreign_needs(snapshot: Snapshot, relationship: str) -> list[str]:
+    """Also the marks of other relationships: a replica may be the source of a further one."""
+    held = [f"hold {hold.tag}" for hold in snapshot.holds or [] if hold.relationship != relationship]
+    return held + [f"clone {name}" for name in snapshot.clones or []]

@@ -1,0 +1,216 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What can go wrong, told apart so that callers decide by kind and people read one clear sentence."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Any
+
+
+class CerssError(Exception):
+    """An error that a user reads: names the thing, what blocks, and the way out.
+
+    ``transient`` is True when the same command may succeed a moment later.
+    ``details`` are further keys of the failed result.
+    """
+
+    transient = False
+
+    def __init__(self, msg: str, **details: Any) -> None:
+        super().__init__(msg)
+        self.msg = msg
+        self.details = details
+
+
+class BadInput(CerssError):
+    """The options cannot be carried out as they stand; nothing was changed."""
+
+
+class Refused(CerssError):
+    """The options are sound, but what stands on the backend forbids it; nothing was changed."""
+
+
+class ZfsError(CerssError):
+    """A command ended badly. ``stderr`` keeps the program's own words."""
+
+    hint = ""
+
+    def __init__(self, argv: list[str], rc: int, stderr: str, where: str = "") -> None:
+        self.argv, self.rc, self.stderr, self.where = argv, rc, stderr, where
+        place = f" on {where}" if where else ""
+        said = " ".join(stderr.partition("\nusage:")[0].split()) or f"exit status {rc}"
+        hint = f" — {self.hint}" if self.hint else ""
+        super().__init__(f"{command_words(argv)}{place}: {said}{hint}", stderr=stderr, rc=rc, cmd=shlex.join(argv))
+
+
+def command_words(argv: list[str]) -> str:
+    """The first words of a command and its last, enough to recognise it in one line."""
+    verb = [word for word in argv[:2] if not word.startswith("-")]
+    last = argv[-1] if len(argv) > 2 else ""
+    return " ".join([*verb, last]).strip()
+
+
+class NotFound(ZfsError):
+    """The dataset, snapshot, bookmark or pool is not there."""
+
+
+class Exists(ZfsError):
+    """Something of that name is there already."""
+
+
+class Held(ZfsError):
+    """Holds keep the snapshot."""
+
+
+class HasClones(ZfsError):
+    """Clones depend on the snapshot."""
+
+
+class Busy(ZfsError):
+    """In use just now: a send, a receive, a mount."""
+
+    transient = True
+
+
+class Diverged(ZfsError):
+    """The replica was changed since the last common snapshot."""
+
+
+class NotBase(ZfsError):
+    """The stream's base is not the replica's newest snapshot."""
+
+
+class Inbound(ZfsError):
+    """A receive was interrupted there and can be resumed."""
+
+    transient = True
+
+
+class StaleToken(ZfsError):
+    """The resume token names what is not there any more."""
+
+
+class Interrupted(ZfsError):
+    """The stream broke off; what has arrived can be resumed."""
+
+    transient = True
+
+
+class Denied(ZfsError):
+    """The user lacks the permission."""
+
+    hint = "run it as root, set become, or delegate the permission with zfs allow (see the role zfs_backend)"
+
+
+class NoSpace(ZfsError):
+    """The pool or a quota is full."""
+
+    hint = "free space, or raise the quota; quotas and reservations do not belong on replicas"
+
+
+class BadProperty(ZfsError):
+    """ZFS does not take that property or value."""
+
+
+class BadKey(ZfsError):
+    """An encryption key is not loaded, or raw and plain streams were mixed."""
+
+
+class NoZfs(ZfsError):
+    """There is no zfs on that host, or its kernel module is not loaded."""
+
+    hint = "install OpenZFS there (zfsutils-linux and its kernel module) and check with 'zfs version'"
+
+
+class Unreachable(ZfsError):
+    """The host does not answer ssh."""
+
+    transient = True
+    hint = "check address, port and that sshd runs there"
+
+
+class HostKeyRefused(ZfsError):
+    """ssh does not know that host's key, or it has changed."""
+
+    hint = "host keys are always checked: put the right key into known_hosts_file (see the role zfs_peer)"
+
+
+class LoginRefused(ZfsError):
+    """ssh does not accept our key."""
+
+    hint = "check user and identity_file, and that the public key is in authorized_keys there"
+
+
+class TimedOut(CerssError):
+    """The command took longer than it was given."""
+
+    transient = True
+
+
+# The first match decides, so the particular stands before the general. Texts: libzfs_util.c, libzfs_sendrecv.c, ssh.
+_KINDS: tuple[tuple[str, type[ZfsError]], ...] = (
+    (r"host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED|no .* host key is known", HostKeyRefused),
+    (
+        r"^Permission denied \(|: Permission denied \(publickey|Too many authentication failures|"
+        r"Load key .*(invalid|error)|Identity file .* not accessible",
+        LoginRefused,
+    ),
+    (
+        r"ssh: (connect to|could not resolve)|Connection (closed|reset|timed out|refused)|kex_exchange_identification|"
+        r"No route to host|Connection to \S+ closed by remote|client_loop: send disconnect|Timeout, server|"
+        r"mux_client|Control socket",
+        Unreachable,
+    ),
+    (
+        r"zfs: (command )?not found|No such file or directory: '?zfs|'zfs': No such file|"
+        r"/dev/zfs and /proc/self/mounts|"
+        r"ZFS modules (are not loaded|cannot be auto-loaded)|/dev/zfs: No such",
+        NoZfs,
+    ),
+    (r"permission denied|sudo: .*(password|not allowed|not in the sudoers)|Operation not permitted", Denied),
+    (r"contains partially-complete state", Inbound),
+    (r"has been modified\b|must destroy them to overwrite|must specify -F|destination .* exists", Diverged),
+    (
+        r"does not match incremental source|incremental source .* (is not earlier|does not exist)|"
+        r"not an earlier snapshot",
+        NotBase,
+    ),
+    (
+        r"resume token is corrupt|cannot be resumed|cannot resume send|used in the initial send no longer exists|"
+        r"incremental source .*no longer exists",
+        StaleToken,
+    ),
+    (
+        r"checksum mismatch or incomplete stream|partial stream|incomplete stream|invalid backup stream|"
+        r"failed to read from stream|Broken pipe|signal received",
+        Interrupted,
+    ),
+    (r"out of space|no space left|quota exceeded|exceeds? .*quota", NoSpace),
+    (
+        r"IV set guid|inconsistent IV|encryption key not loaded|key must be loaded|missing keys?\b|"
+        r"raw send.*encrypt|key is not loaded|wrapping key",
+        BadKey,
+    ),
+    (r"it'?s being held|snapshot is held|tag already exists on this dataset|dataset is held", Held),
+    (r"dependent clones|has dependents|has children", HasClones),
+    (r"is busy|dataset is busy|target is busy|pool or dataset is busy", Busy),
+    (r"already exists|dataset already exists|bookmark exists", Exists),
+    (r"does not exist|no such (pool|dataset|snapshot|tag)|could not find any snapshots|not found", NotFound),
+    (
+        r"invalid property|bad property|must be (one of|a|on)|is readonly|cannot be (set|changed)|value too long|"
+        r"property .* (is|can)",
+        BadProperty,
+    ),
+)
+
+
+def zfs_error(argv: list[str], rc: int, stderr: str, where: str = "") -> ZfsError:
+    """The error of the right kind for what a program said on stderr."""
+    for pattern, kind in _KINDS:
+        if re.search(pattern, stderr, re.IGNORECASE | re.MULTILINE):
+            return kind(argv, rc, stderr, where)
+    return ZfsError(argv, rc, stderr, where)

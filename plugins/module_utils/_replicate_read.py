@@ -1,0 +1,211 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Both sides of a run, read into pairs in as few zfs processes as there can be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ansible_collections.cerss.zfs.plugins.module_utils import _inventory, _model, _names, _parse, _replication, _zfs
+from ansible_collections.cerss.zfs.plugins.module_utils._backend import Backend
+from ansible_collections.cerss.zfs.plugins.module_utils._errors import BadInput, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._inventory import Inventory
+from ansible_collections.cerss.zfs.plugins.module_utils._model import Dataset
+from ansible_collections.cerss.zfs.plugins.module_utils._names import DatasetName, SnapshotName
+from ansible_collections.cerss.zfs.plugins.module_utils._pair import Pair, PairPlan
+from ansible_collections.cerss.zfs.plugins.module_utils._replicate_options import Request, volume
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import plan_pair
+
+
+class Reader:
+    """Reads both backends for one run."""
+
+    def __init__(self, source: Backend, target: Backend) -> None:
+        self.source, self.target = source, target
+
+    def plan(self, request: Request, making: bool) -> list[PairPlan]:
+        """Read both sides and decide about every pair, in the order in which they must go."""
+        depth = None if request.recursive else 1
+        roots = {str(volume(name)): name for name in request.names}
+        replica_roots = {str(request.replica_root(name)) for name in request.names}
+        (sources, gone), (replicas, _absent) = self._both(
+            lambda: _inventory.read(self.source, list(roots), depth),
+            lambda: _inventory.read(self.target, sorted(replica_roots), depth),
+        )
+        pairs = self._pairs(request, sources, replicas)
+        open_ones = {
+            pair.replica_name: pair for pair in pairs if not _replication.settled_at_a_glance(pair, request.wishes)
+        }
+        self.look_closer(list(open_ones.values()))
+        arriving = self.arriving(list(open_ones.values()))
+        plans = []
+        for pair in _in_order(pairs):
+            if pair.replica_name in open_ones:
+                plan = plan_pair(pair, request.wishes, arriving, making)
+                arriving.update(_coming(plan))
+            else:
+                ids = {id_ for id_, _guid, _mark in pair.source.cursors()}
+                pair.known_id = ids.pop() if len(ids) == 1 else None
+                plan = PairPlan(pair, goal=_replication.wished(pair, request.wishes)[-1])
+            plans.append(plan)
+        for name in gone:
+            place = request.replica_root(roots[name])
+            pair = Pair(Dataset(name), str(place), target_words=request.target.words(place))
+            error = Refused(f"{request.source.words(name)} does not exist; check the name, or create it first")
+            plans.append(PairPlan(pair, error=error))
+        return plans
+
+    @staticmethod
+    def _both(one: Callable[[], Any], other: Callable[[], Any]) -> tuple[Any, Any]:
+        """Two reads side by side."""
+        with ThreadPoolExecutor(2) as pool:
+            first, second = pool.submit(one), pool.submit(other)
+            return first.result(), second.result()
+
+    def _pairs(self, request: Request, sources: Inventory, replicas: Inventory) -> list[Pair]:
+        pairs: dict[str, Pair] = {}
+        for name in request.names:
+            root, replica_root = volume(name), request.replica_root(name)
+            tree = [path for path in sources if root.covers(path)] if request.recursive else [str(root)]
+            skipped = [path for path in tree if _names.matches(path, list(request.exclude))]
+            for path in sorted(tree):
+                if path not in sources or any(DatasetName(skip).covers(path) for skip in skipped):
+                    continue
+                replica_name = DatasetName(path).moved(root, replica_root)
+                other = pairs.get(str(replica_name))
+                if other is not None and other.source.name != path:
+                    raise BadInput(
+                        f"{other.source.name} and {path} would both go to {request.target.words(replica_name)}; "
+                        "lower target.strip, or replicate them apart"
+                    )
+                pairs[str(replica_name)] = Pair(
+                    source=sources[path],
+                    replica_name=str(replica_name),
+                    replica=replicas.get(str(replica_name)),
+                    wanted=name.snapshot if isinstance(name, SnapshotName) else None,
+                    source_words=request.source.words(path),
+                    target_words=request.target.words(replica_name),
+                    source_host=self.source.node,
+                    named=path == str(root),
+                )
+        self._check_places(list(pairs.values()), request.recursive)
+        return list(pairs.values())
+
+    def _check_places(self, pairs: list[Pair], recursive: bool) -> None:
+        if self.source.endpoint.host == self.target.endpoint.host:
+            for pair in pairs:
+                source, replica = DatasetName(pair.source.name), DatasetName(pair.replica_name)
+                if source == replica or (recursive and source.covers(replica)):
+                    where = "the source itself" if source == replica else f"inside {source}"
+                    raise BadInput(f"{replica} is {where}; choose another target")
+
+    def look_closer(self, pairs: Sequence[Pair]) -> None:
+        """Read what the fast columns do not tell, for the pairs that need it: two processes a side, or three."""
+        if not pairs:
+            return
+        self._look_at_replicas(pairs)
+        self._look_at_sources(pairs)
+
+    def _look_at_replicas(self, pairs: Sequence[Pair]) -> None:
+        replicas = {pair.replica.name: pair.replica for pair in pairs if pair.replica}
+        pools = sorted({DatasetName(pair.replica_name).pool for pair in pairs})
+        parents = {
+            str(parent) for pair in pairs if not pair.replica for parent in DatasetName(pair.replica_name).ancestors()
+        }
+        others = {name: Dataset(name) for name in {*pools, *parents} - set(replicas)}
+        known: Inventory = {**replicas, **others}
+        names = [name for pool in pools for name in [pool]] + sorted(set(known) - set(pools))
+        names += [snap.name for dataset in replicas.values() for snap in dataset.snapshots]
+        gone = _inventory.read_values(
+            self.target, known, names,
+            ("guid", "type", "receive_resume_token", "written", "encryption", "userrefs", "defer_destroy", "clones",
+             _model.SOURCE, _model.ANNOUNCED),
+        )  # fmt: skip
+        for pool in pools:
+            if pool in gone:
+                where = self.target.endpoint.label or "this machine"
+                raise Refused(f"there is no pool {pool} on {where}; check the name of the target")
+        _inventory.read_holds(self.target, [snap for dataset in replicas.values() for snap in dataset.snapshots])
+        coming = {pair.replica_name for pair in pairs}
+        claimed: set[str] = set()
+        for pair in pairs:
+            pair.pool_guid = known[DatasetName(pair.replica_name).pool].values.get("guid")
+            missing = [
+                str(p) for p in DatasetName(pair.replica_name).ancestors() if str(p) in gone and str(p) not in coming
+            ]
+            pair.missing_parents = [name for name in missing if name not in claimed]
+            claimed.update(missing)
+
+    def _look_at_sources(self, pairs: Sequence[Pair]) -> None:
+        sources = {pair.source.name: pair.source for pair in pairs}
+        ids = {pair.id for pair in pairs}
+        names = sorted(sources) + [snap.name for dataset in sources.values() for snap in dataset.snapshots]
+        _inventory.read_values(
+            self.source, sources, names,
+            ("type", "encryption", "userrefs", "defer_destroy", "clones", _model.TEMPORARY,
+             *sorted(_model.REPLICA_PREFIX + id_ for id_ in ids)),
+        )  # fmt: skip
+        _inventory.read_holds(self.source, [snap for dataset in sources.values() for snap in dataset.snapshots])
+
+    def arriving(self, pairs: Sequence[Pair]) -> dict[str, str]:
+        """GUID -> snapshot for what is on the target's pools, read only when a clone must find its origin there."""
+        clones = [pair for pair in pairs if pair.source.origin and (not pair.replica or not pair.replica.snapshots)]
+        if not clones:
+            return {}
+        origins = sorted({str(pair.source.origin) for pair in clones})
+        lines, _gone = self.source.read(_zfs.list_(origins, "snapshot"))
+        guids = {row[0]: row[1] for row in _parse.rows(lines)}
+        for pair in clones:
+            pair.source.values["origin_guid"] = guids.get(str(pair.source.origin), "")
+        pools = sorted({DatasetName(pair.replica_name).pool for pair in clones})
+        there, _gone = _inventory.read(self.target, pools, None, "filesystem,volume,snapshot")
+        return {snap.guid: snap.name for dataset in there.values() for snap in dataset.snapshots if snap.guid}
+
+    def observe(self, former: Pair) -> Pair:
+        """The pair as it stands now."""
+        (sources, _gone), (replicas, _absent) = self._both(
+            lambda: _inventory.read(self.source, [former.source.name]),
+            lambda: _inventory.read(self.target, [former.replica_name]),
+        )
+        if former.source.name not in sources:
+            raise Refused(f"{former.source_words} is gone since this run began")
+        pair = Pair(
+            sources[former.source.name], former.replica_name, replicas.get(former.replica_name), former.wanted,
+            former.pool_guid, former.source_words, former.target_words, former.source_host, former.named,
+        )  # fmt: skip
+        pair.source.values["origin_guid"] = former.source.values.get("origin_guid", "")
+        self.look_closer([pair])
+        return pair
+
+
+def _coming(plan: PairPlan) -> dict[str, str]:
+    """GUID -> snapshot on the target for what the plan will bring there."""
+    if plan.error:
+        return {}
+    carried = [snap for send in plan.sends for snap in send.carries]
+    return {snap.guid: f"{plan.pair.replica_name}@{snap.snapshot}" for snap in carried if snap.guid}
+
+
+def _in_order(pairs: list[Pair]) -> list[Pair]:
+    """Parents before children and origins before their clones; otherwise by name."""
+    by_name = {pair.source.name: pair for pair in pairs}
+    done: dict[str, Pair] = {}
+
+    def visit(pair: Pair, path: tuple[str, ...]) -> None:
+        if pair.source.name in done or pair.source.name in path:
+            return
+        before = [str(parent) for parent in DatasetName(pair.source.name).ancestors()]
+        if pair.source.origin:
+            before.append(pair.source.origin.partition("@")[0])
+        for name in before:
+            if name in by_name:
+                visit(by_name[name], (*path, pair.source.name))
+        done[pair.source.name] = pair
+
+    for pair in sorted(pairs, key=lambda pair: pair.source.name):
+        visit(pair, ())
+    return list(done.values())

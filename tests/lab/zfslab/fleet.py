@@ -1,0 +1,387 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A lab: a folder with machines, and what can be asked of them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import select
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TypeVar
+
+from . import accel, identity, image
+from .base import LabError, cache_dir, interrupted, locked, remove, say
+from .machine import DISKS, KERNEL_OPTIONS, Machine, process_start, run
+
+T = TypeVar("T")
+# Far more than they take on an idle machine: a busy one is no reason to fail.
+BOOT_SECONDS = 600
+RESUME_SECONDS = 180
+
+GUEST = Path(__file__).resolve().parents[1] / "guest"
+PREPARE, RESET = (
+    "".join((GUEST / f"{part}.sh").read_text() for part in ("pools", name)) for name in ("prepare", "reset")
+)
+
+
+class Lab:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self._files = threading.Lock()
+
+    # -- what is there ---------------------------------------------------------------------------------------------
+
+    def machines(self) -> list[Machine]:
+        return [self._load(file) for file in sorted(self.folder.glob("*/state.json"))]
+
+    def machine(self, name: str) -> Machine:
+        for machine in self.machines():
+            if machine.name == name:
+                return machine
+        known = ", ".join(m.name for m in self.machines()) or "none"
+        raise LabError(
+            f"there is no machine '{name}' in the lab {self.folder} (there: {known}); 'lab.py up' starts one"
+        )
+
+    @staticmethod
+    def _load(file: Path) -> Machine:
+        values = json.loads(file.read_text())
+        paths = {key: Path(values[key]) for key in ("folder", "image", "saved") if values[key]}
+        return Machine(**{**values, **paths})
+
+    @staticmethod
+    def _store(machine: Machine) -> None:
+        values = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(machine).items()}
+        new = machine.folder / "state.new"
+        new.write_text(json.dumps(values, indent=1))
+        new.replace(machine.folder / "state.json")
+
+    def _locked(self) -> contextlib.AbstractContextManager[int]:
+        return locked(self.folder / "lock", f"another command works on the lab {self.folder}, waiting for it")
+
+    # -- up and down -----------------------------------------------------------------------------------------------
+
+    def up(self, count: int, versions: dict[str, str], *, cold: bool = False, parent: int = 0) -> bool:
+        """Makes the lab whole; true when it started the first machines of it."""
+        began = time.monotonic()
+        with self._locked():
+            known = {machine.name: machine for machine in self.machines()}
+            present = {name: machine for name, machine in known.items() if machine.running}
+            fresh = not present
+            for name in present.keys() & versions.keys():
+                if present[name].version != versions[name]:
+                    raise LabError(f"{name} already runs OpenZFS {present[name].version}; take the lab down first")
+            versions = {**{name: machine.version for name, machine in known.items()}, **versions}
+            missing = [name for name in sorted({*identity.NAMES[:count], *known}) if name not in present]
+            if not missing:
+                say(f"the lab {self.folder} is up: {', '.join(present)}")
+                return False
+            images = {name: image.ensure(versions.get(name, image.DEFAULT_VERSION)) for name in missing}
+            how = accel.choose(next(iter(images.values())))
+            wire = next((machine.wire for machine in present.values()), 0) or free_wire_port()
+            new = [self._define(name, images[name], how, wire) for name in missing]
+            try:
+                if fresh and parent:
+                    self._guard(parent)
+                if cold:
+                    self._each(new, self._prepare)
+                else:
+                    states = self._saved_states(new)
+                    self._each([replace(machine, saved=states[machine.name]) for machine in new], self._resume)
+            except BaseException:
+                self._stop(new)
+                if fresh:
+                    self._end_guard()
+                raise
+        say(f"ssh answers on {' and '.join(missing)} after {time.monotonic() - began:.1f} s")
+        return fresh
+
+    def down(self) -> None:
+        if not self.folder.is_dir():
+            return
+        with self._locked():
+            self._stop(self.machines())
+            self._end_guard()
+            for name in (*identity.NAMES, "inventory.yml", "ssh_config", "known_hosts"):
+                remove(self.folder / name)
+
+    def _stop(self, machines: Iterable[Machine]) -> None:
+        def stop(machine: Machine) -> None:
+            self._hang_up(machine)
+            machine.stop()
+            remove(machine.folder)
+
+        # As they stand in the folder: an interrupted start may have gone further than our own copy knows.
+        names = {machine.name for machine in machines}
+        self._each([machine for machine in self.machines() if machine.name in names], stop)
+
+    def _define(self, name: str, image_dir: Path, how: str, wire: int) -> Machine:
+        folder = self.folder / name
+        remove(folder)
+        folder.mkdir(parents=True)
+        return Machine(name, identity.NAMES.index(name) + 1, folder, image_dir, how, wire)
+
+    @staticmethod
+    def _each(machines: Sequence[Machine], work: Callable[[Machine], T]) -> list[T]:
+        if not machines:
+            return []
+        with ThreadPoolExecutor(len(machines)) as pool:
+            futures = [pool.submit(work, machine) for machine in machines]
+            try:
+                return [future.result() for future in futures]
+            except (KeyboardInterrupt, SystemExit):
+                interrupted.set()  # they would otherwise wait to the end for what is about to be stopped
+                raise
+
+    # -- starting one ----------------------------------------------------------------------------------------------
+
+    def _prepare(self, machine: Machine) -> None:
+        """From the image to a running machine with its pools, by a cold boot."""
+        write_identity(machine)
+        machine.create_disks(machine.image, blank_data=True)
+        self._run_machine(machine, BOOT_SECONDS)
+        self.script(machine, PREPARE)
+
+    def _resume(self, machine: Machine) -> None:
+        assert machine.saved
+        write_identity(machine)
+        machine.create_disks(machine.saved, blank_data=False)
+        self._run_machine(machine, RESUME_SECONDS, machine.saved / "memory")
+
+    def _run_machine(self, machine: Machine, seconds: float, incoming: Path | None = None) -> None:
+        machine.start(incoming)
+        with self._files:
+            self._store(machine)
+            self._write_access()
+        self._wait_for_ssh(machine, seconds)
+
+    def _wait_for_ssh(self, machine: Machine, seconds: float) -> None:
+        """The first connection also sets the clock, which after resuming stands at the moment of saving."""
+        deadline = time.monotonic() + seconds
+        while True:
+            ssh = subprocess.Popen(
+                [*self.ssh_argv(), "-o", "ConnectTimeout=10", machine.name, "echo ready; read now; date -s @$now"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
+            assert ssh.stdin
+            assert ssh.stdout
+            if ssh.stdout.readline() == "ready\n":
+                # Only now, so that the connection's own second or two is not in it.
+                ssh.communicate(f"{time.time():.3f}\n")
+                if ssh.returncode == 0:
+                    return
+            error = ssh.communicate()[1] if ssh.returncode is None else ""
+            if not machine.running:
+                raise LabError(f"{machine.name} ended while starting\n{machine.last_words()}")
+            if interrupted.is_set():
+                raise LabError("interrupted")
+            if time.monotonic() > deadline:
+                raise LabError(
+                    f"{machine.name} did not answer ssh within {seconds:.0f} s: {error.strip()}\n{machine.last_words()}"
+                )
+            time.sleep(0.2)
+
+    # -- saved states ----------------------------------------------------------------------------------------------
+
+    def _saved_states(self, machines: Sequence[Machine]) -> dict[str, Path]:
+        """Where each machine's saved state lies; made by a cold boot, side by side, when missing."""
+        states = {machine.name: state_dir(machine) for machine in machines}
+        with contextlib.ExitStack() as stack:
+            for name, state in states.items():
+                if not state.is_dir():
+                    stack.enter_context(
+                        locked(state.parent / f"{state.name}.lock", f"another process saves {name}, waiting for it")
+                    )
+            absent = [machine for machine in machines if not states[machine.name].is_dir()]
+            if absent:
+                names = " and ".join(machine.name for machine in absent)
+                say(f"booting {names} once to save the state that later starts resume from (about 60 s)")
+                make_states(absent)
+        return states
+
+    # -- what a case asks for --------------------------------------------------------------------------------------
+
+    def reset(self, names: Sequence[str] = ()) -> None:
+        """Fresh pools; a machine that cannot do that any more is put back to its saved state."""
+
+        def one(machine: Machine) -> None:
+            try:
+                self.script(machine, RESET, timeout=120)
+            except (LabError, subprocess.TimeoutExpired) as error:
+                say(f"{machine.name} could not be reset ({str(error).strip()}), it is put back to its saved state")
+                self._restore(machine)
+
+        with self._locked():
+            self._each(self._chosen(names), one)
+
+    def restore(self, names: Sequence[str] = ()) -> None:
+        """Back to the saved state: memory, root disk and pools."""
+        with self._locked():
+            self._each(self._chosen(names), self._restore)
+
+    def power_cycle(self, names: Sequence[str] = ()) -> None:
+        """Hard off and on again: a cold boot of the disks as they are."""
+
+        def one(machine: Machine) -> None:
+            self._hang_up(machine)
+            machine.stop()
+            self._run_machine(machine, BOOT_SECONDS)
+
+        with self._locked():
+            self._each(self._chosen(names), one)
+
+    def _chosen(self, names: Sequence[str]) -> list[Machine]:
+        chosen = [self.machine(name) for name in names] or self.machines()
+        if not chosen:
+            raise LabError(f"no machine runs in the lab {self.folder}; 'lab.py up' starts them")
+        return chosen
+
+    def _restore(self, machine: Machine) -> None:
+        saved = machine.saved or state_dir(machine)
+        if not saved.is_dir():
+            raise LabError(
+                f"there is no saved state of {machine.name}; 'lab.py down' and 'lab.py up' without --cold make one"
+            )
+        self._hang_up(machine)
+        machine.stop()
+        self._resume(replace(machine, saved=saved))
+
+    # -- access ----------------------------------------------------------------------------------------------------
+
+    def ssh_argv(self) -> list[str]:
+        return ["ssh", "-F", str(self.folder / "ssh_config")]
+
+    def script(self, machine: Machine, text: str, timeout: float = 120) -> str:
+        return run([*self.ssh_argv(), machine.name, "sh", "-s"], input=text, timeout=timeout).stdout
+
+    def _hang_up(self, machine: Machine) -> None:
+        """Ends the shared ssh connection, which would otherwise go on trying to speak with a machine that is gone."""
+        if (self.folder / "ssh_config").exists():
+            subprocess.run([*self.ssh_argv(), "-O", "exit", machine.name], capture_output=True, check=False, timeout=20)
+
+    def _write_access(self) -> None:
+        """ssh_config, known_hosts and the inventory, for the machines that are there."""
+        machines = self.machines()
+        key, known = identity.keys_dir() / "id", self.folder / "known_hosts"
+        keys = {machine.name: identity.public_host_key(machine.name) for machine in machines}
+        self._write(
+            "known_hosts", "".join(f"{m.name},[127.0.0.1]:{m.port},{m.address} {keys[m.name]}\n" for m in machines)
+        )
+        lines = ["# made by lab.py"]
+        for machine in machines:
+            lines += [f"Host {machine.name}", "    HostName 127.0.0.1", f"    Port {machine.port}"]
+            lines += [f"    HostKeyAlias {machine.name}"]
+        lines += ["Host *", "    User root", f'    IdentityFile "{key}"', "    IdentitiesOnly yes"]
+        lines += [f'    UserKnownHostsFile "{known}"', "    GlobalKnownHostsFile /dev/null"]
+        lines += ["    StrictHostKeyChecking yes", "    PasswordAuthentication no", "    LogLevel ERROR"]
+        # A guest whose kernel died answers no more; without this ssh would wait for it for good.
+        lines += ["    ServerAliveInterval 15", "    ServerAliveCountMax 8"]
+        # A socket's path may have 107 characters, and ssh adds 17 while it makes one.
+        control = str(self.folder / "ssh-%r-%p")
+        if len(control) < 80:
+            lines += ["    ControlMaster auto", f'    ControlPath "{control}"', "    ControlPersist 600"]
+        self._write("ssh_config", "\n".join(lines) + "\n")
+
+        shared = {
+            "ansible_host": "127.0.0.1",
+            "ansible_user": "root",
+            "ansible_ssh_private_key_file": str(key),
+            "ansible_ssh_common_args": shlex.join(["-F", str(self.folder / "ssh_config")]),
+            "ansible_python_interpreter": "/usr/bin/python3",
+        }
+        hosts = {m.name: {"ansible_port": m.port, "lab_address": m.address} for m in machines}
+        # JSON is YAML, and quotes for itself.
+        inventory = {"all": {"children": {"backends": {"hosts": hosts, "vars": shared}}}}
+        self._write("inventory.yml", json.dumps(inventory, indent=2) + "\n")
+
+    def _write(self, name: str, text: str) -> None:
+        new = self.folder / f".{name}"
+        new.write_text(text)
+        new.replace(self.folder / name)
+
+    # -- an owner's death ------------------------------------------------------------------------------------------
+
+    def _guard(self, parent: int) -> None:
+        """A process that takes the lab down when its owner ends, however that ends: a signal, SIGKILL, a crash."""
+        script = Path(__file__).resolve().parents[1] / "lab.py"
+        process = subprocess.Popen(
+            [sys.executable, str(script), "guard", "--dir", str(self.folder), "--parent-pid", str(parent)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        self._write("guard.json", json.dumps({"pid": process.pid, "started": process_start(process.pid)}))
+
+    def _end_guard(self) -> None:
+        file = self.folder / "guard.json"
+        if not file.exists():
+            return
+        guard = json.loads(file.read_text())
+        if guard["pid"] != os.getpid() and process_start(guard["pid"]) == guard["started"]:
+            os.kill(guard["pid"], signal.SIGKILL)
+        remove(file)
+
+    def guard(self, parent: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            select.select([os.pidfd_open(parent)], [], [])
+        self.down()
+
+
+def make_states(machines: Sequence[Machine]) -> None:
+    """Boots the machines in a lab of their own inside the cache, saves them and moves what they left into place."""
+    states = cache_dir() / "states"
+    for stale in states.glob(".making-*"):
+        if process_start(int(stale.name.rpartition("-")[2])) is None:
+            Lab(stale).down()
+            remove(stale)
+    workshop = Lab(states / f".making-{os.getpid()}")
+    wire = free_wire_port()
+
+    def make(machine: Machine) -> None:
+        workshop._prepare(machine)
+        workshop._hang_up(machine)
+        machine.save(machine.folder / "memory")
+        for file in set(os.listdir(machine.folder)) - {"memory", *(f"{disk}.qcow2" for disk in DISKS)}:
+            remove(machine.folder / file)
+        machine.folder.rename(state_dir(machine))
+
+    try:
+        with workshop._locked():
+            workshop._guard(os.getpid())
+            workshop._each([workshop._define(m.name, m.image, m.accel, wire) for m in machines], make)
+    finally:
+        workshop.down()
+        remove(workshop.folder)
+
+
+def state_dir(machine: Machine) -> Path:
+    """Under a hash of all that a saved state depends on: image, hardware, QEMU, processor, keys, preparation."""
+    parts = [machine.image.name, *machine.hardware(), KERNEL_OPTIONS, accel.qemu_version(), PREPARE]
+    parts += [accel.processor()] if machine.accel == "kvm" else []
+    digest = hashlib.sha256("\0".join(parts).encode() + identity.identity_tar(machine.name)).hexdigest()
+    return cache_dir() / "states" / f"{machine.version}-{machine.name}-{digest[:12]}"
+
+
+def write_identity(machine: Machine) -> None:
+    file = machine.folder / "identity.tar"
+    file.touch(mode=0o600)
+    file.write_bytes(identity.identity_tar(machine.name))
+
+
+def free_wire_port() -> int:
+    """A UDP port that nobody uses: QEMU's own sockets on it are shared on purpose, so another lab's would not fail."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])

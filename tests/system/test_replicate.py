@@ -1,0 +1,358 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""zfs_snapshot_replicate, zfs_replication and zfs_replication_info between two backends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import verbs
+from harness import Ansible, Backend
+
+MODULE = "cerss.zfs.zfs_snapshot_replicate"
+DEFAULTS: dict[str, Any] = {
+    "source": {},
+    "recursive": False,
+    "exclude": [],
+    "include_snapshots": [],
+    "exclude_snapshots": [],
+    "intermediates": True,
+    "raw": "auto",
+    "properties": {},
+    "on_divergence": "fail",
+    "on_active": "attach",
+    "parallel": 2,
+    "bandwidth_limit": None,
+    "compression": "none",
+    "resume": True,
+    "retries": 0,
+    "stall_timeout": "10m",
+    "timeout": None,
+    "progress_interval": "0",
+}
+
+
+def target(host: str | None = "backend-b", **more: Any) -> dict[str, Any]:
+    place = {} if "parent" in more or "dataset" in more else {"dataset": "backup/vol"}
+    return {"host": host, "strip": 1, **place, **more}
+
+
+def options(name: str | list[str] = "tank/vol", **more: Any) -> dict[str, Any]:
+    return {**DEFAULTS, "name": [name] if isinstance(name, str) else name, "target": target(), **more}
+
+
+def replicate(backend: Backend, *cases: dict[str, Any] | str, look: bool = True, passes: int = 4) -> list[Any]:
+    return verbs.run(backend, "_replicate:replicate", cases, look, passes)
+
+
+def once(backend: Backend, **more: Any) -> Any:
+    """A check run and a real one; the answer of the latter."""
+    return replicate(backend, options(**more), look=False, passes=2)[0][1]
+
+
+@contextmanager
+def counting(backend: Backend) -> Iterator[Callable[[], list[str]]]:
+    """While it lasts, a script in front of the real zfs notes what it is called with; the call gives the verbs."""
+    script = '#!/bin/sh\nprintf "%s\\n" "$1" >> /run/zfs-commands\nexec /usr/sbin/zfs "$@"\n'
+    backend.run("rm -f /run/zfs-commands; cat > /usr/local/sbin/zfs && chmod 755 /usr/local/sbin/zfs", input=script)
+
+    def verbs_so_far() -> list[str]:
+        return backend.run("cat /run/zfs-commands", check=False).stdout.split()
+
+    try:
+        yield verbs_so_far
+    finally:
+        backend.run(["rm", "-f", "/usr/local/sbin/zfs", "/run/zfs-commands"])
+
+
+def marks(*backends: Backend) -> list[str]:
+    """What of ours stands on the machines: holds, bookmarks and properties, in short."""
+    found = []
+    for backend in backends:
+        for name, values in backend.dump().items():
+            found += [f"{backend.name} {name} {tag.rpartition(':')[0]}" for tag in values["holds"]]
+            found += [
+                f"{backend.name} {name} {key[:20]}" for key in values["properties"] if key.startswith("cerss.zfs")
+            ]
+            if "#" in name:
+                found.append(f"{backend.name} {name.partition('#')[0]} bookmark")
+    return sorted(found)
+
+
+SETTLED = [
+    "backend-a tank/vol bookmark",
+    "backend-a tank/vol cerss.zfs:replica.%s",
+    "backend-b backup/vol cerss.zfs:source",
+    "backend-b backup/vol@%s cerss.zfs:last",
+]
+
+
+def assert_settled(backends: list[Backend], newest: str) -> None:
+    """One cursor, one last hold, the two records, and nothing else."""
+    found = [line if "replica." not in line else line[: line.index("replica.") + 8] for line in marks(*backends)]
+    wanted = [line.replace("replica.%s", "replica.") for line in SETTLED]
+    assert found == sorted(line.replace("%s", newest) for line in wanted)
+
+
+@pytest.fixture
+def filled(backends: list[Backend]) -> list[Backend]:
+    """tank/vol with two snapshots, and a zvol with one."""
+    one = backends[0]
+    one.run("zfs create -o compression=off tank/vol && zfs create -s -V 32M tank/zv && udevadm settle")
+    one.fill("tank/vol", 2, 1)
+    one.zfs("snapshot", "tank/vol@s1")
+    one.fill("tank/vol", 1, 2)
+    one.fill("tank/zv", 2, 3)
+    one.zfs("snapshot", "tank/vol@s2", "tank/zv@s1")
+    return backends
+
+
+def test_push_of_filesystem_and_zvol(filled: list[Backend], ansible: Ansible) -> None:
+    """In full, then by increments; the content is compared by checksum, not by the tool's own word."""
+    one, two = filled
+    tasks = [
+        {MODULE: {"name": "tank/vol", "target": {"host": "backend-b", "dataset": "backup/vol"}}},
+        {MODULE: {"name": "tank/zv@s1", "target": {"host": "backend-b", "parent": "backup/a/b"}}},
+    ]
+    volume, zvol = ansible.four_times_many(one.name, tasks)
+    assert volume[1]["actions"] == [
+        "send tank/vol@s1 in full to backend-b:backup/vol",
+        "send tank/vol@s2 as an increment from tank/vol@s1 to backend-b:backup/vol",
+        "move the marks of the relationship with backend-b:backup/vol to tank/vol@s2",
+    ]
+    assert zvol[1]["actions"][:2] == ["create backup/a to hold replicas", "create backup/a/b to hold replicas"]
+    assert volume[1]["replicas"][0]["guid"] == two.zfs("get", "-Hp", "-o", "value", "guid", "backup/vol@s2").strip()
+    for name, copy in (
+        ("tank/vol@s1", "backup/vol@s1"),
+        ("tank/vol@s2", "backup/vol@s2"),
+        ("tank/zv@s1", "backup/a/b/zv@s1"),
+    ):
+        assert one.checksum(name) == two.checksum(copy)
+    one.fill("tank/vol", 1, 4)
+    one.fill("tank/zv", 3, 5)
+    one.zfs("snapshot", "tank/vol@s3", "tank/zv@s2")
+    tasks[1] = {MODULE: {"name": "tank/zv", "target": {"host": "backend-b", "dataset": "backup/a/b/zv"}}}
+    volume, zvol = ansible.four_times_many(one.name, tasks)
+    assert volume[1]["actions"][0] == "send tank/vol@s3 as an increment from tank/vol@s2 to backend-b:backup/vol"
+    assert zvol[1]["replicas"][0]["base"] == "tank/zv@s1"
+    assert one.checksum("tank/vol@s3") == two.checksum("backup/vol@s3")
+    assert one.checksum("tank/zv@s2") == two.checksum("backup/a/b/zv@s2")
+    local = two.zfs("get", "-Hp", "-s", "local", "-o", "property,value", "readonly,canmount", "backup/vol").split()
+    assert local == ["readonly", "on", "canmount", "noauto"]
+
+
+def test_pull_local_and_relay(filled: list[Backend]) -> None:
+    one, two = filled
+    pulled = once(two, source={"host": "backend-a"}, target=target(None))
+    assert pulled["actions"][0] == "send tank/vol@s1 in full to backup/vol"
+    relayed = once(two, source={"host": "backend-a"}, target=target(dataset="backup/relayed"))
+    assert relayed["replicas"][0]["state"] == "full"
+    copied = once(one, target=target("local"))
+    assert copied["replicas"][0]["target"] == "backup/vol"
+    sums = [backend.checksum(name) for backend, name in (
+        (one, "tank/vol@s2"), (two, "backup/vol@s2"), (two, "backup/relayed@s2"), (one, "backup/vol@s2"))]  # fmt: skip
+    assert len(set(sums)) == 1
+    # Three replicas of one volume: each has its own cursor, and none keeps anything else.
+    assert marks(one).count("backend-a tank/vol bookmark") == 3
+
+
+def test_the_base_may_go(filled: list[Backend]) -> None:
+    """Deleted on the source, the base leaves its cursor; deleted on the replica, it is marked until the next came."""
+    one, two = filled
+    once(one)
+    assert_settled(filled, "s2")
+    one.zfs("destroy", "tank/vol@s2")
+    two.zfs("destroy", "-d", "backup/vol@s2")
+    one.fill("tank/vol", 1, 6)
+    one.zfs("snapshot", "tank/vol@s3")
+    (four,) = replicate(one, options())
+    assert four[1]["actions"][0].startswith("send tank/vol@s3 as an increment from tank/vol#cerss.zfs_")
+    assert four[1]["actions"][1].endswith("; ZFS then destroys backup/vol@s2, which waited for it")
+    assert "backup/vol@s2" not in two.dump()
+    assert_settled(filled, "s3")
+    assert one.checksum("tank/vol@s3") == two.checksum("backup/vol@s3")
+
+
+def test_divergence(filled: list[Backend]) -> None:
+    one, two = filled
+    once(one)
+    two.run("zfs snapshot backup/vol@local && zfs bookmark backup/vol@local backup/vol#mine")
+    one.zfs("snapshot", "tank/vol@s3")
+    refused, taken_back = replicate(one, options(), options(on_divergence="rollback"))
+    assert "backup/vol@local" in refused[1]["msg"]
+    assert taken_back[1]["actions"][:2] == [
+        "destroy backup/vol@local, backup/vol#mine on the replica",
+        "roll backend-b:backup/vol back to backup/vol@s2",
+    ]
+    assert_settled(filled, "s3")
+    two.zfs("snapshot", "backup/vol@local2")
+    one.zfs("snapshot", "tank/vol@s4")
+    (reseeded,) = replicate(one, options(on_divergence="reseed"))
+    assert reseeded[1]["actions"][0].startswith("put backend-b:backup/vol aside as backup/vol_aside_")
+    assert reseeded[1]["bytes_sent"] < 100_000, "only the increment may travel"
+    assert one.checksum("tank/vol@s4") == two.checksum("backup/vol@s4")
+    aside = next(name for name in two.dump() if name.startswith("backup/vol_aside_") and "@" not in name)
+    assert f"{aside}@local2" in two.dump()
+    assert not [line for line in marks(two) if aside in line]
+
+
+def test_trees_and_clones(backends: list[Backend]) -> None:
+    """Each dataset gets its replica, clones stay clones, and what is excluded or lacks the snapshot stays away."""
+    one, two = backends
+    one.run(
+        "for name in t t/a t/a/b t/skip t/skip/x; do zfs create tank/$name; done"
+        " && echo base > /tank/t/a/file && zfs snapshot -r tank/t@s1 && zfs clone tank/t/a@s1 tank/t/0clone"
+        " && echo more > /tank/t/0clone/more && zfs snapshot tank/t/0clone@s2 && zfs create tank/t/new"
+    )
+    wish = options("tank/t", recursive=True, exclude=["tank/t/skip"], target=target(dataset="backup/t"))
+    (four,) = replicate(one, wish)
+    done = {replica["target"]: replica for replica in four[1]["replicas"]}
+    assert done["backend-b:backup/t/0clone"]["origin_preserved"] is True
+    assert done["backend-b:backup/t/new"]["state"] == "absent"
+    assert any("tank/t/new has no snapshot" in warning for warning in four[1]["warnings"])
+    there = two.dump()
+    assert there["backup/t/0clone"]["origin"] == "backup/t/a@s1"
+    assert "backup/t/a/b@s1" in there
+    assert not [name for name in there if "skip" in name]
+    assert one.checksum("tank/t/0clone@s2") == two.checksum("backup/t/0clone@s2")
+
+
+@pytest.fixture
+def hundred(backends: list[Backend]) -> list[Backend]:
+    """A tree of a hundred volumes as its replication leaves it, made by hand: that is minutes quicker here."""
+    one, _two = backends
+    one.run(
+        "zfs create tank/t && for n in $(seq 1 99); do zfs create -u tank/t/v$n; done && zfs snapshot -r tank/t@s1"
+        " && zfs send -R tank/t@s1 | ssh backend-b zfs receive -u -o readonly=on backup/t"
+        " && zfs list -Hp -r -t snapshot -o name,guid tank/t | while read name guid; do"
+        " zfs bookmark $name $(printf '%s#cerss.zfs_0123456789abcdef_%x' ${name%@*} $guid); done",
+        timeout=900,
+    )
+    return backends
+
+
+def test_nothing_to_do_costs_one_read_a_side(hundred: list[Backend]) -> None:
+    one, two = hundred
+    wish = options("tank/t", recursive=True, parallel=4, target=target(dataset="backup/t"))
+    with counting(one) as here, counting(two) as there:
+        (four,) = replicate(one, wish, look=False)
+        assert [result["changed"] for result in four] == [False] * 4
+        assert len(four[1]["replicas"]) == 100
+        assert here() == ["list"] * 4
+        assert there() == ["list"] * 4
+
+
+def test_a_cut_is_resumed(filled: list[Backend]) -> None:
+    one, two = filled
+    once(one)
+    one.fill("tank/vol", 12, 7)
+    one.zfs("snapshot", "tank/vol@s3")
+    # The sender ends by its pid once a part has travelled, however long the machine takes to get there.
+    one.run(
+        "nohup sh -c 'until pid=$(pgrep -f \"^zfs send -vP\"); do sleep 0.2; done; sleep 5; kill $pid'"
+        " > /dev/null 2>&1 < /dev/null &"
+    )
+    first = once(one, bandwidth_limit="512K")
+    assert first["failed"]
+    assert "the next run resumes there" in first["msg"]
+    assert two.zfs("get", "-H", "-o", "value", "receive_resume_token", "backup/vol").strip() != "-"
+    # While a part waits, its snapshots are kept, whoever deletes them.
+    one.zfs("destroy", "-d", "tank/vol@s3")
+    (second,) = replicate(one, options("tank/vol@s3"))
+    assert second[1]["replicas"][0]["resumed"]
+    assert any(
+        action.startswith("send tank/vol@") and "from where it broke off" in action for action in second[1]["actions"]
+    )
+    # Its last hold gone, the deleted snapshot went by itself, and the cursor keeps its place.
+    assert "tank/vol@s3" not in one.dump()
+    assert_settled(filled, "s3")
+    assert two.run("zfs send -nvP backup/vol@s3", check=False).returncode == 0
+
+
+@contextmanager
+def without(backend: Backend, path: str) -> Iterator[None]:
+    backend.run(["mv", path, path + ".away"])
+    try:
+        yield
+    finally:
+        backend.run(["mv", path + ".away", path])
+
+
+def test_bad_input(filled: list[Backend]) -> None:
+    """One clear error each, and nothing changed (which `verbs.run` looks at)."""
+    one, two = filled
+    one.run("ssh-keygen -q -t ed25519 -N '' -f /root/stranger <<< y || true; : > /root/nobody")
+    before = two.dump()
+    table = [
+        (options("tank/none"), "tank/none does not exist"),
+        (options("tank/vol@none"), "tank/vol@none does not exist"),
+        (options("tank//vol"), "not a valid dataset name"),
+        (options("tank/vol@a@b"), "not a valid snapshot name"),
+        (options(["tank/vol", "tank/vol@s1"]), "more than once"),
+        (options(["tank/vol", "tank/zv"]), "target.dataset is the replica of one volume"),
+        (options(target=target(None)), "neither target.host nor source.host"),
+        (options(target=target("")), "target.host is ''"),
+        (options(target=target("-oProxyCommand=x")), "give a host name"),
+        (options(target=target("local", dataset="tank/vol")), "is the source itself"),
+        (options(target=target(dataset="nopool/vol")), "there is no pool nopool on backend-b"),
+        (options(target=target(dataset="backup/" + "x" * 243)), "249"),
+        (options(target=target("no-such-host.invalid")), "check address"),
+        (options(target=target(port=1)), "Connection refused"),
+        (options(target=target(identity_file="/root/stranger")), "authorized_keys"),
+        (options(target=target(known_hosts_file="/root/nobody")), "host keys are always checked"),
+        (options(target=target(ssh_options=["StrictHostKeyChecking=no"])), "cannot be set here"),
+        (options(include_snapshots=["daily-*"]), "has no snapshot that the filters allow"),
+        (options(bandwidth_limit="fast"), "bandwidth_limit: 'fast' is not a size"),
+        (options(properties={"quota": "1G"}), "quota does not belong on a replica"),
+        (options(target=target(dataset="backup")), "not a replica made by this collection"),
+    ]  # fmt: skip
+    verbs.refused(one, "_replicate:replicate", table)
+    with without(two, "/usr/sbin/zfs"):
+        assert "install OpenZFS there" in once(one)["msg"]
+    denied = once(one, target=target(user="operator"))
+    assert denied["failed"]
+    assert "permission denied" in denied["msg"]
+    assert two.dump() == before
+
+
+def test_a_full_pool(filled: list[Backend]) -> None:
+    one, two = filled
+    one.fill("tank/vol", 90, 8)
+    one.zfs("snapshot", "tank/vol@s3")
+    two.run("truncate -s 80M /tmp/small && zpool create small /tmp/small")
+    try:
+        full = once(one, target=target(dataset="small/vol"))
+        assert "out of space" in full["msg"]
+        assert "free space" in full["msg"]
+    finally:
+        two.run("zpool destroy small; rm /tmp/small")
+
+
+def test_a_relationship_ends_on_both_sides(filled: list[Backend], ansible: Ansible) -> None:
+    one, two = filled
+    once(one)
+    one.zfs("snapshot", "tank/vol@s3")
+    info = ansible.run_tasks(one.name, [{"cerss.zfs.zfs_replication_info": {"name": ["tank/vol"], "max_lag": "1d"}}])
+    (found,) = info[0]["replications"]
+    assert (found["target"], found["last_replicated"], found["snapshots_behind"]) == (
+        "backend-b:backup/vol",
+        "tank/vol@s2",
+        1,
+    )
+    assert found["healthy"], found["problems"]
+    (there,) = ansible.run_tasks(two.name, [{"cerss.zfs.zfs_replication_info": {}}])[0]["replications"]
+    assert (there["role"], there["source"], there["id"]) == ("replica", "backend-a:tank/vol", found["id"])
+    end = {"name": "tank/vol", "target": {"host": "backend-b", "dataset": "backup/vol"}, "state": "absent"}
+    adopt = {**end, "state": "present"}
+    ended, adopted = ansible.four_times_many(
+        one.name, [{"cerss.zfs.zfs_replication": end}, {"cerss.zfs.zfs_replication": adopt}]
+    )
+    assert ended[1]["id"] == found["id"]
+    assert adopted[1]["actions"][0] == "adopt backend-b:backup/vol as the replica of tank/vol"
+    assert_settled(filled, "s2")
+    assert "backup/vol@s2" in two.dump()
+    assert once(one)["replicas"][0]["base"] == "tank/vol@s2"

@@ -1,0 +1,82 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""zfs_snapshot_prune on real pools. What the rules choose is tested in tests/unit over years of snapshots."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import verbs
+from harness import Ansible, Backend
+
+VERB = "_prune:prune"
+HISTORY = """zfs create tank/v && zfs create tank/v/w
+for n in 0 1 2 3 4 5 6 7; do zfs snapshot -r tank/v@auto-$n; done; zfs snapshot tank/v@other
+zfs hold mine tank/v@auto-1 && zfs hold cerss.zfs:last:00112233445566aa tank/v@auto-2 && zfs clone tank/v@auto-3 tank/c
+zfs set cerss.zfs:temporary=true cerss.zfs:expires=1 tank/v@auto-6 && zfs set cerss.zfs:temporary=true tank/v@auto-4
+sleep 2"""
+
+
+def prune(*names: str, **options: Any) -> dict[str, Any]:
+    keep = dict.fromkeys(("last", "hourly", "daily", "weekly", "monthly", "yearly"))
+    return {"name": list(names), "recursive": False, "match": ["auto-*"], **options,
+            "keep": {**keep, **options.get("keep", {"last": 1})}}  # fmt: skip
+
+
+@pytest.fixture
+def backend(backends: list[Backend]) -> Backend:
+    return backends[0]
+
+
+def test_keeps_with_a_reason_and_prunes_the_others(backend: Backend) -> None:
+    one, tree = verbs.run(
+        backend, VERB, [HISTORY, prune("tank/v"), prune("tank/v", recursive=True, keep={"last": 2, "yearly": 3})]
+    )
+    assert one[1]["actions"] == [
+        "destroy snapshot tank/v@auto-6",
+        "destroy snapshot tank/v@auto-0",
+        "mark tank/v@auto-3 for deletion (clone tank/c remains)",
+        "destroy snapshot tank/v@auto-5",
+    ]
+    assert one[1]["kept"] == [
+        {"name": "tank/v@auto-1", "reason": "held by mine"},
+        {"name": "tank/v@auto-2", "reason": "replication 00112233445566aa needs it"},
+        {"name": "tank/v@auto-4", "reason": "temporary without an end"},
+        {"name": "tank/v@auto-7", "reason": "last 1"},
+    ]
+    assert one[1]["pruned"] == ["tank/v@auto-6", "tank/v@auto-0", "tank/v@auto-5"]
+    assert one[1]["pending"] == one[3]["pending"] == ["tank/v@auto-3"]
+    assert one[0]["pruned"] == one[1]["pruned"]
+    assert one[0]["pending"] == one[1]["pending"]
+    assert one[1]["zfs"] == ["list", "get", "holds", "destroy", "destroy", "get"]
+    assert len(tree[1]["pruned"]) == 6
+    assert any(kept["reason"].startswith("last 1; yearly 20") for kept in tree[1]["kept"])
+
+
+def test_many_at_once(backend: Backend) -> None:
+    many = "zfs create tank/m && for n in $(seq 230); do zfs snapshot tank/m@auto-$n; done"
+    (four,) = verbs.run(backend, VERB, [many, prune("tank/m")])
+    assert len(four[1]["pruned"]) == 229
+    assert four[1]["zfs"] == ["list", "get", "destroy", "destroy", "destroy", "get"]  # 100 at most in one command
+
+
+def test_bad_input(backend: Backend) -> None:
+    cases = [
+        (prune(), "name is empty"),
+        (prune("tank/v@s"), "a dataset is wanted here"),
+        (prune("tank", "tank"), "more than once"),
+        (prune("tank/nothing"), "tank/nothing does not exist"),
+        (prune("tank", match=[]), "match is empty"),
+        (prune("tank", keep={"last": 0}), "keep keeps nothing"),
+        (prune("tank", keep={"daily": -1}), "keep.daily is -1"),
+    ]
+    verbs.refused(backend, VERB, cases)
+
+
+def test_through_ansible(backend: Backend, ansible: Ansible) -> None:
+    backend.run("zfs create tank/v && for n in 0 1 2 3; do zfs snapshot tank/v@auto-$n; done")
+    options = {"name": ["tank/v"], "match": ["auto-*"], "keep": {"last": 2}}
+    four = ansible.four_times(backend.name, {"cerss.zfs.zfs_snapshot_prune": options})
+    assert four[1]["pruned"] == ["tank/v@auto-0", "tank/v@auto-1"]

@@ -1,0 +1,134 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Many cases of a module's verb in one process on a backend, where one Ansible run for each would take minutes.
+
+The code and ZFS are the real ones; only Ansible's way of getting there is left out. Options are given in full.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness import CLONE, DUMP, Backend, diff_dumps, parse_dump
+
+_FOLDER = "/root/cerss-verbs"
+
+_RUNNER = r"""
+import importlib, json, os, subprocess, sys, traceback
+sys.path.insert(0, {folder!r})
+PREFIX = 'ansible_collections.cerss.zfs.plugins.module_utils.'
+errors = importlib.import_module(PREFIX + '_errors')
+process = importlib.import_module(PREFIX + '_process')
+work = json.load(sys.stdin)
+module, name = work['verb'].split(':')
+verb = getattr(importlib.import_module(PREFIX + module), name)
+commands = []
+spawn = process.spawn
+def counted(argv, **more):
+    commands.append(argv)
+    return spawn(argv, **more)
+process.spawn = counted
+def dump():
+    return subprocess.run(['sh', '-c', work['dump']], capture_output=True, text=True, check=True).stdout
+answers, seen = [], ''
+for options in work['cases']:
+    four = []
+    for check in (True, False, True, False)[: work['passes']]:
+        if isinstance(options, str):
+            if not check and not four:
+                subprocess.run(['sh', '-ec', options], check=True)
+                seen = ''
+                four.append({{}})
+            continue
+        del commands[:]
+        before = seen = seen or (dump() if work['look'] else '')
+        try:
+            result = verb(json.loads(json.dumps(options)), check)
+        except errors.CerssError as error:
+            result = {{'failed': True, 'msg': error.msg, **error.details}}
+        except Exception:
+            result = {{'failed': True, 'msg': 'TRACEBACK ' + traceback.format_exc()}}
+        result['zfs'] = [' '.join(argv[1:2]) for argv in commands if argv[0] == 'zfs']
+        if work['look'] and len(four) != 2:
+            seen = dump()
+        result['dumps'] = [before, seen]
+        four.append(result)
+    answers.append(four)
+json.dump(answers, sys.stdout)
+"""
+
+
+def install(backend: Backend) -> None:
+    """The module_utils as they stand in the clone."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for file in sorted((CLONE / "plugins" / "module_utils").glob("*.py")):
+            tar.add(file, f"ansible_collections/cerss/zfs/plugins/module_utils/{file.name}")
+    text = packed.getvalue().hex()
+    mark = hashlib.sha256(text.encode()).hexdigest()
+    if backend.run(["cat", f"{_FOLDER}/mark"], check=False).stdout == mark:
+        return  # and Python's compiled files with it, which an emulated processor is slow to make
+    backend.run(
+        f"rm -rf {_FOLDER} && mkdir -p {_FOLDER} && python3 -c 'import sys; "
+        f"sys.stdout.buffer.write(bytes.fromhex(sys.stdin.read()))' | tar -x -C {_FOLDER}"
+        f" && printf {mark} > {_FOLDER}/mark",
+        input=text,
+    )
+
+
+def refused(backend: Backend, verb: str, cases: Sequence[tuple[Mapping[str, Any], str]]) -> None:
+    """Each case fails in check mode and for real, its message has the words that go with it, and nothing is changed."""
+    before = backend.dump()
+    answers = run(backend, verb, [case for case, _why in cases], look=False, passes=2)
+    for (case, why), results in zip(cases, answers):
+        for result in results:
+            assert result.get("failed"), f"{case}: {result}"
+            assert why in result["msg"], f"{case}: {result['msg']}"
+    assert not diff_dumps(before, backend.dump())
+
+
+def run(
+    backend: Backend, verb: str, cases: Sequence[Mapping[str, Any] | str], look: bool = True, passes: int = 4
+) -> list[Any]:
+    """Each case in check mode, for real, in check mode, for real; a text is a shell command, run once.
+
+    ``verb``: module_utils module and function, as ``_clones:run``. Each answer has ``zfs``, the first words of the zfs
+    command lines. With ``look`` it is asserted that check runs foretell the real ones and change nothing, that the
+    second pair has nothing left to do, and that a failure changed nothing.
+    """
+    install(backend)
+    work = {"verb": verb, "cases": list(cases), "dump": DUMP, "look": look, "passes": passes}
+    script = _RUNNER.format(folder=_FOLDER)
+    backend.run(["sh", "-c", f"cat > {_FOLDER}/run.py"], input=script)
+    answers = json.loads(backend.run(["python3", f"{_FOLDER}/run.py"], input=json.dumps(work), timeout=1200).stdout)
+    for case, four in zip(cases, answers):
+        if not isinstance(case, str) and look:
+            _compare(case, four)
+    return [four for case, four in zip(cases, answers) if not isinstance(case, str)]
+
+
+def _compare(case: Mapping[str, Any], four: list[dict[str, Any]]) -> None:
+    told = f"case {dict(case)}"
+    for result in four:
+        assert not str(result.get("msg")).startswith("TRACEBACK"), f"{told}: {result['msg']}"
+        result["changes"] = diff_dumps(*(parse_dump(text) for text in result.pop("dumps")))
+    check, real, check2, real2 = four  # what check2 changed would show in real2
+    assert not check["changes"], f"{told}: check mode changed {check['changes']}"
+    assert bool(check.get("failed")) == bool(real.get("failed")), f"{told}: {check} and {real}"
+    if real.get("failed"):
+        assert not real["changes"], f"{told}: failed, but changed {real['changes']}"
+        assert not real2["changes"], f"{told}: failed, but changed {real2['changes']}"
+        return
+    for key in ("changed", "actions", "diff"):
+        assert check[key] == real[key], f"{told}: {key} in check mode {check[key]}, really {real[key]}"
+    assert real["changed"] or not real["changes"], f"{told}: said unchanged, but changed {real['changes']}"
+    for result in (check2, real2):
+        assert not result["changed"], f"{told}: not idempotent, {result}"
+        assert not result["actions"], f"{told}: not idempotent, {result}"
+    assert not real2["changes"], f"{told}: said unchanged, but changed {real2['changes']}"

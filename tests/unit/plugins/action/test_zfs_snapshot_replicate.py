@@ -1,0 +1,167 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.cerss.zfs.plugins.action import zfs_snapshot_replicate as action
+from ansible_collections.cerss.zfs.plugins.module_utils import _runfile
+
+GIB, MIB = 2**30, 2**20
+RUN: dict[str, Any] = {
+    "operation": "send",
+    "snapshot": "tank/vol@s3",
+    "source": "tank/vol",
+    "target": "backend-b:backup/vol",
+    "bytes_done": int(1.2 * GIB),
+    "bytes_total": int(2.8 * GIB),
+    "bytes_per_second": 112 * MIB,
+}
+RUN_ID = "0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({}, "tank/vol@s3 -> backend-b:backup/vol  42 %  1.2 of 2.8 GiB  112 MiB/s  0:00:14 left"),
+        ({"bytes_done": 0, "bytes_per_second": None}, "tank/vol@s3 -> backend-b:backup/vol  0 %  0.0 of 2.8 GiB"),
+        ({"bytes_total": None}, "tank/vol@s3 -> backend-b:backup/vol  1.2 GiB  112 MiB/s"),
+        (
+            {"bytes_done": 3 * GIB},
+            "tank/vol@s3 -> backend-b:backup/vol  100 %  3.0 of 2.8 GiB  112 MiB/s  0:00:00 left",
+        ),
+        (
+            {"bytes_per_second": 100_000},
+            "tank/vol@s3 -> backend-b:backup/vol  42 %  1.2 of 2.8 GiB  97.7 KiB/s  4:46:19 left",
+        ),
+        (
+            {"source": "backend-c:tank/vol", "target": "tank/copy", "bytes_per_second": None},
+            "backend-c:tank/vol@s3 -> tank/copy  42 %  1.2 of 2.8 GiB",
+        ),
+    ],
+)
+def test_progress_line(change: dict[str, Any], line: str) -> None:
+    assert action.progress_line("backend-a", {**RUN, **change}) == f"backend-a: {line}"
+
+
+def test_a_line_is_one_line_and_steers_no_terminal() -> None:
+    assert action.progress_line("a", {**RUN, "target": "b\x1b[2J\n\r:x"}).startswith("a: tank/vol@s3 -> b[2J:x  ")
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "text"),
+    [
+        (0, None, "0 B"),
+        (1023, None, "1023 B"),
+        (1536, None, "1.5 KiB"),
+        (112 * MIB, None, "112 MiB"),
+        (5, 2048, "0.0 of 2.0 KiB"),
+        (2**70, None, "1024 EiB"),
+    ],
+)
+def test_amount(count: int, total: int | None, text: str) -> None:
+    assert action.amount(count, total) == text
+
+
+def test_running_passes_over_what_is_no_run_file() -> None:
+    other = {**RUN, "snapshot": "tank/a@s"}
+    answer = "\n".join(
+        ["Welcome to backend-a!", json.dumps(RUN), "", json.dumps(other), json.dumps(RUN)[:40], "[]", '{"pid": 1}']
+    )
+    assert action.running(answer) == [other, RUN]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [(None, 0), ("", 0), ("0", 0), (5, 5), ("90s", 90), ("2m", 120), ("often", 0), (-1, 0)]
+)
+def test_seconds(option: Any, value: float) -> None:
+    assert action.seconds(option) == value
+
+
+@given(st.integers(0, 100), st.lists(st.floats(0.5, 30), min_size=1, max_size=200))
+def test_schedule(interval: int, pauses: list[float]) -> None:
+    """Lines come no more often than asked for, and the lease is renewed long before it is over."""
+    schedule = action.Schedule(interval, now=0.0)
+    now, renewals, shows = 0.0, [0.0], [0.0]
+    for pause in pauses:
+        now += pause
+        if schedule.renewal_due(now):
+            renewals.append(now)
+            if schedule.lines_due(now):
+                shows.append(now)
+    assert all(later - earlier >= interval for earlier, later in zip(shows, shows[1:]))
+    assert interval or len(shows) == 1
+    longest = max(pauses)
+    assert all(later - earlier < action.RENEWAL + longest for earlier, later in zip(renewals, [*renewals[1:], now]))
+    if interval:
+        assert now - shows[-1] < interval
+
+
+@pytest.fixture(params=["XDG_RUNTIME_DIR", "TMPDIR"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run folder of our own, as the module finds it: not the one of the system."""
+    monkeypatch.setattr(_runfile, "SYSTEM_FOLDER", tmp_path / "none" / "such")
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setenv(request.param, str(tmp_path))
+    monkeypatch.setenv(_runfile.RUN_ID, RUN_ID)
+    return tmp_path
+
+
+def sh(script: str) -> str:
+    return subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True).stdout
+
+
+def test_scripts_and_module_meet(place: Path) -> None:
+    """The scripts find by sh what the module wrote by Python, and the lease does what it is for."""
+    assert not sh(action.renew(RUN_ID))
+    lease, run_file = _runfile.Lease(), _runfile.RunFile()
+    assert lease.path is not None
+    assert lease.path.is_relative_to(place)
+    run_file.write(RUN)
+    assert action.running(sh(action.renew("f" * 16))) == []
+    os.utime(lease.path, (0, 0))
+    assert action.running(sh(action.renew(RUN_ID))) == [{**RUN, "pid": os.getpid()}]
+    assert lease.path.stat().st_mtime > 0
+    assert not lease.lost()
+    sh(action.give_up("f" * 16))
+    assert not lease.lost()
+    sh(action.give_up(RUN_ID))
+    assert "cancelled" in lease.lost()
+    assert not sh(action.renew(RUN_ID))
+    assert [path.name for path in place.rglob("*") if path.is_file()] == []
+
+
+def test_lease_runs_out(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    lease = _runfile.Lease()
+    for _round in range(3):
+        now += _runfile.LEASE_SECONDS - 1
+        sh(action.renew(RUN_ID))
+        assert not lease.lost()
+    now += _runfile.LEASE_SECONDS + 1
+    assert "not been heard of for 60 s" in lease.lost()
+    lease.remove()
+    lease.remove()
+
+
+def test_nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    for given_id in ("", "../../etc/passwd"):
+        monkeypatch.setenv(_runfile.RUN_ID, given_id)
+        lease = _runfile.Lease()
+        assert lease.path is None
+        assert not lease.lost()
+        lease.remove()
