@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -102,11 +103,22 @@ class Lines:
 
 
 def end(process: subprocess.Popen[Any], patience: float = 5.0) -> None:
-    """Have a program end, kindly first; whatever it was."""
+    """Have a program and all that it started end, kindly first; whatever it was."""
     if process.poll() is None:
-        process.terminate()
+        _signal(process, signal.SIGTERM)
         try:
             process.wait(patience)
         except subprocess.TimeoutExpired:
-            process.kill()
+            _signal(process, signal.SIGKILL)
             process.wait()
+
+
+def _signal(process: subprocess.Popen[Any], number: int) -> None:
+    # Its session's group: a child that outlives it would keep our pipes open. The leader is not waited for yet, so the
+    # number is still its own.
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        pass
+    except PermissionError:  # it runs under sudo
+        run(["sudo", "-n", "kill", f"-{number}", "--", f"-{process.pid}"], timeout=5)

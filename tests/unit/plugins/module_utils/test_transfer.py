@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from ansible_collections.cerss.zfs.plugins.module_utils import _process
+from ansible_collections.cerss.zfs.plugins.module_utils import _process, _transfer
 from ansible_collections.cerss.zfs.plugins.module_utils._backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._errors import BadInput, NoSpace, NotFound, TimedOut
 from ansible_collections.cerss.zfs.plugins.module_utils._transfer import Meter, Stalled, Stopped, Transport, transfer
@@ -57,10 +57,22 @@ def test_a_program_that_is_not_there_is_named():
 
 @pytest.mark.parametrize(
     ("transport", "kind"),
-    [({"stall_timeout": 0.5}, Stalled), ({"deadline": 0.0}, TimedOut)],
+    [({"stall_timeout": 500}, Stalled), ({"deadline": time.monotonic() + 500}, TimedOut)],
 )
-def test_time_limits_end_the_sender_and_let_the_receiver_finish(tmp_path, transport, kind):
-    place = tmp_path / "out"
+def test_time_limits_end_the_sender_and_let_the_receiver_finish(tmp_path, monkeypatch, transport, kind):
+    place, real = tmp_path / "out", time.monotonic
+    place.touch()
+
+    class Clock:
+        """It jumps as soon as the first bytes have arrived."""
+
+        time, sleep = time.time, time.sleep
+
+        @staticmethod
+        def monotonic() -> float:
+            return real() + (1000 if place.read_bytes() else 0)
+
+    monkeypatch.setattr(_transfer, "time", Clock)
     with pytest.raises(kind):
         run("printf part; exec sleep 60", f"cat > {place}; echo end >> {place}", **transport)
     assert place.read_text() == "partend\n"
@@ -81,6 +93,13 @@ def test_run_keeps_both_outputs_and_stops_in_time():
     assert _process.run(["no-such-program"]).rc == 127
     with pytest.raises(TimedOut):
         _process.run(["sleep", "60"], timeout=0.2)
+
+
+def test_what_a_program_started_ends_with_it():
+    began = time.monotonic()
+    with pytest.raises(TimedOut):
+        _process.run(["sh", "-c", "sleep 60; true"], timeout=0.2)  # the sleep holds the pipes
+    assert time.monotonic() - began < 30
 
 
 def test_lines_come_one_by_one():
