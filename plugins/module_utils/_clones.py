@@ -442,7 +442,8 @@ def _absent(backend: Backend, wanted: Wanted, check_mode: bool) -> dict[str, Any
     check_removable(wanted, clone, origin)
     plan = Plan()
     if around and not wanted.cascade:
-        raise Refused(_in_the_way(name, around), dependents=_dependents(around))
+        dependents = _dependents(around)
+        raise Refused(_in_the_way(name, dependents), dependents=[one for _kind, one in dependents])
     if around:
         plan = _cascade(backend, wanted.name)
     plan_end(plan, clone, origin)
@@ -477,14 +478,18 @@ def check_removable(wanted: Wanted, clone: Thing, origin: Thing | None) -> None:
         )
 
 
-def _dependents(around: Mapping[str, Thing]) -> list[str]:
-    return sorted({*around, *(clone for thing in around.values() for clone in thing.clones)})
+def _dependents(around: Mapping[str, Thing]) -> list[tuple[str, str]]:
+    """(kind, name), by kind: its snapshots, their clones, and the other datasets below it."""
+    clones = {clone for thing in around.values() for clone in thing.clones}
+    snapshots = {name for name in around if "@" in name}
+    kinds = {"snapshot": snapshots, "clone": clones, "dataset": set(around) - snapshots - clones}
+    return [(kind, name) for kind, names in kinds.items() for name in sorted(names)]
 
 
-def _in_the_way(name: str, around: Mapping[str, Thing]) -> str:
-    kinds = [f"{'snapshot' if '@' in one else 'dataset'} {one}" for one in _dependents(around)]
+def _in_the_way(name: str, dependents: list[tuple[str, str]]) -> str:
+    listed = ", ".join(f"{kind} {one}" for kind, one in dependents)
     return (
-        f"{name} cannot be removed, since these depend on it: {', '.join(kinds)}. Remove them first, or set "
+        f"{name} cannot be removed, since these depend on it: {listed}. Remove them first, or set "
         "on_dependents=cascade to have snapshots and clones removed with it"
     )
 

@@ -103,6 +103,11 @@ def _plan(plan: PairPlan, wishes: Wishes, arriving: Mapping[str, str], making: b
     pair = plan.pair
     source, replica = pair.source, pair.replica
     _check_names(pair)
+    plan.goal = _delivered(pair)
+    if plan.goal:
+        _check_ownership(pair)
+        plan.marks = _marks.settle(pair)
+        return
     if making and pair.wanted is not None and source.by_name(f"{source.name}@{pair.wanted}") is None:
         source.snapshots.append(Snapshot(f"{source.name}@{pair.wanted}", None, 2**63))
         plan.warnings.append(f"{source.name}@{pair.wanted} is not there; it counts as made by an earlier task")
@@ -142,6 +147,15 @@ def _plan(plan: PairPlan, wishes: Wishes, arriving: Mapping[str, str], making: b
     plan.sends = [*([resumed] if resumed else []), *sends]
     plan.base = plan.sends[0].base
     plan.marks = [_marks.finish_action(pair, goal)]
+
+
+def _delivered(pair: Pair) -> Snapshot | None:
+    """The named snapshot where it went on to the replica and then from the source: our cursor is the proof."""
+    if pair.wanted is None or pair.replica is None or pair.source.by_name(f"{pair.source.name}@{pair.wanted}"):
+        return None
+    there = pair.replica.by_name(f"{pair.replica_name}@{pair.wanted}")
+    known = {guid for id_, guid, _mark in pair.source.cursors() if id_ == pair.id}
+    return there if there and there.guid in known else None
 
 
 def _check_names(pair: Pair) -> None:

@@ -231,7 +231,8 @@ class Ansible:
                 kind, data = event["event"], event.get("event_data", {})
                 if kind in ("runner_on_ok", "runner_on_failed", "runner_on_unreachable", "runner_on_skipped"):
                     marks = {"_host": data["host"], "_task": data["task"], "_failed": kind == "runner_on_failed"}
-                    results.append({**data["res"], **marks, "_ignored": bool(data.get("ignore_errors"))})
+                    result = data.get("res", {"changed": False})  # what is skipped has none
+                    results.append({**result, **marks, "_ignored": bool(data.get("ignore_errors"))})
             bad = [r for r in results if (r["_failed"] and not r["_ignored"]) or r.get("unreachable")]
             if bad or (run.rc and not results):
                 raise Failed(self._tell(bad) if bad else run.stdout.read())

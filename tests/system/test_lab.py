@@ -181,7 +181,7 @@ def test_inventory(ansible: Ansible, backends: list[Backend]) -> None:
 def test_four_times(ansible: Ansible, backends: list[Backend]) -> None:
     name = backends[0].name
     good = {"ansible.builtin.file": {"path": "/root/made", "state": "directory"}}
-    bad = {"ansible.builtin.file": {"path": "/proc/nothing/at/all", "state": "directory"}}
+    bad = {"ansible.builtin.file": {"path": "/proc/nothing", "state": "file"}}
     first, second = ansible.four_times_many(name, [good, Case(bad, fails=True)])
     assert [result["changed"] for result in first] == [True, True, False, False]
     assert all("nothing" in result["msg"] for result in second)
@@ -192,7 +192,7 @@ def test_four_times(ansible: Ansible, backends: list[Backend]) -> None:
     [
         ({"ansible.builtin.command": "zfs create -p tank/x"}, "changed in check mode"),
         ({"ansible.builtin.shell": "zfs set user:n=$RANDOM$(date +%N) tank", "changed_when": False}, "said unchanged"),
-        ({"ansible.builtin.command": "false"}, "rc"),
+        ({"ansible.builtin.command": "false"}, "non-zero return code"),
     ],
 )  # fmt: skip
 def test_four_times_notices(ansible: Ansible, backends: list[Backend], task: dict[str, object], complaint: str) -> None:

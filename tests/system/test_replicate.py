@@ -289,7 +289,6 @@ def test_bad_input(filled: list[Backend]) -> None:
     before = two.dump()
     table = [
         (options("tank/none"), "tank/none does not exist"),
-        (options("tank/vol@none"), "tank/vol@none does not exist"),
         (options("tank//vol"), "not a valid dataset name"),
         (options("tank/vol@a@b"), "not a valid snapshot name"),
         (options(["tank/vol", "tank/vol@s1"]), "more than once"),
@@ -311,6 +310,9 @@ def test_bad_input(filled: list[Backend]) -> None:
         (options(target=target(dataset="backup")), "not a replica made by this collection"),
     ]  # fmt: skip
     verbs.refused(one, "_replicate:replicate", table)
+    ((check, real),) = replicate(one, options("tank/vol@none"), look=False, passes=2)
+    assert check["warnings"] == ["tank/vol@none is not there; it counts as made by an earlier task"]
+    assert "tank/vol@none does not exist" in real["msg"]
     with without(two, "/usr/sbin/zfs"):
         assert "install OpenZFS there" in once(one)["msg"]
     denied = once(one, target=target(user="operator"))

@@ -12,10 +12,11 @@ done
 for pool in $(zpool list -H -o name); do
     for _try in 1 2 3 4 5 6 7 8 9 10; do
         zpool destroy -f "$pool" 2> /dev/null && break
-        # Still busy: with a snapshot mounted by hand, or with somebody's open file or working directory.
-        awk -v pool="$pool" '$3 == "zfs" && $1 ~ "^" pool "[/@]" { print $2 }' /proc/mounts | tac | xargs -r -n 1 umount
+        # Still busy: with somebody's open file or working directory, or with a snapshot mounted by hand.
         # shellcheck disable=SC2046  # a list of numbers
         stop $(find /proc/[0-9]*/cwd /proc/[0-9]*/fd -lname "/$pool*" 2> /dev/null | cut -d/ -f3 | sort -u)
+        awk -v pool="$pool" '$3 == "zfs" && $1 ~ "^" pool "[/@]" { print $2 }' /proc/mounts | tac |
+            xargs -r -n 1 umount 2> /dev/null || true  # the next round tries again
         sleep 0.2
     done &
 done

@@ -33,8 +33,8 @@ BOOT_SECONDS = 600
 RESUME_SECONDS = 180
 
 GUEST = Path(__file__).resolve().parents[1] / "guest"
-PREPARE, RESET = (
-    "".join((GUEST / f"{part}.sh").read_text() for part in ("pools", name)) for name in ("prepare", "reset")
+PREPARE, RESET, RESEED = (
+    "".join((GUEST / f"{part}.sh").read_text() for part in ("pools", name)) for name in ("prepare", "reset", "reseed")
 )
 
 
@@ -259,6 +259,7 @@ class Lab:
         self._hang_up(machine)
         machine.stop()
         self._resume(replace(machine, saved=saved))
+        self.script(machine, RESEED)
 
     # -- access ----------------------------------------------------------------------------------------------------
 
