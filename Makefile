@@ -48,8 +48,8 @@ sanity: .venv/.make ## ansible-test sanity on every supported ansible-core, two 
 sanity-%: .venv/.make
 	nox -s $@
 
-system: .venv/.system lab-packages ## System tests, on two pairs of machines with real ZFS
-	$(LAB) run -- pytest tests/system --numprocesses 2 --dist worksteal
+system: .venv/.system lab-packages ## System tests, on machines with real ZFS
+	$(LAB) run -- pytest tests/system
 
 molecule: .venv/.system lab-packages ## Molecule scenarios, on machines with real ZFS
 	cd extensions && molecule test --all

@@ -20,9 +20,8 @@ from harness import Ansible, Backend, lab_command
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a running lab; each further process of pytest-xdist has one of its own."""
-    first = os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0"
-    given = os.environ.get("CERSS_LAB_DIR") if first else None
+    """The folder of a running lab."""
+    given = os.environ.get("CERSS_LAB_DIR")
     folder = Path(given) if given else tmp_path_factory.mktemp("lab")
     # An already running lab is taken as it is; one of our own goes with this process, however that ends.
     lab_command("up", "--dir", folder, "--parent-pid", os.getpid())
