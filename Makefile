@@ -52,7 +52,7 @@ system: .venv/.system lab-packages ## System tests, on machines with real ZFS
 	$(LAB) run -- pytest tests/system
 
 molecule: .venv/.system lab-packages ## Molecule scenarios, on machines with real ZFS
-	cd extensions && molecule test --all
+	cd extensions && python3 ../tests/lab/lab.py run -- molecule test --all
 
 .PHONY: lab-up lab-down lab-packages
 lab-up: lab-packages ## Start the machines and leave them running

@@ -166,7 +166,7 @@ EXAMPLES = r"""
       org.example:ticket: "4711"
     holds: [audit]
 
-- name: Freeze a file system for the moment of the snapshot
+- name: Freeze the ext4 on a zvol for the moment of the snapshot
   cerss.zfs.zfs_snapshot:
     name: tank/vm@nightly
     before:

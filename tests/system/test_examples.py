@@ -1,0 +1,150 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every example of the modules' documentation runs, in the order in which it stands there."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import verbs
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from harness import Ansible, Backend
+from yaml import safe_load
+
+# What the documentation says, and what stands for it on a pool of 2 GiB, without Jinja and without mkfs
+HERE = {
+    "{{ now(utc=true).strftime('%Y-%m-%d-%H%M') }}": "now",
+    "refreservation: 8G": "refreservation: 64M",
+    "[fsfreeze, --freeze, /srv/vm]": "[test, -b, /dev/zvol/tank/vm]",
+    "[fsfreeze, --unfreeze, /srv/vm]": "[test, -b, /dev/zvol/tank/vm]",
+}
+ID = "3f1c9a0b7d5e2468"
+RIGHTS = "create,mount,receive,hold,release,userprop,readonly,canmount,destroy"
+
+
+def by_hand(host: str) -> str:
+    """Shell that marks the source, and leaves in $mark what goes on the replica: a relationship whose id is known."""
+    return (
+        f"zfs set 'cerss.zfs:replica.{ID}={{\"target\":\"{host}backup/vol\"}}' tank/vol"
+        f"; mark=$(printf '{{\"id\":\"{ID}\",\"host\":\"backend-a\",\"dataset\":\"tank/vol\",\"guid\":\"%s\"}}'"
+        " $(zfs get -Hp -o value guid tank/vol))"
+    )
+
+
+LOCALLY = f"{by_hand('')}; zfs set \"cerss.zfs:source=$mark\" backup/vol"
+REMOTELY = f"{by_hand('backend-b:')}; ssh backend-b \"zfs set 'cerss.zfs:source=$mark' backup/vol\""
+
+# Module -> example -> the shell's part: how the world looks before it. "" stands for the first of all.
+WORLD: dict[str, dict[str, str]] = {
+    "zfs_volume": {
+        "Offline for a while": "zfs create tank/db",
+        "Remove it, unless it has snapshots or anything else depends on it": "zfs create tank/old",
+    },
+    "zfs_snapshot": {
+        "": "for n in vol db db/data db/log; do zfs create tank/$n; done; zfs create -V 64M tank/vm; udevadm settle",
+        "Delete a snapshot only when nothing depends on it": "zfs snapshot tank/vol@golden",
+        "Delete a snapshot with all clones of it": "zfs snapshot tank/vol@golden; zfs clone tank/vol@golden tank/c",
+    },
+    "zfs_snapshot_info": {
+        "": "zfs create tank/vol; zfs snapshot -o org.example:ticket=1 tank/vol@daily-1; zfs snapshot tank/vol@monday"
+    },
+    "zfs_clone": {
+        "": "zfs create tank/db; zfs snapshot tank/db@nightly; zfs create -p tank/images/debian"
+        "; zfs snapshot tank/images/debian@v12; zfs create -p backup/tank/db; zfs snapshot backup/tank/db@nightly"
+        "; zfs snapshot backup/tank/db@cutover",
+        "Remove a clone with its own snapshots and their clones": "zfs clone tank/db-repaired@nightly tank/db-test"
+        "; zfs snapshot tank/db-test@own; zfs clone tank/db-test@own tank/deep",
+    },
+    "zfs_rollback": {
+        "": "zfs create tank/db; zfs snapshot tank/db@before-upgrade; echo new > /tank/db/file; zpool sync",
+        "Go back over two later snapshots, these and no others": "for n in monday tuesday wednesday; do"
+        " echo $n > /tank/db/file; zfs snapshot tank/db@$n; done",
+        "Automatic snapshots that were made meanwhile may go too": "zfs destroy tank/db@monday"
+        "; echo auto > /tank/db/file; zfs snapshot tank/db@auto-1; zfs bookmark tank/db@auto-1 tank/db#auto-1",
+        "Make sure that nothing was changed since, otherwise fail with the list": "zfs create tank/golden"
+        "; zfs snapshot tank/golden@v3",
+        "See what a rollback would take away": "zfs snapshot tank/db@monday; zfs snapshot tank/db@tuesday",
+    },
+    "zfs_snapshot_prune": {
+        "": "for n in tank/db tank/www backup/tank/db backup/tank/www; do zfs create -p $n"
+        "; for s in daily auto before-deploy; do zfs snapshot $n@$s-1; zfs snapshot $n@$s-2; done; done",
+    },
+    "zfs_snapshot_replicate": {
+        "": "for n in vol home home/scratch db; do zfs create tank/$n; zfs snapshot tank/$n@s1; done"
+        "; zfs snapshot tank/vol@s2",
+        "Only the daily snapshots, compressed and at most 20 MiB a second": "zfs snapshot tank/vol@daily-1"
+        "; rm -rf /etc/cerss.zfs; mkdir /etc/cerss.zfs; cd /etc/cerss.zfs; ssh-keygen -q -t ed25519 -N '' -f id_ed25519"
+        "; cp /etc/ssh/ssh_known_hosts known_hosts; ssh backend-b 'userdel --remove zfs-replica 2> /dev/null; useradd --create-home --password \"*\" zfs-replica"
+        f"; zfs allow zfs-replica {RIGHTS} backup; install -d -o zfs-replica -m 700 ~zfs-replica/.ssh"
+        "; cat > ~zfs-replica/.ssh/authorized_keys' < id_ed25519.pub",
+        "Take back what was written to the replica, then replicate": "zfs snapshot tank/vol@s3"
+        "; ssh backend-b zfs snapshot backup/vol@local",
+    },
+    "zfs_replication_info": {
+        "": "for n in vol db; do zfs create tank/$n; zfs snapshot tank/$n@s1; done; zfs create backup/vol"
+    },
+    "zfs_replication": {
+        "": "zfs create tank/vol; zfs snapshot tank/vol@s1; zfs send tank/vol@s1 | zfs receive -u backup/vol"
+        "; zfs send tank/vol@s1 | ssh backend-b zfs receive -u backup/vol"
+        f"; {REMOTELY}",
+        "End it by its id": REMOTELY,
+        "End it although the other backend is gone for good": by_hand("backend-b:"),
+        "On the replica's side, when the source is gone for good": LOCALLY,
+        "End a relationship from pool to pool": LOCALLY,
+    },
+}
+
+
+def entrance(module: str, ansible: Ansible, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, str, dict[str, Any]]:
+    """(the module, its verb, what it hands to AnsibleModule)."""
+    monkeypatch.syspath_prepend(str(ansible.folder))
+    loaded = importlib.import_module(f"ansible_collections.cerss.zfs.plugins.modules.{module}")
+    handed: list[tuple[Callable[..., Any], dict[str, Any]]] = []
+    monkeypatch.setattr(loaded, "run_module", lambda verb, **spec: handed.append((verb, spec)))
+    loaded.main()
+    ((verb, spec),) = handed
+    return loaded, f"{verb.__module__.rpartition('.')[2]}:{verb.__name__}", spec
+
+
+@pytest.mark.parametrize("module", WORLD)
+def test_examples(
+    module: str, backends: list[Backend], ansible: Ansible, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    loaded, verb, spec = entrance(module, ansible, monkeypatch)
+    spec.pop("supports_check_mode")
+    validator = ArgumentSpecValidator(**spec)
+    text = loaded.EXAMPLES
+    for said, here in HERE.items():
+        text = text.replace(said, here)
+    tasks = [task for task in safe_load(text) if f"cerss.zfs.{module}" in task]
+    world = dict(WORLD[module])
+    assert not set(world) - {"", *(task["name"] for task in tasks)}, "an example has another name now"
+    steps: list[tuple[Backend, str | dict[str, Any]]] = [(backends[0], f"set -e; {world.pop('', 'true')}")]
+    for task in tasks:
+        if task["name"] in world:
+            steps.append((backends[0], f"set -e; {world[task['name']]}"))
+        checked = validator.validate(task[f"cerss.zfs.{module}"] or {})
+        assert not checked.error_messages, f"{task['name']}: {checked.error_messages}"
+        options = checked.validated_parameters
+        steps.append((backends[1] if (options.get("source") or {}).get("host") else backends[0], options))
+    answers = []
+    while steps:
+        # As many as there are for one backend, in one process
+        number = next((n for n, (backend, _step) in enumerate(steps) if backend is not steps[0][0]), len(steps))
+        answers += verbs.run(steps[0][0], verb, [step for _backend, step in steps[:number]], look=False, passes=2)
+        del steps[:number]
+    assert len(answers) == len(tasks) >= 4
+    for task, (check, real) in zip(tasks, answers):
+        for result in (check, real):
+            assert not result.get("failed"), f"{task['name']}: {result}"
+        for key in ("changed", "actions", "diff"):
+            assert check.get(key) == real.get(key), f"{task['name']}: {key} {check.get(key)}, really {real.get(key)}"
+
+
+def test_every_module_is_here() -> None:
+    modules = verbs.CLONE / "plugins" / "modules"
+    assert {path.stem for path in modules.glob("*.py")} == set(WORLD)
