@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -28,10 +29,11 @@ RIGHTS = "create,mount,receive,hold,release,userprop,readonly,canmount,destroy"
 
 def by_hand(host: str) -> str:
     """Shell that marks the source, and leaves in $mark what goes on the replica: a relationship whose id is known."""
+    there = json.dumps({"target": f"{host}backup/vol"})
+    here = json.dumps({"id": ID, "host": "backend-a", "dataset": "tank/vol", "guid": "%s"})
     return (
-        f"zfs set 'cerss.zfs:replica.{ID}={{\"target\":\"{host}backup/vol\"}}' tank/vol"
-        f"; mark=$(printf '{{\"id\":\"{ID}\",\"host\":\"backend-a\",\"dataset\":\"tank/vol\",\"guid\":\"%s\"}}'"
-        " $(zfs get -Hp -o value guid tank/vol))"
+        f"zfs set 'cerss.zfs:replica.{ID}={there}' tank/vol"
+        f"; mark=$(printf '{here}' $(zfs get -Hp -o value guid tank/vol))"
     )
 
 
@@ -78,7 +80,8 @@ WORLD: dict[str, dict[str, str]] = {
         "; zfs snapshot tank/vol@s2",
         "Only the daily snapshots, compressed and at most 20 MiB a second": "zfs snapshot tank/vol@daily-1"
         "; rm -rf /etc/cerss.zfs; mkdir /etc/cerss.zfs; cd /etc/cerss.zfs; ssh-keygen -q -t ed25519 -N '' -f id_ed25519"
-        "; cp /etc/ssh/ssh_known_hosts known_hosts; ssh backend-b 'userdel --remove zfs-replica 2> /dev/null; useradd --create-home --password \"*\" zfs-replica"
+        "; cp /etc/ssh/ssh_known_hosts known_hosts; ssh backend-b 'userdel --remove zfs-replica 2> /dev/null"
+        '; useradd --create-home --password "*" zfs-replica'
         f"; zfs allow zfs-replica {RIGHTS} backup; install -d -o zfs-replica -m 700 ~zfs-replica/.ssh"
         "; cat > ~zfs-replica/.ssh/authorized_keys' < id_ed25519.pub",
         "Take back what was written to the replica, then replicate": "zfs snapshot tank/vol@s3"
@@ -111,9 +114,7 @@ def entrance(module: str, ansible: Ansible, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("module", WORLD)
-def test_examples(
-    module: str, backends: list[Backend], ansible: Ansible, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+def test_examples(module: str, backends: list[Backend], ansible: Ansible, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded, verb, spec = entrance(module, ansible, monkeypatch)
     spec.pop("supports_check_mode")
     validator = ArgumentSpecValidator(**spec)
