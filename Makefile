@@ -33,7 +33,7 @@ demo-down: ## Remove the demo's machines
 test: ## Everything that must pass, and the time that each part took
 	@scripts/parts lint unit sanity system molecule
 
-lint: .venv/.make ## Style, types, documentation, licences, changelog, import into Galaxy
+lint: .venv/.make .venv/.controller ## Style, types, documentation, licences, changelog, import into Galaxy
 	nox -s lint ansible-lint docs-check license-check extra-checks changelog galaxy
 
 unit: .venv/.make .venv/.unit ## Unit tests with coverage, and on the oldest Python; no machine needed
