@@ -17,6 +17,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export LC_ALL := C.UTF-8
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.cache/collections
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
+export PYTEST_DEBUG_TEMPROOT := $(CURDIR)/.cache
 
 .PHONY: help
 help: ## List the targets
