@@ -186,6 +186,11 @@ def allowed(dataset: str) -> list[str]:
     return ["zfs", "allow", dataset]
 
 
+def permissions() -> list[str]:
+    """Fails with the usage, which ends with a table of all permissions that this version knows."""
+    return ["zfs", "allow"]
+
+
 def receivers() -> list[str]:
     """All processes with their arguments: any user can see who receives into what."""
     return ["ps", "-eo", "pid=,etimes=,args="]
