@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -327,10 +326,10 @@ FORMS = [commands for forms in INSIDE.values() for commands in forms] + [
 
 
 @st.composite
-def lines(draw: Any) -> str:
+def lines(draw: st.DrawFn) -> str:
     """A form of ours or a foreign one, bent somewhere: in its words, or in the text that they become."""
     commands = [list(words) for words in draw(st.sampled_from(FORMS))]
-    for _ in range(draw(st.integers(0, 2))):
+    for _time in range(draw(st.integers(0, 2))):
         words = commands[draw(st.integers(0, len(commands) - 1))]
         at = draw(st.integers(0, len(words)))
         nasty = draw(st.one_of(st.sampled_from(NASTY), st.text(max_size=8)))
