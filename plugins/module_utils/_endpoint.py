@@ -7,13 +7,16 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._errors import BadInput
-from ansible_collections.cerss.zfs.plugins.module_utils._process import SEARCH_PATH
 
 LOCAL = "local"
+# Non-interactive logins of plain users miss the sbin folders, where most systems keep zfs.
+SEARCH_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
+ENVIRONMENT = ("env", "LC_ALL=C", f"PATH={SEARCH_PATH}")
 
 # ssh takes the first value it is given, so none of these can be weakened by ssh_options.
 _ALWAYS = (
@@ -23,6 +26,11 @@ _ALWAYS = (
 )  # fmt: skip
 _OURS = {name.partition("=")[0].lower() for name in _ALWAYS} - {"connecttimeout", "serveraliveinterval", "loglevel"}
 _OURS |= {"controlmaster", "controlpath", "controlpersist", "userknownhostsfile", "identityfile", "user", "port"}
+
+
+def line(commands: Iterable[list[str]]) -> str:
+    """The programs, joined by pipes, as one line of quoted words for a login shell, or for `_gate`, which knows it."""
+    return " | ".join(shlex.join([*ENVIRONMENT, *words]) for words in commands)
 
 
 @dataclass(frozen=True)
@@ -91,8 +99,7 @@ class Endpoint:
         commands = [["sudo", "-n", *words] if self.become and words[0] == "zfs" else words for words in commands]
         if self.host is None:
             return commands
-        there = [shlex.join(["env", "LC_ALL=C", f"PATH={SEARCH_PATH}", *words]) for words in commands]
-        return [[*self.ssh(own_connection), "--", self.host, " | ".join(there)]]
+        return [[*self.ssh(own_connection), "--", self.host, line(commands)]]
 
     def ssh(self, own_connection: bool = False) -> list[str]:
         """ssh and its options, without host and command."""

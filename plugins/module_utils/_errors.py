@@ -106,6 +106,12 @@ class Denied(ZfsError):
     hint = "run it as root, set become, or delegate the permission with zfs allow (see the role zfs_backend)"
 
 
+class GateRefused(Denied):
+    """The key that opens that host is bound to a job that does not need this (see `_gate`)."""
+
+    hint = "the key is bound to its job (see the role zfs_peer); whoever administers that host can do it there"
+
+
 class NoSpace(ZfsError):
     """The pool or a quota is full."""
 
@@ -153,6 +159,7 @@ class TimedOut(CerssError):
 
 # The first match decides, so the particular stands before the general. Texts: libzfs_util.c, libzfs_sendrecv.c, ssh.
 _KINDS: tuple[tuple[str, type[ZfsError]], ...] = (
+    (r"^cerss-zfs-gate: refused", GateRefused),
     (r"host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED|no .* host key is known", HostKeyRefused),
     (
         r"^Permission denied \(|: Permission denied \(publickey|Too many authentication failures|"

@@ -14,10 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
+from ansible_collections.cerss.zfs.plugins.module_utils._endpoint import SEARCH_PATH
 from ansible_collections.cerss.zfs.plugins.module_utils._errors import TimedOut, command_words
-
-# Non-interactive logins of plain users miss the sbin folders, where most systems keep zfs.
-SEARCH_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 
 
 @dataclass(frozen=True)

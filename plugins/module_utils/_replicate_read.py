@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils import _inventory, _model, _names, _parse, _replication, _zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._backend import Backend
-from ansible_collections.cerss.zfs.plugins.module_utils._errors import BadInput, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._errors import BadInput, GateRefused, Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._inventory import Inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._model import Dataset
 from ansible_collections.cerss.zfs.plugins.module_utils._names import DatasetName, SnapshotName
@@ -161,9 +161,20 @@ class Reader:
         guids = {row[0]: row[1] for row in _parse.rows(lines)}
         for pair in clones:
             pair.source.values["origin_guid"] = guids.get(str(pair.source.origin), "")
-        pools = sorted({DatasetName(pair.replica_name).pool for pair in clones})
-        there, _gone = _inventory.read(self.target, pools, None, "filesystem,volume,snapshot")
+        there: Inventory = {}
+        for place in sorted({DatasetName(pair.replica_name) for pair in clones}):
+            if not any(DatasetName(name).covers(place) for name in there):
+                there.update(self._pool_of(place))
         return {snap.guid: snap.name for dataset in there.values() for snap in dataset.snapshots if snap.guid}
+
+    def _pool_of(self, place: DatasetName) -> Inventory:
+        """Everything on the pool, or on as much of it around the place as the gate there shows."""
+        for name in [*place.ancestors(), place]:
+            try:
+                return _inventory.read(self.target, [str(name)], None, "filesystem,volume,snapshot")[0]
+            except GateRefused:  # noqa: PERF203
+                continue
+        return {}
 
     def observe(self, former: Pair) -> Pair:
         """The pair as it stands now."""

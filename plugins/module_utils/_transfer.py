@@ -13,19 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.cerss.zfs.plugins.module_utils import _parse, _process
+from ansible_collections.cerss.zfs.plugins.module_utils import _parse, _process, _zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._errors import BadInput, CerssError, TimedOut, zfs_error
 
 TICK = 0.25  # seconds between looks at the processes
 PATIENCE = 60.0  # seconds that a receiver gets to write down what has arrived, once the stream has ended
 OWN_CONNECTION_FROM = 64 * 1024 * 1024  # bytes: below it, a login costs more than sharing a connection does
-
-# Program -> (compress, decompress). Level 1 and 3 keep up with a network without eating the host.
-COMPRESSION = {
-    "zstd": (["zstd", "-q", "-c", "-3"], ["zstd", "-q", "-d", "-c"]),
-    "lz4": (["lz4", "-q", "-c", "-1"], ["lz4", "-q", "-d", "-c"]),
-}
 
 
 class Stopped(CerssError):
@@ -106,7 +100,7 @@ def transfer(
 ) -> None:  # fmt: skip
     """Run the stream to its end; raise what went wrong. Whether the snapshot arrived, the replica tells the caller."""
     own = meter.total is None or meter.total >= OWN_CONNECTION_FROM
-    pack, unpack = COMPRESSION.get(transport.compression, ([], []))
+    pack, unpack = _zfs.COMPRESSION.get(transport.compression, ([], []))
     limit = [["pv", "-q", "-L", str(transport.bandwidth_limit)]] if transport.bandwidth_limit else []
     sending = source.endpoint.pipeline([send, *([pack] if pack else [])], own)
     receiving = target.endpoint.pipeline([*([unpack] if unpack else []), receive], own)

@@ -17,6 +17,12 @@ BATCH = 100  # snapshots destroyed by one command: more at once stalls a pool
 ARGUMENTS = 90_000  # bytes of names in one command line: ssh hands it over as one argument of at most 128 KiB
 LOCAL_ARGUMENTS = 1_000_000  # the same without ssh: Linux takes 2 MiB, pointers and environment included
 
+# Program -> (compress, decompress) of a stream. Level 1 and 3 keep up with a network without eating the host.
+COMPRESSION = {
+    "zstd": (["zstd", "-q", "-c", "-3"], ["zstd", "-q", "-d", "-c"]),
+    "lz4": (["lz4", "-q", "-c", "-1"], ["lz4", "-q", "-d", "-c"]),
+}
+
 
 def batches(names: Sequence[str], most: int = 10**6, room_each: int = ARGUMENTS) -> list[list[str]]:
     """Split names so that each command line stays short enough."""
@@ -184,6 +190,11 @@ def unallow(user: str, permissions: Sequence[str], dataset: str, reach: str = ""
 
 def allowed(dataset: str) -> list[str]:
     return ["zfs", "allow", dataset]
+
+
+def permissions() -> list[str]:
+    """Fails with the usage, which ends with a table of all permissions that this version knows."""
+    return ["zfs", "allow"]
 
 
 def receivers() -> list[str]:

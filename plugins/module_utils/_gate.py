@@ -1,0 +1,355 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a key that is bound to one job may run here. Pure; roles/zfs_backend/files/gate.py runs it.
+
+A command line is taken apart, and must come out the same when `_zfs` and `_endpoint` write it anew from its parts. So
+nothing passes that they do not write, and what they write differently some day is refused until it is known here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from ansible_collections.cerss.zfs.plugins.module_utils import _endpoint, _model, _parse, _zfs
+from ansible_collections.cerss.zfs.plugins.module_utils._errors import BadInput, CerssError
+from ansible_collections.cerss.zfs.plugins.module_utils._names import (
+    MAX_REPLICA_NAME,
+    BookmarkName,
+    DatasetName,
+    SnapshotName,
+)
+
+RECEIVE, SEND = "receive", "send"
+MAX_LINE = 128 * 1024  # no more fits into one argument of a program on Linux
+
+_WORD = re.compile(r"""(?:[A-Za-z0-9_@%+=:,./-]+|'[^']*'|"'")+""")
+_PART = re.compile(r"""[^'"]+|'([^']*)'|"(')\"""")
+_TAG = re.compile(r"cerss\.zfs:(step|last):[0-9a-f]{16}\Z")
+_MARK = re.compile(r"cerss\.zfs_[0-9a-f]{16}_(?:[0-9a-f]{1,16}|open)\Z")
+_REPLICA_MARK = re.compile(re.escape(_model.REPLICA_PREFIX) + r"[0-9a-f]{16}\Z")
+_COLUMNS = re.compile(r"[a-z0-9_.:,@-]+\Z")
+# What a replica may be born with; None is any value.
+_BORN: dict[str, tuple[str, ...] | None] = {
+    "readonly": ("on",),
+    "canmount": ("noauto", "off"),
+    _model.SOURCE: None,
+    _model.ANNOUNCED: None,
+}
+
+
+class NotAllowed(CerssError):
+    """The job does not need that."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a key is for: to receive or to send below ``root``. A replica may be born with ``properties``."""
+
+    kind: str
+    root: DatasetName
+    properties: frozenset[str] = frozenset()
+
+
+def decide(line: str, job: Job) -> list[list[str]]:
+    """The programs to run, joined by pipes; NotAllowed for everything that the job does not need."""
+    commands = take_apart(line)
+    try:
+        return _decide(commands, job)
+    except BadInput as error:
+        raise NotAllowed(error.msg) from error
+
+
+def take_apart(line: str) -> list[list[str]]:
+    """The reverse of what `_endpoint.line` writes; NotAllowed for any other text."""
+    if len(line) > MAX_LINE or "\0" in line:
+        raise NotAllowed("the command line is too long, or has a NUL in it")
+    commands: list[list[str]] = [[]]
+    at = 0
+    while True:
+        if commands[-1] and line.startswith("| ", at):
+            commands.append([])
+            at += 2
+        found = _WORD.match(line, at)
+        if not found:
+            raise NotAllowed("not a command line that cerss.zfs writes")
+        commands[-1].append(_PART.sub(_unquoted, found.group()))
+        at = found.end()
+        if at == len(line):
+            break
+        if line[at] != " ":
+            raise NotAllowed("not a command line that cerss.zfs writes")
+        at += 1
+    head = len(_endpoint.ENVIRONMENT)
+    commands = [words[head:] for words in commands]
+    if not all(commands) or _endpoint.line(commands) != line:
+        raise NotAllowed("not a command line that cerss.zfs writes")
+    return commands
+
+
+def _unquoted(part: re.Match[str]) -> str:
+    return next((text for text in part.groups() if text is not None), part.group())
+
+
+def _decide(commands: list[list[str]], job: Job) -> list[list[str]]:
+    packers, unpackers = zip(*_zfs.COMPRESSION.values())
+    stream = commands[0]
+    if len(commands) == 2:
+        stream = commands[1] if job.kind == RECEIVE else commands[0]
+        other = commands[0] if job.kind == RECEIVE else commands[1]
+        packs, carries = (unpackers, _RECEIVE_WORDS) if job.kind == RECEIVE else (packers, _SEND_WORDS)
+        if other not in packs or stream[: len(carries)] != carries:
+            raise NotAllowed("such a pipe is not among the forms")
+    elif len(commands) > 2:
+        raise NotAllowed("such a pipe is not among the forms")
+    _check(stream, job)
+    return commands
+
+
+_RECEIVE_WORDS = ["zfs", "receive", "-s"]
+_SEND_WORDS = ["zfs", "send", "-vP"]
+
+
+def _check(words: list[str], job: Job) -> None:
+    if words == ["true"] or (job.kind == RECEIVE and words == _zfs.receivers()):
+        return
+    verb = words[1] if words[0] == "zfs" and len(words) > 1 else ""
+    form = _FORMS[job.kind].get(verb)
+    if form is None:
+        raise NotAllowed(f"a key to {job.kind} cannot run {' '.join(words[:2])}")
+    if form(_Words(words[2:]), job) != words:
+        raise NotAllowed(f"not a form of zfs {verb} that cerss.zfs writes")
+
+
+class _Words:
+    """The words after the verb, taken from the front. What is left over shows when the command is written anew."""
+
+    def __init__(self, words: list[str]) -> None:
+        self.words = words
+
+    def flag(self, *flags: str) -> str:
+        """The next word when it is one of these."""
+        return self.words.pop(0) if self.words and self.words[0] in flags else ""
+
+    def value(self, flag: str) -> str | None:
+        """What follows the flag, when that is next."""
+        if len(self.words) > 1 and self.flag(flag):
+            return self.words.pop(0)
+        return None
+
+    def one(self) -> str:
+        return self.words.pop(0) if self.words else ""
+
+    def settings(self) -> dict[str, str]:
+        """``-o name=value``, as many as there are."""
+        found: dict[str, str] = {}
+        while (text := self.value("-o")) is not None:
+            name, _equals, value = text.partition("=")
+            found[name] = value
+        return found
+
+    def depth(self) -> int | None:
+        return None if self.flag("-r") else 1 if self.value("-d") else 0
+
+
+# -- names -----------------------------------------------------------------------------------------------------------
+
+
+def _dataset(text: str, job: Job) -> DatasetName:
+    name = DatasetName.parse(text)
+    if not job.root.covers(name):
+        raise NotAllowed(f"{name} is not below {job.root}, the root of this key")
+    return name
+
+
+def _snapshots(names: list[str], job: Job) -> list[str]:
+    """The same names, all of snapshots below the root."""
+    if not names:
+        raise NotAllowed("no snapshot is named")
+    for text in names:
+        _dataset(str(SnapshotName.parse(text).dataset), job)
+    return names
+
+
+def _anything(names: list[str], job: Job, above: bool = False) -> list[str]:
+    """The same names, of anything below the root; ``above`` also lets the datasets pass that the root lies in."""
+    if not names:
+        raise NotAllowed("no dataset is named, which would mean all")
+    for text in names:
+        if "@" in text:
+            _snapshots([text], job)
+        elif "#" in text:
+            _dataset(str(BookmarkName.parse(text).dataset), job)
+        elif not (above and DatasetName.parse(text) in job.root.ancestors()):
+            _dataset(text, job)
+    return names
+
+
+def _replica(text: str, job: Job) -> str:
+    name = str(_dataset(text, job))
+    if len(name) > MAX_REPLICA_NAME:  # the kernel panics at the first increment
+        raise NotAllowed(f"{name[:40]}… has {len(name)} characters; a replica's name can have {MAX_REPLICA_NAME}")
+    return name
+
+
+def _columns(text: str | None) -> list[str]:
+    if not text or not _COLUMNS.match(text):
+        raise NotAllowed("that list of properties or types is not among the forms")
+    return text.split(",")
+
+
+# -- forms: take the words apart, look at what matters, write the command anew ----------------------------------------
+
+
+def _list(words: _Words, job: Job) -> list[str]:
+    words.flag("-Hp")
+    depth, types, columns = words.depth(), words.value("-t"), words.value("-o")
+    by_dataset = words.value("-s") is None
+    return _zfs.list_(
+        _anything(words.words, job), ",".join(_columns(types)), _columns(columns), depth, by_dataset
+    )  # fmt: skip
+
+
+def _get(words: _Words, job: Job) -> list[str]:
+    words.flag("-Hp")
+    depth, types = words.depth(), words.value("-t")
+    local = words.value("-s") is not None
+    words.value("-o")
+    properties = _columns(words.one())
+    names = _anything(words.words, job, above=depth == 0)
+    return _zfs.get(names, properties, ",".join(_columns(types)) if types else None, depth, local)
+
+
+def _holds(words: _Words, job: Job) -> list[str]:
+    exact = words.flag("-Hp", "-H") == "-Hp"
+    return _zfs.holds(_snapshots(words.words, job), exact)
+
+
+def _tag(words: _Words, job: Job) -> str:
+    tag = words.one()
+    found = _TAG.match(tag)
+    if not found or (job.kind == RECEIVE and found.group(1) == "step"):
+        raise NotAllowed(f"the hold {tag[:60]!r} is not one of ours for this job")
+    return tag
+
+
+def _hold(words: _Words, job: Job) -> list[str]:
+    return _zfs.hold(_tag(words, job), _snapshots(words.words, job))
+
+
+def _release(words: _Words, job: Job) -> list[str]:
+    return _zfs.release(_tag(words, job), _snapshots(words.words, job))
+
+
+def _our_property(name: str, job: Job) -> str:
+    ours = name in (_model.SOURCE, _model.ANNOUNCED) if job.kind == RECEIVE else _REPLICA_MARK.match(name)
+    if not ours:
+        raise NotAllowed(f"the property {name[:60]!r} is not one of ours for this job")
+    return name
+
+
+def _datasets(names: list[str], job: Job) -> list[str]:
+    if not names:
+        raise NotAllowed("no dataset is named")
+    for text in names:
+        _dataset(text, job)
+    return names
+
+
+def _set(words: _Words, job: Job) -> list[str]:
+    settings: dict[str, str] = {}
+    while words.words and "=" in words.words[0]:
+        name, _equals, value = words.one().partition("=")
+        settings[_our_property(name, job)] = value
+    return _zfs.set_(settings, _datasets(words.words, job))
+
+
+def _inherit(words: _Words, job: Job) -> list[str]:
+    return _zfs.inherit(_our_property(words.one(), job), _datasets(words.words, job))
+
+
+def _create(words: _Words, job: Job) -> list[str]:
+    """A place to hold replicas, which is never mounted."""
+    return _zfs.create(_replica(words.words[-1] if words.words else "", job), {"canmount": "off"})
+
+
+def _receive(words: _Words, job: Job) -> list[str]:
+    if words.flag("-A"):
+        return _zfs.receive_abort(_replica(words.one(), job))
+    words.flag("-s")
+    words.flag("-u")
+    settings = words.settings()
+    origin = settings.pop("origin", None)
+    if origin is not None:
+        _snapshots([origin], job)
+    for name, value in settings.items():
+        values = _BORN.get(name, ())
+        if name not in job.properties and not (values is None or value in values):
+            raise NotAllowed(f"a replica here cannot be given {name[:60]}={value[:60]!r}")
+    return _zfs.receive(_replica(words.one(), job), settings, origin)
+
+
+def _send(words: _Words, job: Job) -> list[str]:
+    estimate = words.flag("-vP", "-nvP") == "-nvP"
+    text = words.value("-t")
+    if text is not None:
+        token = _parse.token(text)
+        if token is None:
+            raise NotAllowed("that is not a resume token")
+        _snapshots([token.toname], job)
+        return _zfs.send_resume(text, estimate)
+    raw = bool(words.flag("-w"))
+    words.flag("-L")
+    words.flag("-c")
+    intermediates = bool(words.words and words.words[0] == "-I")
+    base = words.value("-I") if intermediates else words.value("-i")
+    if base is not None:
+        if "@" not in base and "#" not in base:
+            raise NotAllowed(f"the base {base[:60]!r} is no whole name of a snapshot or bookmark")
+        _anything([base], job)
+    return _zfs.send(_snapshots([words.one()], job)[0], base, intermediates, raw, estimate)
+
+
+def _our_bookmark(text: str, job: Job) -> BookmarkName:
+    name = BookmarkName.parse(text)
+    if not _MARK.match(name.bookmark):
+        raise NotAllowed(f"the bookmark {text[:60]!r} is not one of ours")
+    _dataset(str(name.dataset), job)
+    return name
+
+
+def _bookmark(words: _Words, job: Job) -> list[str]:
+    snapshot = _snapshots([words.one()], job)[0]
+    return _zfs.bookmark(snapshot, str(_our_bookmark(words.one(), job)))
+
+
+def _destroy(words: _Words, job: Job) -> list[str]:
+    """A bookmark of ours and nothing else."""
+    text = words.one()
+    if "#" not in text:
+        raise NotAllowed(f"a key to {job.kind} cannot destroy anything but bookmarks of ours")
+    return _zfs.destroy(str(_our_bookmark(text, job)))
+
+
+_Form = Callable[[_Words, Job], "list[str]"]
+_BOTH: dict[str, _Form] = {
+    "list": _list,
+    "get": _get,
+    "holds": _holds,
+    "hold": _hold,
+    "release": _release,
+    "set": _set,
+    "inherit": _inherit,
+}
+_FORMS: dict[str, dict[str, _Form]] = {
+    RECEIVE: {**_BOTH, "create": _create, "receive": _receive},
+    SEND: {**_BOTH, "send": _send, "bookmark": _bookmark, "destroy": _destroy},
+}
+
+
+def seen(lines: Iterable[str]) -> list[str]:
+    """Of the processes of this host just those that somebody who receives here looks for."""
+    return [line for line in lines if any(_parse.receiving([line]))]

@@ -1,0 +1,391 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import inspect
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.cerss.zfs.plugins.module_utils import _endpoint, _inventory, _zfs
+from ansible_collections.cerss.zfs.plugins.module_utils._endpoint import Endpoint
+from ansible_collections.cerss.zfs.plugins.module_utils._errors import GateRefused, zfs_error
+from ansible_collections.cerss.zfs.plugins.module_utils._gate import RECEIVE, SEND, Job, NotAllowed, decide, seen
+from ansible_collections.cerss.zfs.plugins.module_utils._names import DatasetName
+
+ROOT = DatasetName("tank/site a")
+JOBS = {
+    RECEIVE: Job(RECEIVE, ROOT, frozenset({"compression", "org.example:note"})),
+    SEND: Job(SEND, ROOT),
+}
+ID = "00112233445566aa"
+IN = "tank/site a/v"
+SNAP = f"{IN}@s 1"
+# Recorded on OpenZFS 2.3.9; toname is tank/t@one
+TOKEN = (
+    "1-dde8789bf-d8-789c636064000310a500c4ec50360710e72765a52697303030419460caa7a515a7968064a41861f26c48f2499525a9c5405a60b"
+    "b0c2336fd25f9e9a599290c0cae971f7609b9df5fac8124cf0996cf4bcc4d05d28979d9fa250ef979a90877703320dc9d9c9f5b50945a5c9c9fcd"
+    "00070022a51ad4"
+)
+ZSTD = _zfs.COMPRESSION["zstd"]
+LZ4 = _zfs.COMPRESSION["lz4"]
+
+BOTH = [
+    _zfs.list_([IN, SNAP], _inventory.ALL_TYPES, depth=1),
+    _zfs.list_([str(ROOT)], "snapshot", depth=None, by_dataset=True),
+    _zfs.list_([IN], "snapshot"),
+    _zfs.get([IN, "tank", SNAP, f"{IN}#b"], ["guid", "cerss.zfs:source"]),
+    _zfs.get([IN], ["all"], "filesystem,volume,snapshot", depth=None, local=True),
+    _zfs.get([IN], ["all"], "snapshot", depth=1),
+    _zfs.holds([SNAP, f"{IN}@b"]),
+    _zfs.holds([SNAP], exact_time=False),
+    _zfs.hold(f"cerss.zfs:last:{ID}", [SNAP, f"{IN}@b"]),
+    _zfs.release(f"cerss.zfs:last:{ID}", [SNAP]),
+    ["true"],
+]
+INSIDE: dict[str, list[list[list[str]]]] = {
+    RECEIVE: [
+        *([form] for form in BOTH),
+        [_zfs.receivers()],
+        [_zfs.create(IN, {"canmount": "off"})],
+        [_zfs.set_({"cerss.zfs:inbound": '[{"guid":"1","snapshot":"it\'s","bytes":null}]'}, [IN])],
+        [_zfs.set_({"cerss.zfs:source": "a=b $(id) ; `id`\n'\"'\"'"}, [IN])],
+        [_zfs.inherit("cerss.zfs:inbound", [IN])],
+        [_zfs.receive(IN, {})],
+        [
+            _zfs.receive(
+                IN,
+                {"readonly": "on", "canmount": "noauto", "cerss.zfs:source": "{}", "cerss.zfs:inbound": "[]"},
+                f"{IN}x@s",
+            )
+        ],
+        [_zfs.receive(IN, {"compression": "zstd", "org.example:note": "-o\n x=y"})],
+        [ZSTD[1], _zfs.receive(IN, {})],
+        [LZ4[1], _zfs.receive(IN, {})],
+        [_zfs.receive_abort(IN)],
+    ],
+    SEND: [
+        *([form] for form in BOTH),
+        [_zfs.hold(f"cerss.zfs:step:{ID}", [SNAP])],
+        [_zfs.release(f"cerss.zfs:step:{ID}", [SNAP])],
+        [_zfs.set_({f"cerss.zfs:replica.{ID}": "{}"}, [IN])],
+        [_zfs.inherit(f"cerss.zfs:replica.{ID}", [IN])],
+        [_zfs.send(SNAP, None, intermediates=True, raw=False)],
+        [_zfs.send(SNAP, f"{IN}@a", intermediates=True, raw=True, estimate=True)],
+        [_zfs.send(SNAP, f"{IN}#a", intermediates=False, raw=False)],
+        [_zfs.send(SNAP, f"{IN}@a", intermediates=False, raw=True), ZSTD[0]],
+        [_zfs.send(SNAP, None, intermediates=False, raw=False), LZ4[0]],
+        [_zfs.bookmark(SNAP, f"{IN}#cerss.zfs_{ID}_ffffffffffffffff")],
+        [_zfs.bookmark(SNAP, f"{IN}#cerss.zfs_{ID}_open")],
+        [_zfs.destroy(f"{IN}#cerss.zfs_{ID}_1f")],
+    ],
+}
+# What no key may do, whatever it is for
+NEVER = {
+    "snapshot": [_zfs.snapshot([SNAP], {})],
+    "destroy_snapshots": [
+        _zfs.destroy_snapshots(IN, ["a", "b"], defer=False),
+        _zfs.destroy_snapshots(IN, ["a"], defer=True),
+    ],
+    "verify": [_zfs.verify(IN, {}, None)],
+    "clone": [_zfs.clone(SNAP, f"{IN}2", {})],
+    "promote": [_zfs.promote(IN)],
+    "rename": [_zfs.rename(IN, f"{IN}2"), _zfs.rename(IN, f"{IN}2", remount=True)],
+    "sync": [_zfs.sync("tank")],
+    "rollback": [_zfs.rollback(SNAP)],
+    "mount": [_zfs.mount(IN)],
+    "unmount": [_zfs.unmount(IN)],
+    "allow": [_zfs.allow("u", ["send"], IN)],
+    "unallow": [_zfs.unallow("u", [], IN)],
+    "allowed": [_zfs.allowed(IN)],
+    "permissions": [_zfs.permissions()],
+}
+# The functions of _zfs that at least one key may run; what each runs is in INSIDE
+SOMETIMES = {
+    "list_", "get", "holds", "hold", "release", "set_", "inherit", "create", "receive", "receive_abort", "receivers",
+    "send", "send_resume", "bookmark", "destroy",
+}  # fmt: skip
+
+
+def line(*commands: list[str]) -> str:
+    return Endpoint("there").pipeline(list(commands))[0][-1]
+
+
+def test_every_command_line_of_the_collection_is_sorted() -> None:
+    """Whoever adds one decides here which key may run it."""
+    functions = {
+        name
+        for name, thing in vars(_zfs).items()
+        if inspect.isfunction(thing) and thing.__module__ == _zfs.__name__ and not name.startswith("_")
+    }
+    assert functions - {"batches"} == SOMETIMES | set(NEVER)
+
+
+@pytest.mark.parametrize("kind", [RECEIVE, SEND])
+def test_every_form_of_the_job_runs_as_it_is(kind: str) -> None:
+    for commands in INSIDE[kind]:
+        assert decide(line(*commands), JOBS[kind]) == commands
+
+
+@pytest.mark.parametrize("kind", [RECEIVE, SEND])
+def test_nothing_of_the_other_job_and_nothing_that_is_never_allowed(kind: str) -> None:
+    other = SEND if kind == RECEIVE else RECEIVE
+    theirs = [commands for commands in INSIDE[other] if commands not in INSIDE[kind]]
+    for commands in [*theirs, *([form] for forms in NEVER.values() for form in forms)]:
+        with pytest.raises(NotAllowed):
+            decide(line(*commands), JOBS[kind])
+
+
+def test_every_form_of_the_job_stays_below_the_root():
+    """The same forms with another dataset in the place of ours."""
+    for kind, job in JOBS.items():
+        for commands in INSIDE[kind]:
+            if not any(IN in word or word == str(ROOT) for words in commands for word in words):
+                continue
+            for place in ("tank", "tank/site", "tank/site a2/v", "backup/site a/v", "tank/site a/../v", "-F", "/etc"):
+                moved = [[word.replace(IN, place).replace(str(ROOT), place) for word in words] for words in commands]
+                if moved[0][:2] == ["zfs", "get"] and place == "tank" and "@" not in " ".join(moved[0]):
+                    continue  # a dataset above the root may be looked at, see below
+                with pytest.raises(NotAllowed):
+                    decide(line(*moved), job)
+
+
+def test_what_lies_above_the_root_is_only_looked_at():
+    job = Job(RECEIVE, DatasetName("tank/a/b"))
+    look = _zfs.get(["tank", "tank/a", "tank/a/b"], ["guid"])
+    assert decide(line(look), job) == [look]
+    for command in (
+        _zfs.get(["tank"], ["all"], "filesystem", depth=None),
+        _zfs.get(["tank/a"], ["all"], "snapshot", depth=1),
+        _zfs.get(["tank/a@s"], ["all"]),
+        _zfs.get(["tank/c"], ["all"]),
+        _zfs.list_(["tank"], "filesystem"),
+        _zfs.create("tank/a", {"canmount": "off"}),
+    ):
+        with pytest.raises(NotAllowed):
+            decide(line(command), job)
+
+
+REFUSED: list[tuple[str, str, str]] = [
+    (RECEIVE, "", "not a command line"),
+    (RECEIVE, "sh", "not a command line"),
+    (RECEIVE, "/usr/lib/openssh/sftp-server", "not a command line"),
+    (RECEIVE, "internal-sftp", "not a command line"),
+    (RECEIVE, "scp -t /tmp", "not a command line"),
+    (RECEIVE, "zfs list", "not a command line"),
+    (RECEIVE, line(["true"]) + "\n", "not a command line"),
+    (RECEIVE, line(["true"]) + ";id", "not a command line"),
+    (RECEIVE, line(["true"]) + " ", "not a command line"),
+    (RECEIVE, line(["true"]) + " | ", "not a command line"),
+    (RECEIVE, line(["true"]) + " && id", "not a command line"),
+    (RECEIVE, line(["true"]).replace(" ", "  ", 1), "not a command line"),
+    (RECEIVE, line(["true"]).replace("env", "'env'", 1), "not a command line"),
+    (RECEIVE, line(["true"]).replace("LC_ALL=C", "LC_ALL=C LD_PRELOAD=/x", 1), "not a command line"),
+    (RECEIVE, line(["true"]).replace("PATH=", "PATH=/tmp:", 1), "not a command line"),
+    (RECEIVE, line(["true"])[:-4] + "$(id)", "not a command line"),
+    (RECEIVE, line(["true"])[:-4] + "'true", "not a command line"),
+    (RECEIVE, line(["true"])[:-5], "not a command line"),
+    (RECEIVE, line(["true"]) + " '\0'", "NUL"),
+    (RECEIVE, line(["true"]) + " x" * 70_000, "too long"),
+    (RECEIVE, line(["true", "x"]), "cannot run"),
+    (RECEIVE, line(["ps", "-ef"]), "cannot run"),
+    (RECEIVE, line(["sudo", "-n", *_zfs.receive(IN, {})]), "cannot run"),
+    (RECEIVE, line(["zfs"]), "cannot run"),
+    (RECEIVE, line(["true"], ["true"]), "such a pipe"),
+    (RECEIVE, line(["cat"], _zfs.receive(IN, {})), "such a pipe"),
+    (RECEIVE, line(ZSTD[1], _zfs.receive_abort(IN), ["true"]), "such a pipe"),
+    (RECEIVE, line(ZSTD[1], _zfs.list_([IN], "snapshot")), "such a pipe"),
+    (RECEIVE, line([*ZSTD[1], "-o", "/x"], _zfs.receive(IN, {})), "such a pipe"),
+    (RECEIVE, line(["zfs", "receive", "-F", IN]), "-F"),
+    (RECEIVE, line(["zfs", "receive", "-s", "-u", "-F", IN]), "-F"),
+    (RECEIVE, line(["zfs", "receive", "-s", "-u", "-d", IN]), "-d"),
+    (RECEIVE, line(["zfs", "receive", "-s", "-u", IN, "tank/other"]), "not a form"),
+    (RECEIVE, line(["zfs", "receive", "-s", IN]), "not a form"),
+    (RECEIVE, line(["zfs", "receive", "-s", "-u"]), "empty"),
+    (RECEIVE, line(_zfs.receive(IN, {"mountpoint": "/etc"})), "cannot be given mountpoint"),
+    (RECEIVE, line(_zfs.receive(IN, {"readonly": "off"})), "cannot be given readonly"),
+    (RECEIVE, line(_zfs.receive(IN, {"canmount": "on"})), "cannot be given canmount"),
+    (RECEIVE, line(_zfs.receive(IN, {"setuid": "on"})), "cannot be given setuid"),
+    (RECEIVE, line([*_zfs.receive(IN, {"readonly": "on"})[:-1], "-o", "readonly=on", IN]), "not a form"),
+    (RECEIVE, line(_zfs.receive(IN, {}, "tank/x@s")), "not below"),
+    (RECEIVE, line(_zfs.receive(f"{IN}@s", {})), "a dataset is wanted"),
+    (RECEIVE, line(_zfs.receive(f"{ROOT}/{'x' * 240}", {})), "a replica's name"),
+    (RECEIVE, line(_zfs.create(f"{ROOT}/{'x' * 240}", {"canmount": "off"})), "a replica's name"),
+    (RECEIVE, line(_zfs.create(IN, {})), "not a form"),
+    (RECEIVE, line(_zfs.create(IN, {"canmount": "off"}, size=10)), "not a form"),
+    (RECEIVE, line(_zfs.create(IN, {"canmount": "off"}, parents=True)), "not a form"),
+    (RECEIVE, line(_zfs.hold("mine", [SNAP])), "not one of ours"),
+    (RECEIVE, line(_zfs.release(f"cerss.zfs:step:{ID}", [SNAP])), "not one of ours"),
+    (RECEIVE, line(_zfs.release(".send-1-1", [SNAP])), "not one of ours"),
+    (RECEIVE, line(["zfs", "release", "-r", f"cerss.zfs:last:{ID}", SNAP]), "not one of ours"),
+    (RECEIVE, line(["zfs", "release", f"cerss.zfs:last:{ID}"]), "no snapshot"),
+    (RECEIVE, line(["zfs", "release", f"cerss.zfs:last:{ID}", "-r", SNAP]), "no snapshot"),
+    (RECEIVE, line(_zfs.set_({"cerss.zfs:origin": "1"}, [IN])), "not one of ours"),
+    (RECEIVE, line(_zfs.set_({"readonly": "off"}, [IN])), "not one of ours"),
+    (RECEIVE, line(_zfs.set_({"cerss.zfs:source": "1", "mountpoint": "/"}, [IN])), "not one of ours"),
+    (RECEIVE, line(["zfs", "set", "-u", "cerss.zfs:source=1", IN]), "not a valid dataset name"),
+    (RECEIVE, line(["zfs", "set", "cerss.zfs:source=1"]), "no dataset"),
+    (RECEIVE, line(["zfs", "inherit", "-r", "cerss.zfs:source", IN]), "not one of ours"),
+    (RECEIVE, line(_zfs.list_([], "snapshot", depth=None)), "would mean all"),
+    (RECEIVE, line(_zfs.list_([f"{IN}%recv"], "snapshot")), "not a valid"),
+    (RECEIVE, line(_zfs.list_(["tank/site \N{CYRILLIC SMALL LETTER A}/v"], "snapshot")), "not a valid"),
+    (SEND, line(["zfs", "send", "-R", SNAP]), "-R"),
+    (SEND, line(["zfs", "send", "-vP", "-p", SNAP]), "-p"),
+    (SEND, line(["zfs", "send", "-vP", "-L", "-c", IN]), "names no snapshot"),
+    (SEND, line(["zfs", "send", "-vP", "-L", "-c", "-i", "@a", SNAP]), "is empty"),
+    (SEND, line(["zfs", "send", "-vP", "-L", "-c", "-i", "a", SNAP]), "no whole name"),
+    (SEND, line(_zfs.send(SNAP, "tank/x@a", intermediates=False, raw=False)), "not below"),
+    (SEND, line(_zfs.send(SNAP, None, False, False, estimate=True), ZSTD[0]), "such a pipe"),
+    (SEND, line(_zfs.send(SNAP, None, False, False), ["sh"]), "such a pipe"),
+    (SEND, line(_zfs.send_resume("1-2-3-4")), "no"),
+    (SEND, line(_zfs.bookmark(SNAP, f"{IN}#mine")), "not one of ours"),
+    (SEND, line(_zfs.bookmark(SNAP, f"tank/x#cerss.zfs_{ID}_1")), "not below"),
+    (SEND, line(_zfs.destroy(f"{IN}#mine")), "not one of ours"),
+    (SEND, line(_zfs.destroy(IN)), "anything but bookmarks"),
+    (SEND, line(["zfs", "destroy", "-r", f"{IN}#cerss.zfs_{ID}_1"]), "anything but bookmarks"),
+]
+
+
+@pytest.mark.parametrize(("kind", "text", "why"), REFUSED)
+def test_refusals_say_why(kind: str, text: str, why: str) -> None:
+    with pytest.raises(NotAllowed, match=why.replace("(", r"\(")):
+        decide(text, JOBS[kind])
+
+
+def test_a_resumed_stream_is_of_something_below_the_root():
+    resume = _zfs.send_resume(TOKEN)
+    job = Job(SEND, DatasetName("tank/t"))
+    assert decide(line(resume), job) == [resume]
+    assert decide(line(resume, ZSTD[0]), job) == [resume, ZSTD[0]]
+    assert decide(line(_zfs.send_resume(TOKEN, estimate=True)), job) == [_zfs.send_resume(TOKEN, estimate=True)]
+    with pytest.raises(NotAllowed, match="not below"):
+        decide(line(resume), JOBS[SEND])
+    with pytest.raises(NotAllowed, match="not a form"):
+        decide(line([*resume, SNAP]), job)
+
+
+def test_a_refusal_is_told_apart():
+    error = zfs_error(["zfs", "rollback", SNAP], 126, "cerss-zfs-gate: refused: a key to receive cannot run\n", "b")
+    assert isinstance(error, GateRefused)
+    assert not error.transient
+    assert "bound to its job" in error.msg
+
+
+def test_of_other_processes_nothing_is_seen():
+    lines = ["  1 5 /sbin/init secret", " 77 9 zfs receive -s -u tank/x", " 78 1 [receive_writer]", "79 1 zfs receiver"]
+    assert seen(lines) == lines[1:3]
+
+
+def test_the_role_installs_all_that_the_gate_imports() -> None:
+    """Started as on a host: with nothing but the folder that the role makes."""
+    role = Path(__file__).parents[4] / "roles" / "zfs_backend"
+    (listed,) = re.findall(r"^zfs_backend_gate_parts: \[(.*)\]$", (role / "vars" / "main.yml").read_text(), re.M)
+    parts = listed.split(", ")
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder) / "ansible_collections" / "cerss" / "zfs" / "plugins" / "module_utils"
+        package.mkdir(parents=True)
+        for part in parts:
+            shutil.copy(role.parents[1] / "plugins" / "module_utils" / f"{part}.py", package)
+        shutil.copy(role / "files" / "gate.py", folder)
+        gate = [sys.executable, "-I", "-S", f"{folder}/gate.py", "receive", "tank/a b"]
+
+        def ask(line: str | None) -> subprocess.CompletedProcess[str]:
+            asked = {} if line is None else {"SSH_ORIGINAL_COMMAND": line}
+            return subprocess.run(gate, env=asked, capture_output=True, text=True, check=False)
+
+        assert ask(line(["true"])).returncode == 0
+        for text in (None, "id", line(["true"]) + ";id", line(["zfs", "destroy", "tank/a b/v"])):
+            done = ask(text)
+            assert (done.returncode, done.stdout) == (126, "")
+            assert done.stderr.startswith("cerss-zfs-gate: refused: ")
+        assert {path.name.partition(".")[0] for path in package.glob("__pycache__/*.pyc")} == set(parts)
+
+
+# -- generated -------------------------------------------------------------------------------------------------------
+
+NASTY = [
+    "-F", "-r", "-R", "-f", "-d", "-n", "..", ".", "/", "", " ", "'", '"', "\\", "\n", "\r", "\t", "\0", ";", "&", "&&",
+    "|", "||", ">", "</dev/null", "$(id)", "`id`", "${IFS}", "*", "?", "~", "#", "@", "%", "%recv", ",", "=", "!", "--",
+    "-o", "origin=tank/x@s", "mountpoint=/", "t\u0430nk", "t\u200bank", "\uff54ank", "\uff0f", "\ufe6b", "\ud800",
+    "x" * 300, "tank", "tank/site a", "tank/site a/..", "tank/other", "tank/site a/v@s,t", "tank/site a/v@a%b", "sh",
+    "-c", "sudo", "destroy", "rollback", "rename", "promote", "mount", "load-key", "program", "allow", "zpool",
+]  # fmt: skip
+FORMS = [commands for forms in INSIDE.values() for commands in forms] + [
+    [form] for forms in NEVER.values() for form in forms
+]
+
+
+@st.composite
+def lines(draw: st.DrawFn) -> str:
+    """A form of ours or a foreign one, bent somewhere: in its words, or in the text that they become."""
+    commands = [list(words) for words in draw(st.sampled_from(FORMS))]
+    for _time in range(draw(st.integers(0, 2))):
+        words = commands[draw(st.integers(0, len(commands) - 1))]
+        at = draw(st.integers(0, len(words)))
+        nasty = draw(st.one_of(st.sampled_from(NASTY), st.text(max_size=8)))
+        how = draw(st.sampled_from(["insert", "replace", "append", "prepend", "drop", "swap", "inside"]))
+        if how == "insert" or not words or at == len(words):
+            words.insert(at, nasty)
+        elif how == "replace":
+            words[at] = nasty
+        elif how == "append":
+            words[at] += nasty
+        elif how == "prepend":
+            words[at] = nasty + words[at]
+        elif how == "drop":
+            del words[at]
+        elif how == "swap":
+            words[at], words[-1] = words[-1], words[at]
+        else:
+            middle = len(words[at]) // 2
+            words[at] = words[at][:middle] + nasty + words[at][middle:]
+    if draw(st.integers(0, 9)) == 0:
+        commands.append(draw(st.sampled_from([["sh"], ["tee", "/x"], *(c for pair in (ZSTD, LZ4) for c in pair)])))
+    text = _endpoint.line(commands)
+    if draw(st.integers(0, 2)) == 0:
+        at = draw(st.integers(0, len(text)))
+        text = text[:at] + draw(st.sampled_from(NASTY)) + text[at + draw(st.integers(0, 3)) :]
+    return text
+
+
+def harmless(words: list[str], kind: str) -> bool:
+    """Judged anew and in another way than the gate does: does what it would run keep to the job?"""
+    if words in (["true"], _zfs.receivers(), *ZSTD, *LZ4):
+        return True
+    verbs = {RECEIVE: {"receive", "create"}, SEND: {"send", "bookmark", "destroy"}}[kind]
+    if words[0] != "zfs" or words[1] not in verbs | {"list", "get", "holds", "hold", "release", "set", "inherit"}:
+        return False
+    reading = words[1] in ("list", "get", "holds")
+    switches = [word for word in words[2:] if word.startswith("-") and not reading]
+    if not set(switches) <= {"-s", "-u", "-o", "-A", "-vP", "-nvP", "-w", "-L", "-c", "-i", "-I", "-t"}:
+        return False
+    if words[1] == "destroy" and "#cerss.zfs_" not in words[2]:
+        return False
+    if words[1] == "send" and "-t" in words:
+        return False  # no token in the forms names anything
+    names = [word for word in words[2:] if word.split("/")[0].startswith("tank") or word == words[-1]]
+    return all(
+        name == str(ROOT) or name.startswith(f"{ROOT}/") or (words[1] == "get" and name == "tank") for name in names
+    )
+
+
+@settings(max_examples=10_000, suppress_health_check=list(HealthCheck))
+@given(lines(), st.sampled_from([RECEIVE, SEND]))
+def test_of_generated_lines_only_the_forms_run(text: str, kind: str) -> None:
+    try:
+        commands = decide(text, JOBS[kind])
+    except NotAllowed:
+        return
+    assert " | ".join(shlex.join(["env", "LC_ALL=C", f"PATH={_endpoint.SEARCH_PATH}", *c]) for c in commands) == text
+    for words in commands:
+        assert harmless(words, kind), words
