@@ -225,6 +225,7 @@ class Ansible:
                 envvars=self.environment,
                 extravars=dict(extra_vars or {}),
                 quiet=True,
+                cancel_callback=lambda: False,  # its own would take SIGINT and SIGTERM from pytest for good
             )
             results: list[Result] = []
             for event in run.events:
