@@ -378,7 +378,7 @@ class _Run:
         outcome.estimated = sum(total or 0 for total in totals)
         if pair.room is not None and outcome.estimated > pair.room:
             self.warnings.append(
-                f"{pair.target_words} is expected to take {outcome.estimated} bytes, and only {pair.room} are free there"
+                f"{pair.target_words} may take {outcome.estimated} bytes, but only {pair.room} are free there"
             )
         announcement = _marks.announcement(sizes)
         first = pair.replica is None or not pair.replica.snapshots

@@ -42,7 +42,7 @@ class Reader:
         }
         self.look_closer(list(open_ones.values()))
         arriving = self.arriving(list(open_ones.values()))
-        plans = []
+        plans: list[PairPlan] = []
         claimed: set[str] = set()
         for pair in _in_order(pairs):
             if pair.replica_name in open_ones:
@@ -138,10 +138,10 @@ class Reader:
         coming = {pair.replica_name for pair in pairs}
         for pair in pairs:
             above = [str(parent) for parent in DatasetName(pair.replica_name).ancestors()]
-            pool = known[DatasetName(pair.replica_name).pool]
-            pair.pool_guid = pool.values.get("guid")
+            root = known[DatasetName(pair.replica_name).pool]
+            pair.pool_guid = root.values.get("guid")
             pair.missing_parents = [name for name in above if name in gone and name not in coming]
-            places = [known[name] for name in (pair.replica_name, *reversed(above), pool.name) if name in known]
+            places = [known[name] for name in (pair.replica_name, *reversed(above), root.name) if name in known]
             pair.room = next((_parse.number(p.values["available"]) for p in places if "available" in p.values), None)
 
     def _look_at_sources(self, pairs: Sequence[Pair]) -> None:

@@ -284,7 +284,8 @@ def _cannot_resume(pair: Pair, token: Token | None, chosen: list[Snapshot], raw:
         return f"{newest.name} is newer than its base"
     if newest is not None and int(replica.values.get("written", "0") or 0):
         return f"{replica.name} was written to since {newest.name}"
-    bases = {point.guid: txg(point) for point in [*source.snapshots, *source.bookmarks]}
+    points: list[Snapshot | Bookmark] = [*source.snapshots, *source.bookmarks]
+    bases = {point.guid: txg(point) for point in points}
     if token.fromguid and token.fromguid not in {*bases, source.values.get("origin_guid")}:
         return "its base is not on the source any more"
     skipped = [snap for snap in chosen if bases.get(token.fromguid or "", 0) < txg(snap) < txg(snapshot)]
