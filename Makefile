@@ -55,6 +55,15 @@ system: .venv/.system lab-packages ## System tests, on machines with real ZFS
 molecule: .venv/.system lab-packages ## Molecule scenarios, on machines with real ZFS
 	cd extensions && python3 ../tests/lab/lab.py run -- molecule test --all
 
+# Sender's and receiver's OpenZFS. Each version's image takes minutes the first time, so `test` leaves this out.
+VERSIONS := 2.1-2.3 2.3-2.4
+.PHONY: versions
+versions: $(VERSIONS:%=versions-%) ## Replication between different versions of OpenZFS
+
+versions-%: .venv/.system lab-packages
+	$(LAB) run --dir .cache/lab-$* --zfs backend-a=$(firstword $(subst -, ,$*)) --zfs backend-b=$(lastword $(subst -, ,$*)) -- \
+	  pytest tests/system/test_replicate.py tests/system/test_replicate_encrypted.py
+
 .PHONY: lab-up lab-down lab-packages
 lab-up: lab-packages ## Start the machines and leave them running
 	$(LAB) up

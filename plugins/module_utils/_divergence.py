@@ -35,6 +35,8 @@ def base(plan: PairPlan, wishes: Wishes) -> tuple[Snapshot | Bookmark | None, Or
         return None, None
     common = newest_common(pair.source, replica)
     if common is None:
+        if _promoted_there(pair, replica) or _promoted_here(pair, replica):
+            return _after_promotion(plan, replica, wishes)
         if wishes.on_divergence == "reseed":
             return _reseed(plan, replica, None, None)
         raise Refused(
@@ -57,6 +59,40 @@ def base(plan: PairPlan, wishes: Wishes) -> tuple[Snapshot | Bookmark | None, Or
         return _reseed(plan, replica, there, here)
     plan.prepare += _rollback(pair, there, newer)
     return here, None
+
+
+def _promoted_there(pair: Pair, replica: Dataset) -> Snapshot | Bookmark | None:
+    """The source's point that the replica's origin equals: a promotion on the target took the replica's snapshots."""
+    guid = replica.values.get("origin_guid")
+    points: list[Snapshot | Bookmark] = [*pair.source.snapshots, *pair.source.bookmarks]
+    return next((point for point in points if guid and point.guid == guid), None)
+
+
+def _promoted_here(pair: Pair, replica: Dataset) -> Snapshot | None:
+    """The replica's snapshot that the source's origin equals: a promotion on the source took the source's snapshots."""
+    return replica.by_guid(pair.source.values.get("origin_guid"))
+
+
+def _after_promotion(
+    plan: PairPlan, replica: Dataset, wishes: Wishes
+) -> tuple[Snapshot | Bookmark | None, Origin | None]:
+    """ZFS takes no increment any more, but the snapshots live on in the clone that was promoted."""
+    pair = plan.pair
+    point, kept = _promoted_there(pair, replica), _promoted_here(pair, replica)
+    victim, origin = (pair.target_words, replica.origin) if point else (pair.source_words, pair.source.origin)
+    if wishes.on_divergence != "reseed":
+        raise Refused(
+            f"the common snapshots of {pair.source_words} and {pair.target_words} went to "
+            f"{str(origin).partition('@')[0]} when that was promoted; take it back by promoting {victim}, or with "
+            "on_divergence=reseed the replica is put aside and a new one grows out of them, by increments"
+        )
+    if point and point.guid:
+        _reseed(plan, replica, None, None)
+        return point, Origin(point.name, point.guid, str(origin))
+    if kept and kept.guid:
+        # Put aside it keeps the snapshot that the new one is a clone of.
+        return None, _reseed(plan, replica, kept, Snapshot(str(origin), kept.guid))[1]
+    return _reseed(plan, replica, None, None)
 
 
 def _reseed(

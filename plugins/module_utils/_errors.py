@@ -220,4 +220,6 @@ def zfs_error(argv: list[str], rc: int, stderr: str, where: str = "") -> ZfsErro
     for pattern, kind in _KINDS:
         if re.search(pattern, stderr, re.IGNORECASE | re.MULTILINE):
             return kind(argv, rc, stderr, where)
+    if not stderr.strip() and (rc < 0 or rc > 128):  # by a signal; ssh that is lost says 255
+        return Interrupted(argv, rc, stderr, where)
     return ZfsError(argv, rc, stderr, where)

@@ -39,6 +39,17 @@ def first_receive_properties(pair: Pair, wishes: Wishes, raw: bool) -> dict[str,
     return {**defaults, **wishes.properties, _model.SOURCE: source_mark(pair, raw)}
 
 
+def adopt_part(pair: Pair, wishes: Wishes, raw: bool) -> Action:
+    """A first receive that somebody began by hand gets what one of ours is born with."""
+    return Action(
+        f"adopt the partial receive in {pair.target_words}",
+        (_zfs.set_(first_receive_properties(pair, wishes, raw), [pair.replica_name]),),
+        before={pair.replica_name: {"replica_of": None}},
+        after={pair.replica_name: {"replica_of": pair.source_words}},
+        side=TARGET,
+    )
+
+
 def source_mark(pair: Pair, raw: bool) -> str:
     """The JSON of `cerss.zfs:source`."""
     return _json(
@@ -62,7 +73,7 @@ def tags(relationship: str) -> tuple[str, str]:
 
 
 def protect(pair: Pair, plan: PairPlan) -> list[Action]:
-    """Before the first byte: hold the base and every snapshot to be sent; show that a first transfer is open."""
+    """Before the first byte: hold the base and every snapshot to be sent; a first transfer is recorded, and open."""
     step_hold, _last = tags(pair.id)
     held = {snap.name for snap in with_hold(pair.source, step_hold)}
     names = [snap.name for snap in plan.protects if snap.name not in held]
@@ -70,7 +81,8 @@ def protect(pair: Pair, plan: PairPlan) -> list[Action]:
     name = _open_name(pair)
     if name and not any(id_ == pair.id for id_, _guid, _mark in pair.source.cursors()) and not _open(pair):
         result.append(Action(f"make {name}", (_zfs.bookmark(plan.sends[0].carries[0].name, name),), side=SOURCE))
-    return result
+    mode = "raw" if plan.raw else "plain"
+    return [*_record(pair, f"the relationship with {pair.target_words}", mode), *result]
 
 
 def _open_name(pair: Pair) -> str | None:
@@ -132,10 +144,14 @@ def _remember(pair: Pair, here: Snapshot | Bookmark, relation: str) -> Iterator[
         cursor = f"{source.name}#{_model.cursor_name(pair.id, str(here.guid))}"
         text = f"bookmark {here.name} as the base of {relation}"
         yield Action(text, (_zfs.bookmark(here.name, cursor),), side=SOURCE)
-    name = _model.REPLICA_PREFIX + pair.id
+    yield from _record(pair, relation, pair.mark.get("mode"))
+
+
+def _record(pair: Pair, relation: str, mode: Any) -> Iterator[Action]:
+    """On the source: where the replica is. There from before the first byte, so that every left-over can be found."""
+    source, name = pair.source, _model.REPLICA_PREFIX + pair.id
     if (_parse.mark(source.ours.get(name)) or {}).get("target") != pair.target_words:
-        since, mode = _model.iso_time(time.time()), pair.mark.get("mode")
-        value = _json({"target": pair.target_words, "since": since, "mode": mode})
+        value = _json({"target": pair.target_words, "since": _model.iso_time(time.time()), "mode": mode})
         yield Action(f"record {relation} on {source.name}", (_zfs.set_({name: value}, [source.name]),), side=SOURCE)
 
 

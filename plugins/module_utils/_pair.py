@@ -46,7 +46,9 @@ class Pair:
     target_words: str = ""
     source_host: str = ""
     named: bool = True  # False for what `recursive` found below it
-    missing_parents: list[str] = field(default_factory=list)
+    missing_parents: list[str] = field(default_factory=list)  # what holds the replica and is not there
+    makes_parents: list[str] = field(default_factory=list)  # those of them that this pair's plan lists
+    room: int | None = None  # bytes that the target says are free
     known_id: str | None = None
 
     @property
@@ -64,7 +66,7 @@ class Pair:
     def id(self) -> str:
         """Taken from the replica's mark; made from what makes a relationship unique where there is none yet."""
         known = self.known_id or self.mark.get("id")
-        if isinstance(known, str):
+        if isinstance(known, str) and _model.is_relationship(known):
             return known
         text = "\0".join([str(self.source.guid), str(self.pool_guid), self.replica_name])
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -140,6 +140,8 @@ def _end(wish: Wish, source: Backend, target: Backend) -> tuple[Plan, str | None
                 raise
             unreached.append(f"{backend.endpoint.label or 'this machine'} ({error.msg})")
     plan, relationship = end(wish.id, sides, str(wish.replica) if wish.replica else None, wish.target)
+    if wish.source.host == wish.target.host:  # an id alone finds the same datasets on both sides
+        plan.actions = list({str(action.commands): action for action in reversed(plan.actions)}.values())[::-1]
     receiving = sides.get(TARGET) and _parse.receiving(target.run(_zfs.receivers()).stdout.splitlines())[0]
     for dataset in sides.get(TARGET, []):
         ours = mark_of(dataset).get("id") == relationship

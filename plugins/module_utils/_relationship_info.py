@@ -68,12 +68,7 @@ def records(dataset: Dataset) -> dict[str, dict[str, Any]]:
 
 def ids(dataset: Dataset) -> set[str]:
     """Every relationship that has left anything on the dataset as a source."""
-    held = {
-        hold.relationship
-        for snap in dataset.snapshots
-        for hold in snap.holds or []
-        if hold.tag.startswith(_model.STEP_HOLD)
-    }
+    held = {hold.relationship for snap in dataset.snapshots for hold in snap.holds or []}
     opened = {
         mark.bookmark[len("cerss.zfs_") : -len(_model.OPEN_SUFFIX)]
         for mark in dataset.bookmarks
@@ -161,7 +156,7 @@ def _as_replica(dataset: Dataset, mark: dict[str, Any], active: bool, now: float
         (
             item.get("bytes")
             for item in _parse.mark(dataset.ours.get(_model.ANNOUNCED)) or []
-            if token and item.get("guid") == token.toguid
+            if token and isinstance(item, dict) and item.get("guid") == token.toguid
         ),
         None,
     )

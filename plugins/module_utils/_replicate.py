@@ -14,17 +14,18 @@ import shutil
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils import _marks, _model, _parse, _runfile, _zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._backend import Backend
-from ansible_collections.cerss.zfs.plugins.module_utils._errors import BadInput, CerssError, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._errors import BadInput, CerssError, Refused, StaleToken
 from ansible_collections.cerss.zfs.plugins.module_utils._model import Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._names import DatasetName
-from ansible_collections.cerss.zfs.plugins.module_utils._pair import SOURCE, Pair, PairPlan, Send, send_action
+from ansible_collections.cerss.zfs.plugins.module_utils._pair import SOURCE, Pair, PairPlan, Send, Wishes, send_action
 from ansible_collections.cerss.zfs.plugins.module_utils._plan import Action, Plan
 from ansible_collections.cerss.zfs.plugins.module_utils._replicate_options import Request
 from ansible_collections.cerss.zfs.plugins.module_utils._replicate_read import Reader
@@ -33,6 +34,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._session import session
 from ansible_collections.cerss.zfs.plugins.module_utils._transfer import Meter, Stopped, Transport, transfer
 
 POLL = 2.0  # seconds between looks at a transfer that somebody else runs
+LOGIN = 20.0  # seconds that a receiver on the far side may begin after its ssh here
 
 
 @dataclass
@@ -45,6 +47,8 @@ class Outcome:
     estimated: int | None = None
     seconds: float = 0.0
     resumed: bool = False
+    began: float | None = None  # when the last stream was started, by the monotonic clock
+    born: dict[str, str] = field(default_factory=dict)  # properties that a first receive gives
     steps: list[dict[str, Any]] = field(default_factory=list)
     done: list[Action] = field(default_factory=list)
     error: CerssError | None = None
@@ -75,6 +79,8 @@ def replicate(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     _check_programs(request)
     with session(request.source, request.target) as backends, _stoppable(_Run(request, *backends)) as run:
         plans = run.reader.plan(request, making=check_mode)
+        if any(plan.sends and not plan.error for plan in plans):
+            _check_far_programs(request, backends)
         outcomes = [Outcome(plan, error=plan.error, state=_state_now(plan)) for plan in plans]
         if not check_mode:
             run.carry_out(outcomes)
@@ -90,9 +96,18 @@ def _check_programs(request: Request) -> None:
     ) if used]  # fmt: skip
     for program in wanted:
         if shutil.which(program, path=os.environ.get("PATH", "") + os.pathsep + "/usr/bin:/bin:/usr/local/bin") is None:
-            raise BadInput(
-                f"{program} is not installed on {platform.node()}; install it, or leave out the option that needs it"
-            )
+            raise _not_installed(program, platform.node())
+
+
+def _check_far_programs(request: Request, backends: tuple[Backend, Backend]) -> None:
+    program = request.transport.compression
+    for backend in backends if program != "none" else ():
+        if backend.endpoint.host and backend.run([program, "--version"], check=False).rc == 127:
+            raise _not_installed(program, backend.node)
+
+
+def _not_installed(program: str, where: str) -> BadInput:
+    return BadInput(f"{program} is not installed on {where}; install it, or leave out the option that needs it")
 
 
 def _state_now(plan: PairPlan) -> str:
@@ -148,19 +163,18 @@ class _Run:
         self.warnings: list[str] = []
         self.deadline = time.monotonic() + request.timeout if request.timeout else None
         self.lease = _runfile.Lease()
+        self._parents, self._making = set[str](), threading.Lock()
 
     def carry_out(self, outcomes: list[Outcome]) -> None:
         """Run the pairs side by side, each after the ones that it builds upon; one that fails stops only those."""
-        by_place = {outcome.plan.pair.replica_name: outcome for outcome in outcomes}
         futures: dict[str, Future[None]] = {}
         self._look_at_lease()  # reading both sides may have taken long
         with ThreadPoolExecutor(self.request.parallel, thread_name_prefix="pair") as pool:
             for outcome in outcomes:
                 if outcome.error or not outcome.plan.actions:
                     continue
-                place = outcome.plan.pair.replica_name
-                needs = [futures[other] for other in _needs(outcome.plan, outcomes) if other in futures]
-                futures[place] = pool.submit(self._one, by_place[place], needs)
+                needs = [(other, futures[place]) for place, other in _needs(outcome.plan, outcomes) if place in futures]
+                futures[outcome.plan.pair.replica_name] = pool.submit(self._one, outcome, needs)
             for future in futures.values():
                 while not future.done():  # a plain wait would keep the signal handlers from running
                     self._look_at_lease()
@@ -173,43 +187,89 @@ class _Run:
             self.warnings.append(f"{why}, so the transfer was stopped; the next run resumes it")
             self.stop.set()
 
-    def _one(self, outcome: Outcome, needs: list[Future[None]]) -> None:
-        for future in needs:
+    def _one(self, outcome: Outcome, needs: list[tuple[Outcome, Future[None]]]) -> None:
+        for _other, future in needs:
             future.exception()
         began = time.monotonic()
+        words = outcome.plan.pair.target_words
         try:
-            with _runfile.lock(outcome.plan.pair.target_words) as alone:
-                if not alone:
-                    raise Refused(f"another run on this host replicates into {outcome.plan.pair.target_words} just now")
-                self._with_retries(outcome)
+            for other, _future in needs:
+                if other.error and other.plan.pair.replica is None:
+                    raise Refused(f"{words} was not begun, since {other.plan.pair.target_words} failed")
+            self._alone(outcome)
         except CerssError as error:
             outcome.error = error
-        except OSError as error:
-            outcome.error = CerssError(f"{outcome.plan.pair.target_words}: {error}")
+        except Exception as error:  # pylint: disable=broad-exception-caught  # it must not hide, nor hide the others
+            stderr = "" if isinstance(error, OSError) else traceback.format_exc()
+            outcome.error = CerssError(f"{words}: {type(error).__name__}: {error}", stderr=stderr)
         outcome.seconds = time.monotonic() - began
 
-    def _with_retries(self, outcome: Outcome) -> None:
-        attempt = 0
-        plan = outcome.plan
+    def _alone(self, outcome: Outcome) -> None:
+        """One run of this host at a time goes into a replica."""
+        words = outcome.plan.pair.target_words
+        what = f"another run on this host replicates into {words} just now"
+        waited = False
         while True:
-            arrived = outcome.sent
+            with _runfile.lock(words) as alone:
+                if alone:
+                    return self._with_retries(outcome, None if waited else outcome.plan)
+            if self.request.on_active == "fail":
+                raise Refused(f"{what}; wait for its end, or set on_active=wait")
+            waited = True
+            self._pause(POLL, what)
+
+    def _pause(self, seconds: float, what: str) -> None:
+        """Wait for a while for what others do, but not beyond the end of this run."""
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise Refused(f"{what} and did not end within timeout")
+        if self.stop.wait(seconds):
+            raise Stopped("the run was told to stop while it waited for another transfer")
+
+    def _with_retries(self, outcome: Outcome, plan: PairPlan | None) -> None:
+        """``plan`` None: what was seen is not true any more."""
+        attempt, reached, wishes = 0, _reached(outcome.plan.pair), self.request.wishes
+        while True:
             try:
+                if plan is None:
+                    plan = self._plan_anew(outcome, wishes)
+                    if _reached(plan.pair) != reached:
+                        attempt, reached = 0, _reached(plan.pair)
                 if self._attempt(outcome, plan):
                     return
             except _Again:
                 pass
             except CerssError as error:
-                attempt = attempt + 1 if outcome.sent == arrived else 1
-                if not error.transient or attempt > self.request.retries or self.stop.is_set():
-                    raise self._where_it_stands(outcome, error) from error
-                # Full jitter keeps many volumes from coming back at the same moment.
-                self.stop.wait(min(60.0, 2.0**attempt) * random.uniform(0.5, 1.0))
-            pair = self.reader.observe(plan.pair)
-            arriving = self.reader.arriving([pair])
-            plan = plan_pair(pair, self.request.wishes, arriving)
-            outcome.plan.pair = pair
-            if plan.error:
-                raise plan.error
+                if isinstance(error, StaleToken) and wishes.resume:
+                    wishes = replace(wishes, resume=False)
+                else:
+                    attempt += 1
+                    if not error.transient or attempt > self.request.retries or self.stop.is_set():
+                        raise self._where_it_stands(outcome, error) from error
+                    # Jitter keeps many volumes from coming back at the same moment.
+                    self.stop.wait(min(60.0, 2.0**attempt) * random.uniform(0.5, 1.0))
+            plan = None
+
+    def _plan_anew(self, outcome: Outcome, wishes: Wishes) -> PairPlan:
+        self._end_orphan(outcome)
+        pair = self.reader.observe(outcome.plan.pair)
+        plan = plan_pair(pair, wishes, self.reader.arriving([pair]))
+        outcome.plan.pair = pair
+        if plan.error:
+            raise plan.error
+        return plan
+
+    def _end_orphan(self, outcome: Outcome) -> None:
+        """A receiver whose connection is lost may wait for hours for what never comes.
+
+        The one that began with our stream is ours, since ZFS lets no two into one replica.
+        """
+        if outcome.began is None or self.target.endpoint.host is None:
+            return
+        since, outcome.began = time.monotonic() - outcome.began, None
+        receiver = self._receiver(outcome.plan.pair)
+        if receiver and since - LOGIN < receiver.seconds < since + 2:
+            sudo = ["sudo", "-n"] if self.target.endpoint.become else []
+            self.target.run([*sudo, "kill", str(receiver.pid)], check=False)
 
     def _where_it_stands(self, outcome: Outcome, error: CerssError) -> CerssError:
         """Tell what is there now: a reader must know whether the next run resumes."""
@@ -228,6 +288,7 @@ class _Run:
             raise Stopped("the run was told to stop before it came to this volume; the next run goes on here")
         if plan.sends:
             self._wait_for_others(plan)
+            self._make_parents(pair)
             for action in plan.prepare:
                 self._do(action, outcome)
             for action in _marks.protect(pair, plan):
@@ -251,6 +312,14 @@ class _Run:
         outcome.state = _model.FULL
         return True
 
+    def _make_parents(self, pair: Pair) -> None:
+        """Pairs that run side by side may need the same; the plan of one of them lists it."""
+        with self._making:
+            for name in pair.missing_parents:
+                if name not in self._parents:
+                    self.target.run(_zfs.create(name, {"canmount": "off"}))
+                    self._parents.add(name)
+
     def _do(self, action: Action, outcome: Outcome | None) -> None:
         backend = self.source if action.side == SOURCE else self.target
         for command in action.commands:
@@ -261,11 +330,14 @@ class _Run:
     def _wait_for_others(self, plan: PairPlan) -> None:
         """A receive that somebody runs into the replica is told from a left-over one by looking at the processes."""
         pair = plan.pair
-        if not pair.replica or not (pair.replica.token or pair.replica.inconsistent):
+        arriving = pair.replica and (pair.replica.token or pair.replica.inconsistent)
+        # A receive without -s into a replica that is there shows nothing, and a rename would break it.
+        if not arriving and not plan.prepare:
             return
-        if self._receiver(pair) is None:
+        receiver = self._receiver(pair)
+        if receiver is None:
             return
-        token = pair.replica.token
+        token = pair.replica.token if pair.replica else None
         what = f"{pair.target_words} is receiving {token.toname if token else 'a stream'} just now"
         wanted = (
             token is not None
@@ -274,16 +346,26 @@ class _Run:
         )
         if self.request.on_active == "fail" or (self.request.on_active == "attach" and not wanted):
             raise Refused(f"{what}; wait for its end, or set on_active=wait")
+        patience = self.request.transport.stall_timeout
+        seen, since = self._token_text(pair), time.monotonic()
         while self._receiver(pair) is not None:
-            if self.deadline is not None and time.monotonic() > self.deadline:
-                raise Refused(f"{what} and did not end within timeout")
-            if self.stop.wait(POLL):
-                raise Stopped("the run was told to stop while it waited for another transfer")
+            self._pause(POLL, what)
+            if patience and time.monotonic() - since > patience:
+                former, seen, since = seen, self._token_text(pair), time.monotonic()
+                if former == seen:
+                    raise Refused(
+                        f"{what}, but no byte has arrived for {patience:g} s (stall_timeout); when its sender is gone, "
+                        f"end it on {self.target.node}: kill {receiver.pid}"
+                    )
         raise _Again(f"{what}, which has ended")
 
-    def _receiver(self, pair: Pair) -> int | None:
+    def _token_text(self, pair: Pair) -> list[str]:
+        """Changes with each transaction group that brings something."""
+        return self.target.read(_zfs.get([pair.replica_name], ["receive_resume_token"]))[0]
+
+    def _receiver(self, pair: Pair) -> _parse.Receiver | None:
         found, _writer = _parse.receiving(self.target.run(_zfs.receivers()).stdout.splitlines())
-        return _parse.receiver_of(found, pair.replica_name)
+        return _parse.receiver_into(found, pair.replica_name)
 
     def _send(self, outcome: Outcome, plan: PairPlan) -> None:
         pair = plan.pair
@@ -294,17 +376,20 @@ class _Run:
             sizes += each
             totals.append(total)
         outcome.estimated = sum(total or 0 for total in totals)
+        if pair.room is not None and outcome.estimated > pair.room:
+            self.warnings.append(
+                f"{pair.target_words} may take {outcome.estimated} bytes, but only {pair.room} are free there"
+            )
         announcement = _marks.announcement(sizes)
         first = pair.replica is None or not pair.replica.snapshots
         if pair.replica is not None and plan.sends[0].kind != "resume":
             self.target.run(_zfs.set_({_model.ANNOUNCED: announcement}, [pair.replica_name]))
+        if first:
+            outcome.born = _marks.first_receive_properties(pair, self.request.wishes, plan.raw)
         for send, total in zip(plan.sends, totals):
             born = {}
             if first and send is plan.sends[0] and send.kind != "resume":
-                born = {
-                    **_marks.first_receive_properties(pair, self.request.wishes, plan.raw),
-                    _model.ANNOUNCED: announcement,
-                }
+                born = {**outcome.born, _model.ANNOUNCED: announcement}
             self._stream(outcome, plan, send, total, born)
             if send.kind == "resume":
                 return
@@ -348,6 +433,7 @@ class _Run:
                     "bytes_per_second": meter.rate, "started": meter.started, "updated": now,
                 })  # fmt: skip
 
+        outcome.began = time.monotonic()
         try:
             transfer(
                 self.source, self.target, command, _zfs.receive(pair.replica_name, born, send.origin), transport, meter,
@@ -369,15 +455,31 @@ class _Run:
                 f"{pair.target_words} has arrived, but its mark {_model.SOURCE} could not be set, so it cannot be "
                 "continued; give the user the permission userprop there (see the role zfs_backend)"
             )
+        if outcome.born:
+            lines, _gone = self.target.read(_zfs.get([pair.replica_name], list(outcome.born), local=True))
+            lost = sorted({*outcome.born} - {name for name, *_rest in _parse.records(lines)})
+            if lost:
+                self.warnings.append(
+                    f"{pair.target_words} has arrived without {', '.join(lost)}, which its user has no permission to "
+                    "set; delegate that (see the role zfs_backend), and set them there"
+                )
 
 
 class _Again(CerssError):
     """What was seen has changed by itself: look again and plan anew."""
 
 
-def _needs(plan: PairPlan, outcomes: list[Outcome]) -> list[str]:
-    """The places that must be there first: the replica above, and the one that holds the clone's origin."""
+def _reached(pair: Pair) -> tuple[Any, ...]:
+    """Changes with whatever has arrived."""
+    replica = pair.replica
+    token = replica.token if replica else None
+    return (len(replica.snapshots) if replica else None, token and (token.toguid, token.bytes))
+
+
+def _needs(plan: PairPlan, outcomes: list[Outcome]) -> list[tuple[str, Outcome]]:
+    """What must be there first, by its place: the replica above, and the one that holds the clone's origin."""
     place = DatasetName(plan.pair.replica_name)
     above = {str(parent) for parent in place.ancestors()}
     origins = {send.origin.partition("@")[0] for send in plan.sends if send.origin}
-    return [outcome.plan.pair.replica_name for outcome in outcomes if outcome.plan.pair.replica_name in above | origins]
+    places = [(outcome.plan.pair.replica_name, outcome) for outcome in outcomes]
+    return [(place, outcome) for place, outcome in places if place in above | origins]

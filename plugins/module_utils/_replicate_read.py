@@ -16,7 +16,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._errors import BadInput,
 from ansible_collections.cerss.zfs.plugins.module_utils._inventory import Inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._model import Dataset
 from ansible_collections.cerss.zfs.plugins.module_utils._names import DatasetName, SnapshotName
-from ansible_collections.cerss.zfs.plugins.module_utils._pair import Pair, PairPlan
+from ansible_collections.cerss.zfs.plugins.module_utils._pair import Pair, PairPlan, newest_common
 from ansible_collections.cerss.zfs.plugins.module_utils._replicate_options import Request, volume
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import plan_pair
 
@@ -42,10 +42,15 @@ class Reader:
         }
         self.look_closer(list(open_ones.values()))
         arriving = self.arriving(list(open_ones.values()))
-        plans = []
+        plans: list[PairPlan] = []
+        claimed: set[str] = set()
         for pair in _in_order(pairs):
             if pair.replica_name in open_ones:
+                pair.makes_parents = [name for name in pair.missing_parents if name not in claimed]
                 plan = plan_pair(pair, request.wishes, arriving, making)
+                _check_above(plan, plans)
+                if plan.sends and not plan.error:
+                    claimed.update(pair.makes_parents)
                 arriving.update(_coming(plan))
             else:
                 ids = {id_ for id_, _guid, _mark in pair.source.cursors()}
@@ -122,8 +127,8 @@ class Reader:
         names += [snap.name for dataset in replicas.values() for snap in dataset.snapshots]
         gone = _inventory.read_values(
             self.target, known, names,
-            ("guid", "type", "receive_resume_token", "written", "encryption", "userrefs", "defer_destroy", "clones",
-             _model.SOURCE, _model.ANNOUNCED),
+            ("guid", "type", "receive_resume_token", "written", "available", "encryption", "userrefs", "defer_destroy",
+             "clones", _model.SOURCE, _model.ANNOUNCED),
         )  # fmt: skip
         for pool in pools:
             if pool in gone:
@@ -131,14 +136,13 @@ class Reader:
                 raise Refused(f"there is no pool {pool} on {where}; check the name of the target")
         _inventory.read_holds(self.target, [snap for dataset in replicas.values() for snap in dataset.snapshots])
         coming = {pair.replica_name for pair in pairs}
-        claimed: set[str] = set()
         for pair in pairs:
-            pair.pool_guid = known[DatasetName(pair.replica_name).pool].values.get("guid")
-            missing = [
-                str(p) for p in DatasetName(pair.replica_name).ancestors() if str(p) in gone and str(p) not in coming
-            ]
-            pair.missing_parents = [name for name in missing if name not in claimed]
-            claimed.update(missing)
+            above = [str(parent) for parent in DatasetName(pair.replica_name).ancestors()]
+            root = known[DatasetName(pair.replica_name).pool]
+            pair.pool_guid = root.values.get("guid")
+            pair.missing_parents = [name for name in above if name in gone and name not in coming]
+            places = [known[name] for name in (pair.replica_name, *reversed(above), root.name) if name in known]
+            pair.room = next((_parse.number(p.values["available"]) for p in places if "available" in p.values), None)
 
     def _look_at_sources(self, pairs: Sequence[Pair]) -> None:
         sources = {pair.source.name: pair.source for pair in pairs}
@@ -152,15 +156,16 @@ class Reader:
         _inventory.read_holds(self.source, [snap for dataset in sources.values() for snap in dataset.snapshots])
 
     def arriving(self, pairs: Sequence[Pair]) -> dict[str, str]:
-        """GUID -> snapshot for what is on the target's pools, read only when a clone must find its origin there."""
-        clones = [pair for pair in pairs if pair.source.origin and (not pair.replica or not pair.replica.snapshots)]
+        """GUID -> snapshot for what is on the target's pools, read only when a clone must find its origin there.
+
+        Where the two have nothing in common the GUIDs of their origins are read too: they tell of a promotion.
+        """
+        apart = [pair for pair in pairs if not pair.replica or newest_common(pair.source, pair.replica) is None]
+        _read_origins(self.target, [pair.replica for pair in apart if pair.replica])
+        clones = [pair for pair in apart if pair.source.origin]
+        _read_origins(self.source, [pair.source for pair in clones])
         if not clones:
             return {}
-        origins = sorted({str(pair.source.origin) for pair in clones})
-        lines, _gone = self.source.read(_zfs.list_(origins, "snapshot"))
-        guids = {row[0]: row[1] for row in _parse.rows(lines)}
-        for pair in clones:
-            pair.source.values["origin_guid"] = guids.get(str(pair.source.origin), "")
         there: Inventory = {}
         for place in sorted({DatasetName(pair.replica_name) for pair in clones}):
             if not any(DatasetName(name).covers(place) for name in there):
@@ -191,6 +196,27 @@ class Reader:
         pair.source.values["origin_guid"] = former.source.values.get("origin_guid", "")
         self.look_closer([pair])
         return pair
+
+
+def _read_origins(backend: Backend, datasets: Sequence[Dataset]) -> None:
+    origins = sorted({dataset.origin for dataset in datasets if dataset.origin})
+    if origins:
+        lines, _gone = backend.read(_zfs.list_(origins, "snapshot"))
+        guids = {row[0]: row[1] for row in _parse.rows(lines)}
+        for dataset in datasets:
+            dataset.values["origin_guid"] = guids.get(str(dataset.origin), "")
+
+
+def _check_above(plan: PairPlan, plans: Sequence[PairPlan]) -> None:
+    """A replica needs the one above it, which is not begun where its source has nothing to send."""
+    above = {str(parent) for parent in DatasetName(plan.pair.replica_name).ancestors()}
+    for other in plans:
+        absent = other.pair.replica is None and not (other.sends and not other.error)
+        if plan.sends and absent and other.pair.replica_name in above:
+            plan.error = plan.error or Refused(
+                f"{plan.pair.source_words} cannot be replicated: {other.pair.target_words} above its replica is not "
+                f"there, and {other.pair.source_words} has nothing to send there; make a snapshot of that first"
+            )
 
 
 def _coming(plan: PairPlan) -> dict[str, str]:

@@ -129,7 +129,7 @@ def _plan(plan: PairPlan, wishes: Wishes, arriving: Mapping[str, str], making: b
     start, origin = (resumed.snapshot, None) if resumed else _divergence.base(plan, wishes)
     if pair.replica is None:
         plan.prepare += _parents(pair)
-        if source.origin and start is None:
+        if source.origin and start is None and origin is None:
             origin = _origin(pair, arriving)
             plan.origin_preserved = origin is not None
     after = [snap for snap in chosen if start is None or txg(snap) > txg(start)]
@@ -196,7 +196,7 @@ def _raw(pair: Pair, wishes: Wishes) -> bool:
 def _check_ownership(pair: Pair) -> None:
     """Nothing is received into a dataset that is not this source's replica, whatever the options say."""
     replica, mark = pair.replica, pair.mark
-    if replica is None or replica.by_guid(pair.source.guid):
+    if replica is None:
         return
     if not mark:
         token = replica.token
@@ -234,6 +234,8 @@ def _resume(plan: PairPlan, chosen: list[Snapshot], wishes: Wishes) -> Send | No
         return None
     why = _cannot_resume(pair, token, chosen, plan.raw) if wishes.resume else "resume is off"
     if why is None and token is not None:
+        if not pair.mark:
+            plan.prepare.append(_marks.adopt_part(pair, wishes, plan.raw))
         snapshot = source.by_guid(token.toguid)
         base = replica.by_guid(token.fromguid)
         name = base.snapshot if base else None
@@ -270,7 +272,8 @@ def _cannot_resume(pair: Pair, token: Token | None, chosen: list[Snapshot], raw:
     source, replica = pair.source, pair.replica
     if token is None or replica is None:
         return "its token cannot be read"
-    if source.by_guid(token.toguid) is None:
+    snapshot = source.by_guid(token.toguid)
+    if snapshot is None:
         return f"{token.toname} is not on the source any more"
     if all(snap.guid != token.toguid for snap in chosen):
         return f"{token.toname} is not among the wished snapshots"
@@ -279,6 +282,15 @@ def _cannot_resume(pair: Pair, token: Token | None, chosen: list[Snapshot], raw:
     newest = replica.snapshots[-1] if replica.snapshots else None
     if newest is not None and newest.guid != token.fromguid:
         return f"{newest.name} is newer than its base"
+    if newest is not None and int(replica.values.get("written", "0") or 0):
+        return f"{replica.name} was written to since {newest.name}"
+    points: list[Snapshot | Bookmark] = [*source.snapshots, *source.bookmarks]
+    bases = {point.guid: txg(point) for point in points}
+    if token.fromguid and token.fromguid not in {*bases, source.values.get("origin_guid")}:
+        return "its base is not on the source any more"
+    skipped = [snap for snap in chosen if bases.get(token.fromguid or "", 0) < txg(snap) < txg(snapshot)]
+    if skipped:
+        return f"it leaves out {skipped[0].name}, which is wished"
     return None
 
 
@@ -286,12 +298,12 @@ def _parents(pair: Pair) -> list[Action]:
     return [
         Action(
             f"create {name} to hold replicas",
-            (_zfs.create(name, {"canmount": "off"}),),
+            (),  # by the run, once for all pairs that need it
             before={name: {"state": "absent"}},
             after={name: {"state": "present"}},
             side=TARGET,
         )
-        for name in pair.missing_parents
+        for name in pair.makes_parents
     ]
 
 

@@ -179,11 +179,13 @@ def _judge(
     """Raise the error of the side that failed first: a receiver's "incomplete stream" only follows the sender's end."""
     sides = [range(senders), range(senders, len(processes))]
     errors = []
+    failed = any(process.returncode != 0 for process in processes)
     for side, command, backend in zip(sides, commands, backends):
-        bad = [index for index in side if processes[index].returncode != 0]
-        if bad:
-            said = "".join(words[index].text() for index in side)
-            errors.append(zfs_error(command, processes[bad[0]].returncode, said, backend.endpoint.label))
+        bad = [processes[index].returncode for index in side if processes[index].returncode != 0]
+        said = "".join(words[index].text() for index in side)
+        # On another host a compressor's good end hides the bad one of zfs send before it, but not its words.
+        if bad or (failed and said.strip()):
+            errors.append(zfs_error(command, (bad or [1])[0], said, backend.endpoint.label))
     if not errors:
         return
     # A sender killed by a broken pipe tells nothing; the receiver knows why.

@@ -85,3 +85,9 @@ def test_usage_is_left_out_and_silence_gives_the_exit_status() -> None:
     )
     assert told.msg == "zfs snapshot a/b@c: cannot open 'a/b': dataset does not exist"
     assert ZfsError(["zfs", "x", "y"], 3, "").msg == "zfs x y: exit status 3"
+
+
+@pytest.mark.parametrize("rc", [-9, 143, 255])
+def test_what_a_signal_ended_without_a_word_may_be_tried_again(rc: int) -> None:
+    assert zfs_error(["zfs", "receive", "backup/v"], rc, "").transient
+    assert not zfs_error(["zfs", "receive", "backup/v"], 1, "").transient

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.cerss.zfs.plugins.module_utils import _marks, _model
@@ -186,6 +186,7 @@ def test_resume_of_a_first_receive():
         (token(2, 1, raw=True), Wishes(), "raw or plain"),
         (token(3, 2), Wishes(), "newer than its base"),
         (token(2, 1), Wishes(resume=False), "resume is off"),
+        (token(3, 1), Wishes(), "leaves out tank/v@s2"),
     ],
 )
 def test_dead_tokens_are_aborted_by_a_listed_action(found, wishes, words):
@@ -194,6 +195,33 @@ def test_dead_tokens_are_aborted_by_a_listed_action(found, wishes, words):
     assert words in plan.prepare[0].text
     assert plan.prepare[0].commands == (["zfs", "receive", "-A", "backup/v"],)
     assert plan.sends[0].kind == "incremental"
+
+
+def test_a_token_without_its_base_on_the_source_is_dead():
+    case = with_token(pair([2, 3], [0, 1], (0,)), token(3, 1))
+    case.replica.snapshots[0].guid = "0"
+    plan = plan_pair(case, Wishes(on_divergence="rollback", exclude=("s2",)))
+    assert "its base is not on the source" in plan.prepare[0].text
+
+
+def test_what_was_written_to_is_not_resumed():
+    """The receive would be refused each time anew."""
+    case = with_token(pair([1, 2], [1]), token(2, 1))
+    case.replica.values["written"] = "512"
+    assert "512 bytes written" in str(plan_pair(case, Wishes()).error)
+    plan = plan_pair(case, Wishes(on_divergence="rollback"))
+    assert [action.commands[0][1] for action in plan.prepare] == ["receive", "rollback"]
+
+
+def test_a_first_receive_begun_by_hand_is_adopted():
+    case = with_token(pair([1, 2], []), token(1))
+    case.replica.inconsistent, case.replica.ours = True, {}
+    plan = plan_pair(case, Wishes())
+    assert plan.prepare[0].text == "adopt the partial receive in b:backup/v"
+    command = plan.prepare[0].commands[0]
+    assert command[:2] == ["zfs", "set"]
+    assert "readonly=on" in command
+    assert [send.kind for send in plan.sends] == ["resume", "incremental"]
 
 
 def test_a_foreign_partial_receive_is_left_alone():
@@ -252,6 +280,159 @@ class World:
 
 
 numbers = st.sets(st.integers(1, 30), min_size=1, max_size=12)
+
+
+class History:
+    """Two volumes that live, step by step, by the rules of ZFS: what a hold or a clone keeps stays, marked or not."""
+
+    def __init__(self) -> None:
+        self.source: list[int] = []
+        self.replica: list[int] | None = None
+        self.cursors: set[int] = set()
+        self.held: set[int] = set()  # by our step holds, by others, or by clones: what a deletion only marks
+        self.temporary: set[int] = set()
+        self.written = False
+        self.token: tuple[int, int | None] | None = None  # (what was on its way, its base)
+        self.next = 1
+
+    def pair(self) -> Pair:
+        found = pair(self.source, self.replica, tuple(sorted(self.cursors)))
+        for snapshot in found.source.snapshots:
+            snapshot.temporary = int(str(snapshot.guid)) in self.temporary
+        if found.replica is not None:
+            found.replica.values["written"] = "512" if self.written else "0"
+            found.replica.inconsistent = bool(self.token) and not self.replica
+            if self.token:
+                with_token(found, token(*self.token))
+        return found
+
+    def step(self, event: str, choice: int, wishes: Wishes) -> None:
+        one = self.source[choice % len(self.source)] if self.source else None
+        if event in ("snapshot", "temporary"):
+            self.source.append(self.next)
+            if event == "temporary":
+                self.temporary.add(self.next)
+            self.next += 1
+        elif event in ("hold", "clone") and one:
+            self.held.add(one)
+        elif event == "delete" and one and one not in self.held:
+            self.source.remove(one)
+        elif event == "rollback" and one:
+            if not self.held & set(self.source[self.source.index(one) + 1 :]):
+                del self.source[self.source.index(one) + 1 :]
+                self.cursors = {cursor for cursor in self.cursors if cursor <= one}
+        elif event == "write there" and self.replica:
+            self.written = True
+        elif event == "snapshot there" and self.replica and not self.token:
+            self.replica.append(self.next)
+            self.written = False
+            self.next += 1
+        elif event == "prune there" and self.replica and len(self.replica) > 1:
+            del self.replica[choice % (len(self.replica) - 1)]
+        elif event in ("replicate", "cut"):
+            self.replicate(wishes, cut=choice if event == "cut" else None)
+
+    def replicate(self, wishes: Wishes, cut: int | None) -> None:
+        before = self.pair()
+        plan = plan_pair(before, wishes)
+        allowed = [
+            number
+            for number in self.source
+            if number not in self.temporary and not any(f"s{number}" == text for text in wishes.exclude)
+        ]
+        if plan.error:
+            common = [number for number in self.replica or [] if number in {*self.source, *self.cursors}]
+            dirty = self.replica and (self.written or not common or common[-1] != self.replica[-1])
+            assert not allowed or not common or dirty or allowed[-1] < common[-1], plan.error
+            return
+        self.prepare(plan)
+        if not plan.sends:
+            return
+        base = int(str(plan.sends[0].base_guid)) if plan.sends[0].base_guid else 0
+        wished = [number for number in allowed if number > base]
+        found = [int(number) for number in carried(plan)]
+        if wishes.intermediates:
+            assert found == wished
+        else:  # what a cut left half arrived comes first
+            assert found[-1:] == wished[-1:]
+            assert len(found) == 1 or (plan.sends[0].kind == "resume" and len(found) == 2)
+        protected = {int(str(snapshot.guid)) for snapshot in plan.protects}
+        self.held |= protected
+        if self.send(plan, cut):
+            self.held -= protected
+            self.cursors = {self.replica[-1]} if self.replica else set()
+            assert plan_pair(self.pair(), wishes).sends == [], "a second run has nothing to send"
+
+    def prepare(self, plan: PairPlan) -> None:
+        words = [action.text.split()[0] for action in plan.prepare]
+        if "abort" in words:
+            self.token = None
+            self.replica = self.replica or None
+        if "put" in words:
+            self.replica, self.token, self.written = None, None, False
+        if "roll" in words and self.replica is not None:
+            gone = {name.partition("@")[2] for action in plan.prepare for name in action.before if "@" in name}
+            left = [number for number in self.replica if f"s{number}" not in gone]
+            assert gone == {f"s{number}" for number in self.replica if number > left[-1]}, "just what is newer"
+            self.replica, self.written = left, False
+
+    def send(self, plan: PairPlan, cut: int | None) -> bool:
+        """False when it was cut after so many snapshots."""
+        for send in plan.sends:
+            assert not self.written, "ZFS takes nothing into what was written to"
+            whole = [int(str(snapshot.guid)) for snapshot in send.carries]
+            begin = int(str(send.base_guid)) if send.base_guid else None
+            if send.kind == "resume":
+                assert self.token == (whole[0], begin)
+            else:
+                assert self.token is None
+                if send.kind == "full":
+                    assert self.replica is None
+                elif not send.origin:
+                    assert self.replica, "an increment needs what it goes into"
+                    assert self.replica[-1] == begin, "the base must be the newest snapshot of the replica"
+                assert begin is None or begin in self.source or begin in self.cursors
+                if send.intermediates:
+                    assert [n for n in self.source if begin < n <= whole[-1]] == whole, "-I carries all on its way"
+            for snapshot in whole:
+                newest = self.replica[-1] if self.replica else begin
+                if cut == 0:
+                    self.token = (snapshot, newest)
+                    self.replica = self.replica or []
+                    return False
+                cut = None if cut is None else cut - 1
+                self.token, self.replica = None, [*(self.replica or []), snapshot]
+        return True
+
+
+@given(
+    events=st.lists(
+        st.tuples(
+            st.sampled_from(
+                ["snapshot", "snapshot", "temporary", "delete", "hold", "clone", "rollback", "replicate", "replicate",
+                 "cut", "cut", "write there", "snapshot there", "prune there"]
+            ),
+            st.integers(0, 5),
+            st.builds(
+                Wishes,
+                intermediates=st.booleans(),
+                exclude=st.sets(st.integers(1, 12), max_size=3).map(lambda found: tuple(f"s{n}" for n in found)),
+                on_divergence=st.sampled_from(["fail", "rollback", "reseed"]),
+                resume=st.booleans(),
+            ),
+        ),
+        min_size=8,
+        max_size=40,
+    )
+)  # fmt: skip
+@settings(max_examples=200)
+def test_random_histories(events):
+    """Whatever happened on either side, a plan carries just the wished GUIDs, in order, from a base that both have."""
+    history = History()
+    for event in ("snapshot", "replicate", "snapshot", "snapshot"):
+        history.step(event, 0, Wishes())
+    for event, choice, wishes in events:
+        history.step(event, choice, wishes)
 
 
 @given(
@@ -365,9 +546,9 @@ def test_a_waiting_part_keeps_its_holds_and_announcement():
 def test_protect_holds_base_and_every_snapshot():
     case = pair([1, 2, 3], [1], bookmarks=(1,))
     plan = plan_pair(case, Wishes())
-    assert [action.commands[0][1:] for action in _marks.protect(case, plan)] == [
-        ["hold", _model.STEP_HOLD + ID, "tank/v@s1", "tank/v@s2", "tank/v@s3"]
-    ]
+    record, hold = (action.commands[0][1:] for action in _marks.protect(case, plan))
+    assert record[1].startswith(_model.REPLICA_PREFIX + ID)
+    assert hold == ["hold", _model.STEP_HOLD + ID, "tank/v@s1", "tank/v@s2", "tank/v@s3"]
 
 
 @pytest.mark.parametrize("replica", [[1, 9], [8, 9]])
@@ -391,6 +572,28 @@ def test_reseed_puts_the_old_one_aside(replica):
         assert carried(plan) == ["2", "3"]
     else:
         assert [send.kind for send in plan.sends] == ["full", "incremental"]
+
+
+@pytest.mark.parametrize("side", ["source", "replica"])
+def test_promotions_are_told_apart(side):
+    """The snapshots went to a clone: said with the way back, and a reseed grows out of them."""
+    if side == "source":
+        case = pair([3, 4], [1, 2])
+        case.source.origin, case.source.values["origin_guid"] = "tank/c@s2", "2"
+        taker, victim = "went to tank/c when", "promoting a:tank/v"
+        born = ("tank/c@s2", "backup/v_aside_385@s2")
+    else:
+        case = pair([1, 2, 3, 4], [])
+        case.replica.origin, case.replica.values["origin_guid"] = "backup/c@s2", "2"
+        taker, victim = "went to backup/c when", "promoting b:backup/v"
+        born = ("tank/v@s2", "backup/c@s2")
+    error = str(plan_pair(case, Wishes(on_divergence="rollback")).error)
+    assert taker in error
+    assert victim in error
+    plan = plan_pair(case, Wishes(on_divergence="reseed"))
+    assert carried(plan) == ["3", "4"]
+    assert (plan.sends[0].base, plan.sends[0].origin) == born
+    assert plan.sends[1].base == "tank/v@s3"
 
 
 def test_reseed_leaves_a_replica_with_children_alone():
