@@ -39,9 +39,9 @@ def dump():
 answers, seen = [], ''
 for options in work['cases']:
     four = []
-    for check in (True, False, True, False)[: work['passes']]:
+    for check in work['phases']:
         if isinstance(options, str):
-            if not check and not four:
+            if not four:
                 subprocess.run(['sh', '-ec', options], check=True)
                 seen = ''
                 four.append({{}})
@@ -98,12 +98,15 @@ def run(
 ) -> list[Any]:
     """Each case in check mode, for real, in check mode, for real; a text is a shell command, run once.
 
+    Of these four as many as ``passes`` says; 1 is just for real.
+
     ``verb``: module_utils module and function, as ``_clones:run``. Each answer has ``zfs``, the first words of the zfs
     command lines. With ``look`` it is asserted that check runs foretell the real ones and change nothing, that the
     second pair has nothing left to do, and that a failure changed nothing.
     """
     install(backend)
-    work = {"verb": verb, "cases": list(cases), "dump": DUMP, "look": look, "passes": passes}
+    phases = [False] if passes == 1 else [True, False, True, False][:passes]
+    work = {"verb": verb, "cases": list(cases), "dump": DUMP, "look": look, "phases": phases}
     script = _RUNNER.format(folder=_FOLDER)
     backend.run(["sh", "-c", f"cat > {_FOLDER}/run.py"], input=script)
     answers = json.loads(backend.run(["python3", f"{_FOLDER}/run.py"], input=json.dumps(work), timeout=1200).stdout)

@@ -1,0 +1,87 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A transfer cut at random points, each time run again: CERSS_CUTS says how often, CERSS_SEED repeats a failure."""
+
+from __future__ import annotations
+
+import os
+import random
+from typing import Any
+
+import verbs
+from harness import Backend
+from test_replicate import assert_settled, marks, options, replicate, target
+
+CUTS = int(os.environ.get("CERSS_CUTS", "4"))
+SEED = os.environ.get("CERSS_SEED", "cerss")
+
+# Each waits for the sender's pid, lets a random time pass, and cuts.
+KINDS = {
+    "sender": "kill -9 $pid",
+    "receiver": "ssh backend-b 'kill -9 $(pgrep -f \"^zfs receive -s\")'",
+    "ssh": 'kill -9 $(pgrep -f "^ssh -T .*zfs receive -s")',
+    "wire": "ip link set eth1 down; sleep 7; ip link set eth1 up",
+}
+
+
+def cut(number: int, kind: str, after: float) -> str:
+    """New data and two snapshots, and a process that waits for their transfer to cut it."""
+    return f"""
+    head -c 1M /dev/urandom > /tank/vol/{number}a; zfs snapshot tank/vol@c{number}a
+    head -c 3M /dev/urandom > /tank/vol/{number}b; zfs snapshot tank/vol@c{number}b
+    rm -f /run/cut-{number}
+    cat > /run/cut.sh <<'END'
+    until pid=$(pgrep -f "^zfs send -vP"); do sleep 0.1; done
+    sleep {after:.2f}
+    {KINDS[kind]}
+    : > /run/cut-{number}
+END
+    nohup sh /run/cut.sh > /run/cut.log 2>&1 < /dev/null &
+    """
+
+
+def leftovers(backends: list[Backend]) -> list[str]:
+    """Programs and files of transfers."""
+    found = []
+    for backend in backends:
+        seen = backend.run(["ps", "-eo", "args="]).stdout.splitlines()
+        found += [line for line in seen if line.startswith(("zfs send", "zfs receive", "ssh -T"))]
+        found += backend.run("ls /run/cerss.zfs/*.json /run/cerss.zfs/*.lease 2>/dev/null; :").stdout.split()
+    return found
+
+
+def test_cuts_at_random_points(backends: list[Backend]) -> None:
+    one, two = backends
+    one.zfs("create", "-o", "compression=off", "tank/vol")
+    one.zfs("snapshot", "tank/vol@c")
+    chance = random.Random(SEED)
+    cases: list[dict[str, Any] | str] = [options()]
+    cuts = []
+    for number in range(CUTS):
+        kind = list(KINDS)[number % len(KINDS)]
+        cuts.append((kind, chance.uniform(0, 6)))
+        wait = f"until [ -e /run/cut-{number} ]; do sleep 0.1; done"
+        cases += [cut(number, *cuts[-1]), options(bandwidth_limit="800K", stall_timeout="4s"), wait, options()]
+    answers = replicate(one, *cases, look=False, passes=1)
+    resumed = 0
+    for number, (kind, after) in enumerate(cuts):
+        first, second = (answers[1 + 2 * number + n][0] for n in (0, 1))
+        told = f"cut {number}, {kind} after {after:.1f} s: {first.get('msg')} / {second.get('msg')}, {second['actions']}"
+        assert not second.get("failed"), told
+        assert second["replicas"][0]["state"] == "full", told
+        if "the next run resumes" in first.get("msg", "") and "have arrived" in first["msg"]:
+            assert second["replicas"][0]["resumed"], told
+            resumed += 1
+    assert resumed, "no cut came while bytes were under way"
+    assert_settled(backends, f"c{CUTS - 1}b")
+    guids = [
+        backend.run(f"zfs list -Hp -d 1 -t snapshot -o guid -s createtxg {name}").stdout
+        for backend, name in ((one, "tank/vol"), (two, "backup/vol"))
+    ]
+    assert guids[0] == guids[1]
+    assert one.checksum(f"tank/vol@c{CUTS - 1}b") == two.checksum(f"backup/vol@c{CUTS - 1}b")
+    end = {"id": None, "name": "tank/vol", "source": {}, "target": target(), "state": "absent", "force": False}
+    verbs.run(one, "_relationship:relate", [end], look=False, passes=1)
+    assert marks(*backends) == []
+    assert leftovers(backends) == []
