@@ -66,6 +66,25 @@ EXAMPLES = r"""
     permissions: [destroy, mount]
     reach: descendents
 
+- name: What a user needs to receive replicas below a dataset
+  cerss.zfs.zfs_allow:
+    dataset: backup/site-a
+    user: cerss-zfs
+    permissions: [receive, create, mount, hold, release, userprop, readonly, canmount, destroy]
+
+- name: On one dataset, but not on what is below it
+  cerss.zfs.zfs_allow:
+    dataset: tank/db
+    user: operator
+    permissions: [snapshot, mount]
+    reach: local
+
+- name: Let a user do nothing but take snapshots, whatever was permitted before
+  cerss.zfs.zfs_allow:
+    dataset: tank/db
+    user: operator
+    permissions: [snapshot]
+
 - name: Take everything back
   cerss.zfs.zfs_allow:
     dataset: tank/db

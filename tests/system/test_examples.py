@@ -46,6 +46,9 @@ WORLD: dict[str, dict[str, str]] = {
         "Offline for a while": "zfs create tank/db",
         "Remove it, unless it has snapshots or anything else depends on it": "zfs create tank/old",
     },
+    "zfs_allow": {
+        "": "zfs create tank/db; zfs create backup/site-a; id cerss-zfs > /dev/null 2>&1 || useradd --system cerss-zfs"
+    },
     "zfs_snapshot": {
         "": "for n in vol db db/data db/log; do zfs create tank/$n; done; zfs create -V 64M tank/vm; udevadm settle",
         "Delete a snapshot only when nothing depends on it": "zfs snapshot tank/vol@golden",
