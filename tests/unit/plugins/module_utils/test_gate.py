@@ -382,7 +382,7 @@ def harmless(words: list[str], kind: str) -> bool:
     )
 
 
-@settings(max_examples=int(os.environ.get("CERSS_GATE_LINES", "1000")), suppress_health_check=list(HealthCheck))
+@settings(max_examples=int(os.environ.get("CERSS_GATE_LINES", "300")), suppress_health_check=list(HealthCheck))
 @given(lines(), st.sampled_from([RECEIVE, SEND]))
 def test_of_generated_lines_only_the_forms_run(text: str, kind: str) -> None:
     try:
