@@ -457,7 +457,7 @@ class _Run:
             )
         if outcome.born:
             lines, _gone = self.target.read(_zfs.get([pair.replica_name], list(outcome.born), local=True))
-            lost = sorted({*outcome.born} - {name for name, *_rest in _parse.records(lines)})
+            lost = sorted({*outcome.born} - {name for _dataset, name, *_rest in _parse.records(lines)})
             if lost:
                 self.warnings.append(
                     f"{pair.target_words} has arrived without {', '.join(lost)}, which its user has no permission to "

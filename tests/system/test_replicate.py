@@ -163,7 +163,7 @@ def test_pull_local_and_relay(filled: list[Backend]) -> None:
 def test_the_base_may_go(filled: list[Backend]) -> None:
     """Deleted on the source, the base leaves its cursor; deleted on the replica, it is marked until the next came."""
     one, two = filled
-    once(one)
+    assert once(one)["warnings"] == []
     assert_settled(filled, "s2")
     one.zfs("destroy", "tank/vol@s2")
     two.zfs("destroy", "-d", "backup/vol@s2")
