@@ -34,8 +34,8 @@ demo-down: ## Remove the demo's machines
 test: ## Everything that must pass, and the time that each part took
 	@scripts/parts lint unit sanity system molecule
 
-lint: .venv/.make .venv/.controller ## Style, types, documentation, licences, changelog, import into Galaxy
-	nox -s lint ansible-lint docs-check license-check extra-checks changelog galaxy
+lint: .venv/.make .venv/.controller ## Style, types, documentation, licences, changelog, the package and its use
+	nox -s lint ansible-lint docs-check license-check extra-checks changelog requirements galaxy install ee
 
 unit: .venv/.make .venv/.unit ## Unit tests with coverage, and on the oldest Python; no machine needed
 	pytest tests/unit --cov
@@ -88,11 +88,12 @@ docs: .venv/.docs ## The documentation as HTML, in build/docs
 	antsibull-docs sphinx-init --use-current --squash-hierarchy --lenient --dest-dir build/docs cerss.zfs
 	cd build/docs && ./build.sh
 
-build: .venv/.controller ## The collection as Galaxy takes it, in build/
-	ansible-galaxy collection build --force --output-path build
+build: .venv/.make ## The collection as Galaxy takes it, in build/
+	nox -s build
 
 deps-update: .venv/.make ## The newest version of everything in requirements/
-	requirements/update
+	nox -s requirements -- upgrade
+	git --no-pager diff --stat -- requirements
 
 clean: ## Remove what make made in this clone
 	rm -rf .venv .nox .cache build

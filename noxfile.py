@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import filecmp
+import json
 import os
 import re
 import shutil
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import antsibull_nox
 import nox
+from uv import find_uv_bin
 
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
@@ -73,21 +76,161 @@ def changelog(session: nox.Session) -> None:
     session.run("antsibull-changelog", "lint")
 
 
+def empty_folder(session: nox.Session) -> Path:
+    """A folder for this session, with nothing in it."""
+    folder = Path(session.create_tmp()).resolve() / "work"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder
+
+
+def tarball() -> Path:
+    """Where the session build puts the collection."""
+    version = re.search(r"^version: *(\S+)", (ROOT / "galaxy.yml").read_text(), re.MULTILINE)
+    return ROOT / "build" / f"cerss-zfs-{version and version[1]}.tar.gz"
+
+
 @nox.session
-def galaxy(session: nox.Session) -> None:
-    """Build the collection and import it as Galaxy would, without a complaint."""
-    session.install("-r", "requirements/galaxy-importer.txt")
+def build(session: nox.Session) -> None:
+    """Build the collection as Galaxy takes it, in build/, from what git knows or would take."""
+    session.install("ansible-core", "-c", "requirements/constraints.txt")
     collection = copy_collection(session)
-    session.chdir(session.create_tmp())
-    session.run("ansible-galaxy", "collection", "build", "--force", str(collection), silent=True)
-    tarball = next(Path().glob("cerss-zfs-*.tar.gz"))
+    session.run(
+        *("ansible-galaxy", "collection", "build", "--force", "--output-path", str(tarball().parent), str(collection)),
+    )
+
+
+@nox.session(requires=["build"])
+def galaxy(session: nox.Session) -> None:
+    """Import the collection as Galaxy would, without a complaint."""
+    session.install("-r", "requirements/galaxy-importer.txt")
+    session.chdir(empty_folder(session))
     # ansible-lint has its own session.
     env = {"GALAXY_IMPORTER_RUN_ANSIBLE_LINT": "false"}
-    log = session.run("python", "-m", "galaxy_importer.main", str(tarball), env=env, silent=True) or ""
+    log = session.run("python", "-m", "galaxy_importer.main", str(tarball()), env=env, silent=True) or ""
     session.log(log)
-    tarball.unlink()
     if re.search(r"^(ERROR|WARNING)", log, re.MULTILINE):
         session.error("galaxy-importer complains, see above")
+
+
+OLDEST_CORE = next(iter(CORES))
+# At the top of an installed collection; the tarball brings all but the two that Galaxy's tools write
+SHIPPED = {"FILES.json", "MANIFEST.json", "LICENSE", "LICENSES", "README.md", "CHANGELOG.md"}
+SHIPPED |= {"changelogs", "docs", "meta", "playbooks", "plugins", "roles"}
+
+
+@nox.session(python=find_python(*CORES[OLDEST_CORE]) or False, reuse_venv=False, requires=["build"])
+def install(session: nox.Session) -> None:
+    """Install the collection, and nothing else, on the oldest ansible-core, and use all that it ships."""
+    if not session.python:
+        session.skip(f"left out: ansible-core {OLDEST_CORE} needs one of Python {', '.join(CORES[OLDEST_CORE])}")
+    session.install("-r", f"requirements/core-{OLDEST_CORE}.txt")
+    folder = empty_folder(session)
+    env = {"ANSIBLE_COLLECTIONS_PATH": str(folder), "ANSIBLE_HOME": str(folder / "home")}
+
+    def run(*argv: str) -> str:
+        return session.run(*argv, env=env, silent=True, stderr=None) or ""
+
+    run("ansible-galaxy", "collection", "install", "--offline", str(tarball()))
+    installed = folder / "ansible_collections" / "cerss" / "zfs"
+    session.install("-r", str(installed / "meta" / "ee-requirements.txt"), "-c", "requirements/constraints.txt")
+    session.chdir(folder)
+    if unexpected := {path.name for path in installed.iterdir()} - SHIPPED:
+        session.error(f"the tarball should not hold {', '.join(sorted(unexpected))}")
+
+    for kind, pattern, part in (
+        ("module", "plugins/modules/*.py", "doc"),
+        ("filter", "plugins/filter/*.yml", "doc"),
+        ("role", "roles/*", "entry_points"),
+    ):
+        names = sorted(f"cerss.zfs.{path.stem}" for path in ROOT.glob(pattern))
+        listed = json.loads(run("ansible-doc", "--type", kind, "--list", "--json", "cerss.zfs"))
+        docs = json.loads(run("ansible-doc", "--type", kind, "--json", *names))
+        if names != sorted(listed) or not all(docs.get(name, {}).get(part) for name in names):
+            session.error(f"ansible-doc lists {sorted(listed)}, and shows {sorted(docs)}, instead of {names}")
+
+    run("ansible-playbook", "--syntax-check", *(f"cerss.zfs.{path.stem}" for path in ROOT.glob("playbooks/*.yml")))
+    query = "[{'name': 'tank/a@s', 'used_bytes': 2048}] | cerss.zfs.snapshot_query('[?used_bytes>bytes(`1K`)].name')"
+    task = {"ansible.builtin.assert": {"that": f"{query} == ['tank/a@s']"}}
+    (folder / "play.json").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
+    run("ansible-playbook", "play.json")
+
+
+@nox.session(requires=["build"])
+def ee(session: nox.Session) -> None:
+    """Take the steps with which ansible-builder puts the collection into an image, up to the image itself."""
+    session.install("ansible-builder", "ansible-core", "-c", "requirements/constraints.txt")
+    session.chdir(empty_folder(session))
+    definition = {
+        "version": 3,
+        "images": {"base_image": {"name": "base:latest"}},
+        "additional_build_files": [{"src": str(tarball()), "dest": "."}],
+        "dependencies": {"galaxy": {"collections": [{"name": tarball().name, "type": "file"}]}},
+    }
+    Path("ee.json").write_text(json.dumps(definition))
+    session.run("ansible-builder", "create", "--file", "ee.json", "--output-filename", "Containerfile", silent=True)
+    # From here on the lines of that Containerfile
+    session.chdir("context/_build")
+    session.run(
+        *("ansible-galaxy", "collection", "install", "-r", "requirements.yml", "--collections-path", "collections"),
+        silent=True,
+    )
+    session.run(
+        *("python", "scripts/introspect.py", "introspect", "collections"),
+        *("--write-pip", "python.txt", "--write-bindep", "system.txt"),
+        silent=True,
+    )
+    for kind, found in ("requirements", "python.txt"), ("bindep", "system.txt"):
+        named = (ROOT / "meta" / f"ee-{kind}.txt").read_text().splitlines()
+        wanted = [f"{line}  # from collection cerss.zfs" for line in named if line and not line.startswith("#")]
+        if Path(found).read_text().splitlines() != wanted:
+            session.error(f"ansible-builder finds {Path(found).read_text()}instead of {wanted}")
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Make releases of a copy of this work tree, dry and for real."""
+    session.install("-r", "requirements/release.in", "-r", "requirements/unit.in", "-c", "requirements/constraints.txt")
+    copy = copy_collection(session)
+    # What is installed for the checks of a release is installed once.
+    (copy / ".nox").symlink_to(ROOT / ".nox")
+    session.run("pytest", "tests/release", *session.posargs, env={"CERSS_COPY": str(copy)})
+
+
+@nox.session(venv_backend="none")
+def requirements(session: nox.Session) -> None:
+    """Fail where a .txt is not what the .in ask for; "-- write" adds what is missing, "-- upgrade" takes the newest."""
+    folder, work = ROOT / "requirements", empty_folder(session)
+    wanted = {
+        "constraints": ("3.11", "\n".join(f"-r {path}" for path in sorted(folder.glob("*.in")))),
+        "constraints-oldest": (OLDEST_TARGET, f"-r {folder}/unit.in"),
+        "galaxy-importer": ("3.11", "galaxy-importer"),  # pins of its own that nothing else should share
+    }
+    for core, pythons in CORES.items():
+        wanted[f"core-{core}"] = (min(pythons, key=lambda version: int(version[2:])), f"ansible-core=={core}.*")
+    stale = {path.stem for path in folder.glob("*.txt")} - set(wanted)
+    for name, (python, lines) in wanted.items():
+        source, pinned, compiled = work / f"{name}.in", folder / f"{name}.txt", work / f"{name}.txt"
+        source.write_text(lines)
+        # What uv has at hand is enough in most cases.
+        for option in ["--upgrade"] if "upgrade" in session.posargs else ["--offline", "--quiet"]:
+            if pinned.exists():
+                shutil.copyfile(pinned, compiled)
+            session.run(
+                *(find_uv_bin(), "pip", "compile", "--quiet", "--universal", "--python-version", python, str(source)),
+                *("--output-file", str(compiled), option, "--no-header", "--no-annotate"),
+                *("--no-emit-index-url", "--no-emit-find-links"),
+                external=True, silent=option == "--offline", success_codes=range(256) if option == "--offline" else [0],
+            )  # fmt: skip
+            if pinned.exists() and filecmp.cmp(compiled, pinned, shallow=False):
+                break
+        else:
+            if session.posargs:
+                shutil.copyfile(compiled, pinned)
+            else:
+                stale.add(name)
+    if stale:
+        session.error(f"requirements/: out of step: {', '.join(sorted(stale))}; nox -s requirements -- write")
 
 
 OLDEST = find_python(OLDEST_TARGET)
