@@ -30,9 +30,9 @@ demo: .venv/.controller lab-packages ## Two machines with real ZFS, and what the
 demo-down: ## Remove the demo's machines
 	python3 scripts/demo.py down
 
-.PHONY: test lint unit sanity system molecule
+.PHONY: test lint unit release-check sanity system molecule
 test: ## Everything that must pass, and the time that each part took
-	@scripts/parts lint unit sanity system molecule
+	@scripts/parts lint unit release-check sanity system molecule
 
 lint: .venv/.make .venv/.controller ## Style, types, documentation, licences, changelog, the package and its use
 	nox -s lint ansible-lint docs-check license-check extra-checks changelog requirements galaxy install ee
@@ -42,6 +42,9 @@ unit: .venv/.make .venv/.unit ## Unit tests with coverage, and on the oldest Pyt
 	nox -s unit-oldest
 
 CORES := $(patsubst requirements/core-%.txt,%,$(wildcard requirements/core-*.txt))
+release-check: .venv/.make ## Releases in a copy of this clone, dry and for real
+	nox -s release
+
 sanity: .venv/.make ## ansible-test sanity on every supported ansible-core, two at a time
 	@scripts/need shellcheck
 	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=target $(CORES:%=sanity-%)
@@ -82,7 +85,7 @@ lab-down: ## Stop them
 lab-packages:
 	@$(LAB) doctor --install
 
-.PHONY: docs build deps-update clean
+.PHONY: docs build release deps-update clean
 docs: .venv/.docs ## The documentation as HTML, in build/docs
 	rm -rf build/docs && mkdir -p build/docs
 	antsibull-docs sphinx-init --use-current --squash-hierarchy --lenient --dest-dir build/docs cerss.zfs
@@ -90,6 +93,9 @@ docs: .venv/.docs ## The documentation as HTML, in build/docs
 
 build: .venv/.make ## The collection as Galaxy takes it, in build/
 	nox -s build
+
+release: .venv/.release ## Commit and tag a release here: VERSION=1.2.3, or the one in galaxy.yml; DRY_RUN=1 only shows it
+	python3 scripts/release.py $(VERSION) $(if $(DRY_RUN),--dry-run)
 
 deps-update: .venv/.make ## The newest version of everything in requirements/
 	nox -s requirements -- upgrade

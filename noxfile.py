@@ -70,6 +70,16 @@ def copy_collection(session: nox.Session) -> Path:
 
 
 @nox.session
+def release(session: nox.Session) -> None:
+    """Make releases of a copy of what git knows or would take, dry and for real."""
+    session.install("-r", "requirements/release.in", "pytest", "-c", "requirements/constraints.txt")
+    copy = copy_collection(session)
+    # The checks within find their environments here.
+    (copy / ".nox").symlink_to(ROOT / ".nox")
+    session.run("pytest", "tests/release", *session.posargs, env={"CERSS_COPY": str(copy)})
+
+
+@nox.session
 def changelog(session: nox.Session) -> None:
     """Lint the changelog and its fragments."""
     session.install("antsibull-changelog", "-c", "requirements/constraints.txt")
@@ -127,6 +137,7 @@ def install(session: nox.Session) -> None:
     session.install("-r", f"requirements/core-{OLDEST_CORE}.txt")
     folder = empty_folder(session)
     env = {"ANSIBLE_COLLECTIONS_PATH": str(folder), "ANSIBLE_HOME": str(folder / "home")}
+    env |= {"ANSIBLE_LOCALHOST_WARNING": "false", "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false"}
 
     def run(*argv: str) -> str:
         return session.run(*argv, env=env, silent=True, stderr=None) or ""
@@ -185,16 +196,6 @@ def ee(session: nox.Session) -> None:
         wanted = [f"{line}  # from collection cerss.zfs" for line in named if line and not line.startswith("#")]
         if Path(found).read_text().splitlines() != wanted:
             session.error(f"ansible-builder finds {Path(found).read_text()}instead of {wanted}")
-
-
-@nox.session
-def release(session: nox.Session) -> None:
-    """Make releases of a copy of this work tree, dry and for real."""
-    session.install("-r", "requirements/release.in", "-r", "requirements/unit.in", "-c", "requirements/constraints.txt")
-    copy = copy_collection(session)
-    # What is installed for the checks of a release is installed once.
-    (copy / ".nox").symlink_to(ROOT / ".nox")
-    session.run("pytest", "tests/release", *session.posargs, env={"CERSS_COPY": str(copy)})
 
 
 @nox.session(venv_backend="none")

@@ -1,0 +1,161 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes a release: changelog, version, tarball, commits and tag. `make release` runs it; it sends nothing anywhere.
+
+All is made and checked in a work tree apart. Only what passed there comes into this one, and in a dry run not even that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+CLONE = Path(__file__).resolve().parents[1]
+APART = CLONE / ".cache" / "release"
+# As semver.org has it, less the build metadata
+VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-([0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*))?")
+
+
+class Stop(Exception):
+    """There is no release; the message is for the user."""
+
+
+@functools.total_ordering
+class Version:
+    """A semantic version and its place in the order of all."""
+
+    def __init__(self, text: str) -> None:
+        found = VERSION.fullmatch(text)
+        if not found:
+            raise Stop(f"'{text}' is no semantic version, such as 1.2.0 or 2.0.0-rc.1")
+        self.text, self.before = text, found[4]
+        self.numbers = [int(number) for number in found.group(1, 2, 3)]
+        # Numbers come before words, and every pre-release before the release.
+        parts = [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in (found[4] or "").split(".")]
+        self.order = (self.numbers, not self.before, parts)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Version) and self.order == other.order
+
+    def __lt__(self, other: Version) -> bool:
+        return self.order < other.order
+
+    def next(self) -> str:
+        """What galaxy.yml names after this release: the one that is expected then."""
+        major, minor, patch = self.numbers
+        return f"{major}.{minor}.{patch}" if self.before else f"{major}.{minor + 1}.0"
+
+
+def run(*argv: str, cwd: Path = CLONE, quiet: bool = True) -> str:
+    done = subprocess.run(
+        argv, cwd=cwd, text=True, check=False, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if quiet else None, stderr=subprocess.STDOUT if quiet else None,
+    )  # fmt: skip
+    if done.returncode:
+        raise Stop(f"'{' '.join(argv)}' failed: {(done.stdout or 'see above').strip()}")
+    return (done.stdout or "").strip()
+
+
+def named() -> str:
+    """The version in galaxy.yml."""
+    return str(yaml.safe_load((CLONE / "galaxy.yml").read_text())["version"])
+
+
+def check(version: Version) -> str:
+    """Stops unless a release can be made of what is here. Returns the branch."""
+    branch = run("git", "branch", "--show-current")
+    if not branch:
+        raise Stop("No branch is checked out; a release needs one for its commits")
+    if changed := run("git", "status", "--porcelain"):
+        raise Stop(f"The work tree is not clean; commit, stash or remove:\n{changed}")
+    told = yaml.safe_load((CLONE / "changelogs" / "changelog.yaml").read_text())["releases"]
+    released = [Version(text) for text in {*told, *run("git", "tag").split()} if VERSION.fullmatch(text)]
+    if released and version <= max(released):
+        raise Stop(f"{version.text} is not later than {max(released).text}, which is released")
+    if not any((CLONE / "changelogs" / "fragments").glob("*.y*ml")):
+        raise Stop("changelogs/fragments is empty: nothing that a user would notice has changed")
+    return branch
+
+
+def set_version(text: str) -> None:
+    path = APART / "galaxy.yml"
+    path.write_text(re.sub(r"(?m)^version: .*", f"version: {text}", path.read_text()))
+
+
+def commit(message: str) -> str:
+    run("git", "add", "--all", cwd=APART)
+    run("git", "commit", "--quiet", "--allow-empty", "--message", message, cwd=APART)
+    return run("git", "rev-parse", "HEAD", cwd=APART)
+
+
+def make(version: Version) -> tuple[str, str, Path]:
+    """(the release's commit, the one after it, the tarball), made in the work tree apart."""
+    print(f"Making {version.text} in {APART.relative_to(CLONE)}", flush=True)
+    set_version(version.text)
+    run("antsibull-changelog", "release", cwd=APART)
+    release = commit(f"Release {version.text}")
+    nox = ("nox", "--envdir", str(CLONE / ".nox"), "--noxfile", str(APART / "noxfile.py"))
+    run(*nox, "--session", "changelog", "galaxy", cwd=APART)
+    (built,) = (APART / "build").glob("*.tar.gz")
+    set_version(version.next())
+    return release, commit(f"The next release is expected to be {version.next()}"), built
+
+
+def release(version: Version, dry: bool) -> None:
+    branch = check(version)
+    remove_apart()
+    run("git", "worktree", "add", "--quiet", "--detach", str(APART))
+    try:
+        released, after, built = make(version)
+        print(run("git", "diff", released + "~", released, "--", "CHANGELOG.md", "galaxy.yml"))
+        (CLONE / "build").mkdir(exist_ok=True)
+        tarball = Path(shutil.copy2(built, CLONE / "build")).relative_to(CLONE)
+        if dry:
+            print(f"\nA dry run: nothing is changed but {tarball}, which is the release as it would be")
+            return
+        run("git", "tag", "--annotate", "--message", f"cerss.zfs {version.text}", version.text, released)
+        try:
+            run("git", "merge", "--quiet", "--ff-only", after)
+        except Stop:
+            run("git", "tag", "--delete", version.text)
+            raise
+    finally:
+        remove_apart()
+    print(
+        f"\n{version.text} is committed and tagged, here alone. To give it to others:\n"
+        f"  git push --atomic origin {branch} {version.text}\n"
+        f"  ansible-galaxy collection publish {tarball}\n"
+        f"To take it back instead:\n"
+        f"  git tag --delete {version.text} && git reset --keep HEAD~2"
+    )
+
+
+def remove_apart() -> None:
+    """Removes the work tree apart, also one that a killed run has left."""
+    shutil.rmtree(APART, ignore_errors=True)
+    run("git", "worktree", "prune")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Make a release in this clone.")
+    parser.add_argument("version", nargs="?", default="", help="by default the one that galaxy.yml names")
+    parser.add_argument("--dry-run", action="store_true", help="show it, and leave only the tarball, in build/")
+    options = parser.parse_args()
+    try:
+        release(Version(options.version or named()), options.dry_run)
+    except Stop as why:
+        print(f"No release: {why}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
