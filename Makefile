@@ -21,7 +21,7 @@ export PYTEST_DEBUG_TEMPROOT := $(CURDIR)/.cache
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 .PHONY: demo demo-down
 demo: .venv/.controller lab-packages ## Two machines with real ZFS, and what the collection does on them
@@ -41,10 +41,10 @@ unit: .venv/.make .venv/.unit ## Unit tests with coverage, and on the oldest Pyt
 	pytest tests/unit --cov
 	nox -s unit-oldest
 
-CORES := $(patsubst requirements/core-%.txt,%,$(wildcard requirements/core-*.txt))
 release-check: .venv/.make ## Releases in a copy of this clone, dry and for real
 	nox -s release
 
+CORES := $(patsubst requirements/core-%.txt,%,$(wildcard requirements/core-*.txt))
 sanity: .venv/.make ## ansible-test sanity on every supported ansible-core, two at a time
 	@scripts/need shellcheck
 	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=target $(CORES:%=sanity-%)
