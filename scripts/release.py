@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Makes a release: changelog, version, tarball, commits and tag. `make release` runs it; it sends nothing anywhere.
 
-All is made and checked in a work tree apart. Only what passed there comes into this one, and in a dry run not even that.
+All is made and checked in a work tree apart. Only what passed there comes into this one; in a dry run not even that.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def is_playbook(block: Any) -> bool:
 
 def test_first_playbook(backends: list[Backend], ansible: Ansible) -> None:
     text = first_playbook()
-    source, target = backends
+    source = backends[0]
     for said, here in HERE.items():
         text = text.replace(said, here)
     volumes = sorted(set(re.findall(r"\btank/[\w/]+", text)))
