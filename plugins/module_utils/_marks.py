@@ -31,12 +31,22 @@ from ansible_collections.cerss.zfs.plugins.module_utils._plan import Action
 # Given with a first receive only: on an increment they would turn a replica that went live back.
 REPLICA_DEFAULTS = {"readonly": "on"}
 FILESYSTEM_DEFAULTS = {"canmount": "noauto"}
+# zfs refuses a whole receive for one property of the other kind; as zfs get all lists them on 2.3.9.
+FILESYSTEM_ONLY = frozenset(
+    ("aclinherit", "aclmode", "acltype", "atime", "canmount", "casesensitivity", "context", "defcontext", "devices",
+     "direct", "dnodesize", "exec", "filesystem_limit", "fscontext", "longname", "mountpoint", "nbmand",
+     "normalization", "overlay", "recordsize", "relatime", "rootcontext", "setuid", "sharenfs", "sharesmb", "snapdir",
+     "special_small_blocks", "utf8only", "version", "vscan", "xattr")
+)  # fmt: skip
+VOLUME_ONLY = frozenset(("volblocksize", "volsize", "volthreading"))
 
 
 def first_receive_properties(pair: Pair, wishes: Wishes, raw: bool) -> dict[str, str]:
-    """What a replica is born with; the user's own properties stand over the defaults."""
-    defaults = {**REPLICA_DEFAULTS, **(FILESYSTEM_DEFAULTS if pair.source.type != "volume" else {})}
-    return {**defaults, **wishes.properties, _model.SOURCE: source_mark(pair, raw)}
+    """What a replica is born with; the user's own properties stand over the defaults, where its kind has them."""
+    wanted = {**REPLICA_DEFAULTS, **FILESYSTEM_DEFAULTS, **wishes.properties}
+    others = FILESYSTEM_ONLY if pair.source.type == "volume" else VOLUME_ONLY
+    own = {name: value for name, value in wanted.items() if name not in others}
+    return {**own, _model.SOURCE: source_mark(pair, raw)}
 
 
 def adopt_part(pair: Pair, wishes: Wishes, raw: bool) -> Action:

@@ -89,7 +89,7 @@ def relationships(
     for _name, dataset in sorted(found.items()):
         mark = mark_of(dataset)
         if mark.get("id"):
-            result.append(_as_replica(dataset, mark, dataset.name in set(active), now))
+            result.append(_as_replica(dataset, mark, dataset.name in set(active), now, max_lag))
         others = sorted(ids(dataset) - {mark.get("id")})
         result += [_as_source(dataset, id_, running.get(id_), now, max_lag) for id_ in others]
     return result
@@ -138,14 +138,19 @@ def _as_source(
     }  # fmt: skip
 
 
-def _as_replica(dataset: Dataset, mark: dict[str, Any], active: bool, now: float) -> dict[str, Any]:
+def _as_replica(
+    dataset: Dataset, mark: dict[str, Any], active: bool, now: float, max_lag: int | None
+) -> dict[str, Any]:
     held = with_hold(dataset, _model.LAST_HOLD + str(mark["id"]))
     last = held[-1] if held else None
     newer = [snap for snap in dataset.snapshots if last and txg(snap) > txg(last)]
     token = dataset.token
+    lag = int(now - last.created) if last and last.created is not None else None
     problems = []
     if mark.get("released"):
         problems.append("released by a failover: nothing is received any more")
+    elif max_lag is not None and lag is not None and lag > max_lag:
+        problems.append(f"the last received snapshot is {lag} s old, more than max_lag allows ({max_lag} s)")
     if not last and not token:
         problems.append("no snapshot is kept as the last received one")
     if newer:
@@ -167,7 +172,7 @@ def _as_replica(dataset: Dataset, mark: dict[str, Any], active: bool, now: float
         "target": dataset.name,
         "last_replicated": last.name if last else None,
         "snapshots_behind": None,
-        "lag_seconds": int(now - last.created) if last and last.created is not None else None,
+        "lag_seconds": lag,
         "lag_bytes": None,
         "in_progress": _model.Progress("receive", token.bytes, expected, active=active).to_result() if token else None,
         "healthy": not problems,

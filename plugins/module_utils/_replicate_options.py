@@ -118,6 +118,13 @@ class Request:
         tail = volume(name).path.split("/")[self.strip :]
         return DatasetName.parse("/".join([str(self.parent), *tail]))
 
+    def place_of(self, path: DatasetName) -> DatasetName | None:
+        """Where the replica of a volume goes, be it named or below one that is; None for any other volume."""
+        if self.parent:
+            return self.replica_root(path)
+        root = volume(self.names[0])
+        return path.moved(root, self.replica_root(root)) if root.covers(path) else None
+
 
 def property_text(value: Any) -> str:
     """A YAML value as ZFS writes it: booleans are on and off."""

@@ -10,7 +10,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ansible_collections.cerss.zfs.plugins.module_utils import _inventory, _model, _names, _parse, _replication, _zfs
+from ansible_collections.cerss.zfs.plugins.module_utils import (
+    _inventory,
+    _model,
+    _names,
+    _parse,
+    _relationship_info,
+    _replication,
+    _zfs,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._errors import BadInput, GateRefused, Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._inventory import Inventory
@@ -37,6 +45,7 @@ class Reader:
             lambda: _inventory.read(self.target, sorted(replica_roots), depth),
         )
         pairs = self._pairs(request, sources, replicas)
+        self._follow(request, pairs)
         open_ones = {
             pair.replica_name: pair for pair in pairs if not _replication.settled_at_a_glance(pair, request.wishes)
         }
@@ -74,13 +83,13 @@ class Reader:
     def _pairs(self, request: Request, sources: Inventory, replicas: Inventory) -> list[Pair]:
         pairs: dict[str, Pair] = {}
         for name in request.names:
-            root, replica_root = volume(name), request.replica_root(name)
+            root = volume(name)
             tree = [path for path in sources if root.covers(path)] if request.recursive else [str(root)]
             skipped = [path for path in tree if _names.matches(path, list(request.exclude))]
             for path in sorted(tree):
                 if path not in sources or any(DatasetName(skip).covers(path) for skip in skipped):
                     continue
-                replica_name = DatasetName(path).moved(root, replica_root)
+                replica_name = request.place_of(DatasetName(path))
                 other = pairs.get(str(replica_name))
                 if other is not None and other.source.name != path:
                     raise BadInput(
@@ -99,6 +108,31 @@ class Reader:
                 )
         self._check_places(list(pairs.values()), request.recursive)
         return list(pairs.values())
+
+    def _follow(self, request: Request, pairs: list[Pair]) -> None:
+        """A source that was renamed goes on in the replica that it has.
+
+        That lies where this request would have put it under its former name; one that lies elsewhere is another job's.
+        """
+        lost = {pair.source.name: pair for pair in pairs if not pair.replica and _relationship_info.ids(pair.source)}
+        if not lost:
+            return
+        sources = {name: pair.source for name, pair in lost.items()}
+        marks = {_model.REPLICA_PREFIX + id_ for source in sources.values() for id_ in _relationship_info.ids(source)}
+        _inventory.read_values(self.source, sources, sorted(sources), sorted(marks))
+        known = {
+            str(record.get("target")).removeprefix(request.target.words("")): pair
+            for pair in lost.values()
+            for record in _relationship_info.records(pair.source).values()
+            if str(record.get("target")).startswith(request.target.words(""))
+        }
+        found, _gone = _inventory.read(self.target, sorted(known)) if known else ({}, [])
+        _inventory.read_values(self.target, found, sorted(found), (_model.SOURCE,))
+        for place, replica in found.items():
+            pair, mark = known[place], _relationship_info.mark_of(replica)
+            former = str(mark.get("dataset"))
+            if mark.get("guid") == pair.source.guid and str(request.place_of(DatasetName(former))) == place:
+                pair.replica_name, pair.replica, pair.target_words = place, replica, request.target.words(place)
 
     def _check_places(self, pairs: list[Pair], recursive: bool) -> None:
         if self.source.endpoint.host == self.target.endpoint.host:

@@ -21,8 +21,9 @@ options:
     elements: str
     default: []
   max_lag:
-    description: A source whose replica is further behind than this is not healthy, as V(90s), V(15m), V(2h), V(7d)
-      or seconds.
+    description:
+      - A source whose replica is further behind than this is not healthy, as V(90s), V(15m), V(2h), V(7d) or seconds.
+      - A replica does not know what its source has since; there it is the age of the last received snapshot.
     type: str
 extends_documentation_fragment:
   - cerss.zfs.attributes

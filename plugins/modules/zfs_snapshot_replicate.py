@@ -70,6 +70,7 @@ options:
       - ZFS properties that a replica gets when it is made, besides C(readonly=on) and, on filesystems,
         C(canmount=noauto).
       - They are not enforced later. Quotas and reservations are refused.
+      - In a tree of both kinds each gets those that its kind has, a zvol no C(atime).
     type: dict
     default: {}
   on_divergence:

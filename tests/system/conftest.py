@@ -15,7 +15,21 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import verbs
+from gated import BECOME, USER, Gated
 from harness import Ansible, Backend, lab_command
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--gate", action="store_true", help="replicate as the service user through the gates, root logins being shut"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items if config.getoption("--gate") else ():
+        for mark in item.iter_markers("no_gate"):
+            item.add_marker(pytest.mark.skip(reason=mark.args[0]))
 
 
 @pytest.fixture(scope="session")
@@ -37,12 +51,27 @@ def lab_backends(lab: Path) -> list[Backend]:
 
 
 @pytest.fixture
-def backends(lab: Path, lab_backends: list[Backend]) -> list[Backend]:
+def backends(lab: Path, lab_backends: list[Backend], request: pytest.FixtureRequest) -> list[Backend]:
     """The machines with fresh pools: tank and backup."""
+    gated = request.getfixturevalue("gated") if request.config.getoption("--gate") else None
     lab_command("reset", "--dir", lab)
+    if gated:
+        gated.permit()
     return lab_backends
 
 
 @pytest.fixture(scope="session")
 def ansible(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> Ansible:
     return Ansible(lab, tmp_path_factory.mktemp("ansible"))
+
+
+@pytest.fixture(scope="session")
+def gated(lab: Path, lab_backends: list[Backend], ansible: Ansible) -> Iterator[Gated]:
+    """Both machines made ready by the playbook, root logins between them shut, and the collection used as plain user."""
+    lab_command("reset", "--dir", lab)
+    gated = Gated(ansible, *lab_backends[:2])
+    gated.set_up()
+    verbs.USER, ansible.become = USER, BECOME
+    yield gated
+    verbs.USER, ansible.become = None, {}
+    lab_command("restore", "--dir", lab)

@@ -195,6 +195,7 @@ class Ansible:
 
     def __init__(self, lab: Path, folder: Path) -> None:
         self.lab, self.folder = lab, folder
+        self.become: Mapping[str, Any] = {}  # play keywords, where the tasks run as another user
         collection = folder / "ansible_collections" / "cerss" / "zfs"
         collection.parent.mkdir(parents=True, exist_ok=True)
         if not collection.is_symlink():
@@ -257,7 +258,7 @@ class Ansible:
         """The results, one per task and host. With fails each is expected to fail, otherwise a failure raises."""
         more = {"ignore_errors": True} if fails else {}
         named = [{"name": str(n), **task, **more} for n, task in enumerate(tasks)]
-        play = {"hosts": host, "gather_facts": False, "check_mode": check, "diff": True, "tasks": named}
+        play = {"hosts": host, "gather_facts": False, "check_mode": check, "diff": True, **self.become, "tasks": named}
         results = self.play([play], extra_vars)
         for result in results:
             assert not fails or result["_failed"], f"task {result['_task']} was expected to fail: {result}"
@@ -281,7 +282,8 @@ class Ansible:
         def act(number: int, case: Case, phase: str) -> dict[str, Any]:
             task = {"name": f"{number} {phase}", "diff": True, **case.task, "check_mode": phase.startswith("check")}
             task["name"] = f"{number} {phase}"
-            return {"hosts": host, "gather_facts": False, "tasks": [{**task, "ignore_errors": case.fails}]}
+            tasks = [{**task, "ignore_errors": case.fails}]
+            return {"hosts": host, "gather_facts": False, **self.become, "tasks": tasks}
 
         plays = [look(0, "before")]
         for number, case in enumerate(cases):

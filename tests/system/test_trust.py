@@ -1,73 +1,51 @@
 # Copyright (c) 2026, cerss.zfs contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""zfs_backend, zfs_peer and the gate: replication between service users, and what a stolen key cannot do."""
+"""setup_backends, its roles and the gate: what a service user may do, and what a stolen key cannot."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from harness import Ansible, Backend, diff_dumps, lab_command
+import testinfra
+import verbs
+from gated import HOME, USER, Gated
+from harness import Ansible, Backend, diff_dumps
+from test_replicate import once, options, replicate, target
 
-USER = "cerss-zfs"
-HOME = f"/var/lib/{USER}"
 ROOT = "backup/site a"
 SEARCH_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 
 
-def variables(a: Backend, b: Backend) -> dict[str, dict[str, Any]]:
-    """backend-a pushes to backend-b, which may also pull."""
-    there = {
-        a.name: {"zfs_peer_host": b.name, "zfs_peer_address": b.address, "zfs_peer_from": [a.address]},
-        b.name: {"zfs_peer_host": a.name, "zfs_peer_address": a.address, "zfs_peer_from": [b.address]},
-    }
-    return {
-        a.name: {**there[a.name], "zfs_backend_send": ["tank/src"], "zfs_peer_job": "receive", "zfs_peer_root": ROOT},
-        b.name: {**there[b.name], "zfs_backend_receive": [ROOT], "zfs_peer_job": "send", "zfs_peer_root": "tank/src"},
-    }
-
-
-def roles(ansible: Ansible, both: list[Backend], *names: str, **more: Any) -> list[dict[str, Any]]:
-    """Roles on both machines, side by side as a playbook would run them."""
-    given = variables(*both)
-    options = sorted({key for values in given.values() for key in values})
-    per_host = {key: f"{{{{ given[inventory_hostname].{key} | default([]) }}}}" for key in options}
-    tasks = [{"name": name, "ansible.builtin.include_role": {"name": f"cerss.zfs.{name}"}} for name in names]
-    play = {"hosts": ",".join(backend.name for backend in both), "gather_facts": False, "tasks": tasks}
-    return ansible.play([{**play, "vars": {"given": given, **per_host, **more}}])
+@pytest.fixture(scope="module")
+def pair(gated: Gated) -> Iterator[Gated]:
+    """With a place for replicas whose name has a space; each test uses volumes of its own."""
+    gated.b.run(["zfs", "create", "-u", ROOT])
+    yield gated
+    gone = {"zfs_peer_state": "absent", "zfs_backend_state": "absent"}
+    gated.role(gated.b, **gated.peer(gated.b, gated.b, "receive"), zfs_peer_state="absent")
+    gated.play(**gone)
+    for backend in (gated.a, gated.b):
+        left = backend.run(f"getent passwd {USER}; ls -d {HOME} /usr/local/lib/cerss-zfs /run/cerss.zfs", check=False)
+        assert not left.stdout
+        assert USER not in backend.zfs("allow", "tank") + backend.zfs("allow", "backup")
+    assert not changed(gated.play(**gone))
 
 
 def changed(results: list[dict[str, Any]]) -> list[str]:
     return [f"{result['_host']}: {result['_task']}" for result in results if result.get("changed")]
 
 
-@pytest.fixture(scope="module")
-def pair(lab: Path, lab_backends: list[Backend], ansible: Ansible) -> Iterator[list[Backend]]:
-    """Two machines with the roles applied, which takes its time; the tests use volumes of their own."""
-    lab_command("reset", "--dir", lab)
-    both = lab_backends[:2]
-    both[0].run("zfs create tank/src")
-    roles(ansible, both, "zfs_backend", "zfs_peer")
-    yield both
-    gone = {"zfs_peer_state": "absent", "zfs_backend_state": "absent"}
-    roles(ansible, both, "zfs_peer", "zfs_backend", **gone)
-    for backend, dataset in zip(both, ("tank/src", ROOT)):
-        left = backend.run(f"getent passwd {USER}; ls -d {HOME} /usr/local/lib/cerss-zfs /run/cerss.zfs", check=False)
-        assert not left.stdout
-        assert USER not in backend.zfs("allow", dataset)
-    assert not changed(roles(ansible, both, "zfs_peer", "zfs_backend", **gone))
-
-
 def volume(a: Backend, name: str) -> str:
     """A new filesystem with a snapshot on the sending machine."""
-    a.run(f"zfs create tank/src/{name}")
-    a.fill(f"tank/src/{name}", 2, "one")
-    a.run(f"zfs snapshot tank/src/{name}@s1")
-    return f"tank/src/{name}"
+    a.run(f"zfs create tank/{name}")
+    a.fill(f"tank/{name}", 1, "one")
+    a.run(f"zfs snapshot tank/{name}@s1")
+    return f"tank/{name}"
 
 
 def ours(*words: str) -> str:
@@ -75,86 +53,53 @@ def ours(*words: str) -> str:
     return shlex.join(["env", "LC_ALL=C", f"PATH={SEARCH_PATH}", *words])
 
 
-def ssh(a: Backend, b: Backend, *words: str, options: tuple[str, ...] = (), user: str = USER) -> Any:
+def ssh(a: Backend, b: Backend, *words: str, opts: tuple[str, ...] = ()) -> Any:
     """What the service user of one machine gets when it asks for a command on the other."""
-    argv = ["ssh", *options, "-o", "BatchMode=yes", "-o", f"UserKnownHostsFile={HOME}/.ssh/{b.name}.known_hosts"]
-    argv += ["-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes", "-i", f"{HOME}/.ssh/{b.name}", "-l", USER]
-    argv += [b.address, *words]
-    return a.run(f"sudo -u {user} {shlex.join(argv)}", check=False)
+    argv = ["sudo", "-u", USER, "ssh", "-o", "BatchMode=yes", *opts, b.address, *words]
+    return a.run(argv, check=False)
 
 
-def replicate(
-    ansible: Ansible, here: Backend, there: Backend, name: str, place: str, fails: bool = False, **options: Any
-) -> dict[str, Any]:
-    """Push or pull, as the service user."""
-    far = {
-        "host": there.address,
-        "user": USER,
-        "identity_file": f"{HOME}/.ssh/{there.name}",
-        "known_hosts_file": f"{HOME}/.ssh/{there.name}.known_hosts",
-    }
-    push = here.name == "backend-a"
-    ends = {"target": {**far, "dataset": place}}
-    if not push:
-        ends = {"source": far, "target": {"host": "local", "dataset": place}}
-    task = {
-        "cerss.zfs.zfs_snapshot_replicate": {"name": [name], "retries": 0, **ends, **options},
-        "become": True,
-        "become_user": USER,
-    }
-    return ansible.run_tasks(here.name, [task], fails=fails)[0]
-
-
-def test_push_pull_resume_and_what_is_refused(pair: list[Backend], ansible: Ansible) -> None:
-    a, b = pair
+def test_root_is_shut_out_and_no_secret_is_told(pair: Gated, ansible: Ansible) -> None:
+    a, b = pair.a, pair.b
+    assert "Permission denied" in a.run(["ssh", b.name, "true"], check=False).stderr
     name, place = volume(a, "v"), f"{ROOT}/deep/v"
-    first = replicate(ansible, a, b, name, place, compression="zstd")
-    assert first["replicas"][0]["state"] == "full"
-    assert a.checksum(f"{name}@s1") == b.checksum(f"{place}@s1")
-
-    a.fill(name, 12, "two")
-    a.run(f"zfs snapshot {name}@s2")
-    # The sender ends by its pid once a part has travelled, however long the machine takes to get there.
-    a.run(
-        "nohup sh -c 'until pid=$(pgrep -f \"^zfs send -vP\"); do sleep 0.2; done; sleep 5; kill $pid'"
-        " > /dev/null 2>&1 < /dev/null &"
+    far = {"host": b.address, "user": USER, "identity_file": f"{HOME}/.ssh/{b.name}", "dataset": place}
+    far["known_hosts_file"] = f"{HOME}/.ssh/{b.name}.known_hosts"
+    (told,) = ansible.run_tasks(
+        a.name, [{"cerss.zfs.zfs_snapshot_replicate": {"name": [name], "compression": "zstd", "target": far}}]
     )
-    cut = replicate(ansible, a, b, name, place, fails=True, bandwidth_limit="512K")
-    assert "the next run resumes there" in cut["msg"]
-    resumed = replicate(ansible, a, b, name, place)
-    assert resumed["replicas"][0]["resumed"] is True
-    assert a.checksum(f"{name}@s2") == b.checksum(f"{place}@s2")
-    assert replicate(ansible, a, b, name, place)["changed"] is False
+    assert told["replicas"][0]["state"] == "full"
+    assert a.checksum(f"{name}@s1") == b.checksum(f"{place}@s1")
+    assert "PRIVATE" not in str(told)
+    secret = a.run(["sed", "-n", "2p", f"{HOME}/.ssh/{b.name}"]).stdout.strip()
+    for backend in (a, b):
+        assert secret not in backend.run("journalctl --no-pager -o cat").stdout
+    assert f"runs for receive 'backup' from {a.address}" in gate_log(b)
 
-    # A replica with more than its source
-    b.run(["zfs", "snapshot", f"{place}@more"])
-    a.run(f"zfs snapshot {name}@s3")
-    told = replicate(ansible, a, b, name, place, fails=True, on_divergence="rollback")
+
+def gate_log(backend: Backend) -> str:
+    return backend.run("journalctl -t cerss-zfs-gate --no-pager -o cat").stdout
+
+
+def test_a_gate_keeps_what_has_arrived(pair: Gated) -> None:
+    a, b = pair.a, pair.b
+    name, place = volume(a, "d"), target(dataset=f"{ROOT}/d")
+    assert not once(a, name=name, target=place).get("failed")
+    b.run(["zfs", "snapshot", f"{ROOT}/d@more"])
+    a.run(f"zfs snapshot {name}@s2")
+    told = once(a, name=name, target=place, on_divergence="rollback")
     assert "cerss-zfs-gate: refused: a key to receive cannot run zfs destroy" in told["msg"]
     assert "bound to its job" in told["msg"]
-    assert f"{place}@more" in b.zfs("list", "-Ho", "name", "-t", "snapshot")
-    log = b.run("journalctl -t cerss-zfs-gate --no-pager -o cat").stdout
-    assert "refused: a key to receive cannot run zfs destroy" in log
-    assert "runs for receive 'backup/site a' from 192.168." in log
-    for said in (first, cut, resumed, told):
-        assert "PRIVATE" not in str(said)
+    assert f"{ROOT}/d@more" in b.dump()
+    assert "refused: a key to receive cannot run zfs destroy" in gate_log(b)
+    # What the replica's last hold is for, it still does.
+    assert [tag.rpartition(":")[0] for tag in b.dump()[f"{ROOT}/d@s1"]["holds"]] == ["cerss.zfs:last"]
 
 
-def test_pull(pair: list[Backend], ansible: Ansible) -> None:
-    a, b = pair
-    name, place = volume(a, "p"), f"{ROOT}/pulled"
-    for snapshot in ("s1", "s2"):
-        if snapshot == "s2":
-            a.run(f"zfs snapshot {name}@s2")
-        pulled = replicate(ansible, b, a, name, place, compression="lz4")
-        assert pulled["replicas"][0]["state"] == "full"
-        assert a.checksum(f"{name}@{snapshot}") == b.checksum(f"{place}@{snapshot}")
-
-
-def test_a_key_opens_nothing_else(pair: list[Backend]) -> None:
-    a, b = pair
+def test_a_key_opens_nothing_else(pair: Gated) -> None:
+    a, b = pair.a, pair.b
     b.run(["zfs", "create", "-u", f"{ROOT}/k"])
-    b.run("zfs create backup/other && zfs snapshot backup/other@s")
+    b.run("zfs create tank/other && zfs snapshot tank/other@s")
     before = b.dump()
     for words in (
         (),
@@ -165,89 +110,54 @@ def test_a_key_opens_nothing_else(pair: list[Backend]) -> None:
         (ours("zfs", "destroy", f"{ROOT}/k"),),
         (ours("zfs", "rollback", f"{ROOT}/k@s"),),
         (ours("zfs", "rename", "-u", f"{ROOT}/k", f"{ROOT}/w"),),
-        (ours("zfs", "holds", "-Hp", "backup/other@s"),),
-        (ours("zfs", "create", "-u", "-o", "canmount=off", "backup/new"),),
+        (ours("zfs", "holds", "-Hp", "tank/other@s"),),
+        (ours("zfs", "create", "-u", "-o", "canmount=off", "tank/new"),),
         (ours("true") + "; touch /tmp/cerss-was-here",),
         (ours("true") + " $(touch /tmp/cerss-was-here)",),
     ):
-        done = ssh(a, b, *words)
+        done = ssh(a, b, *words, opts=("-T",))
         assert done.returncode == 126, (words, done)
         assert done.stderr.startswith("cerss-zfs-gate: refused: "), (words, done)
         assert not done.stdout
     assert ssh(a, b, ours("true")).returncode == 0
-    assert "PTY allocation request failed" in ssh(a, b, ours("true"), options=("-tt",)).stderr
-    done = ssh(a, b, options=("-N", "-o", "ExitOnForwardFailure=yes", "-R", "2222:127.0.0.1:22"))
+    assert "PTY allocation request failed" in ssh(a, b, ours("true"), opts=("-tt",)).stderr
+    done = ssh(a, b, opts=("-N", "-o", "ExitOnForwardFailure=yes", "-R", "2222:127.0.0.1:22"))
     assert done.returncode == 255
-    assert "administratively prohibited" in ssh(a, b, options=("-W", "127.0.0.1:22")).stderr
-    done = a.run(
-        f"sudo -u {USER} sftp -b /dev/null -o BatchMode=yes -o UserKnownHostsFile={HOME}/.ssh/{b.name}.known_hosts "
-        f"-i {HOME}/.ssh/{b.name} {USER}@{b.address}",
-        check=False,
-    )
+    assert "administratively prohibited" in ssh(a, b, opts=("-W", "127.0.0.1:22")).stderr
+    done = a.run(["sudo", "-u", USER, "sftp", "-b", "/dev/null", "-o", "BatchMode=yes", b.address], check=False)
     assert done.returncode != 0
     assert b.run("test -e /tmp/cerss-was-here", check=False).returncode == 1
     assert not diff_dumps(before, b.dump())
 
 
-def test_wrong_host_key_and_wrong_address(pair: list[Backend], ansible: Ansible) -> None:
-    a, b = pair
+def test_wrong_host_key_and_wrong_address(pair: Gated) -> None:
+    a, b = pair.a, pair.b
     true = ours("true")
     assert ssh(a, b, true).returncode == 0
-    a.run(["ip", "address", "add", "192.168.77.99/24", "dev", wire(a)])
+    a.run(["ip", "address", "add", "192.168.77.99/24", "dev", "eth1"])
     try:
-        done = ssh(a, b, true, options=("-b", "192.168.77.99"))
+        done = ssh(a, b, true, opts=("-b", "192.168.77.99"))
         assert done.returncode == 255
         assert "Permission denied" in done.stderr
     finally:
-        a.run(["ip", "address", "del", "192.168.77.99/24", "dev", wire(a)])
+        a.run(["ip", "address", "del", "192.168.77.99/24", "dev", "eth1"])
 
     name = volume(a, "h")
     pinned = f"{HOME}/.ssh/{b.name}.known_hosts"
     a.run(f"cp -p {pinned} /root/pinned && ssh-keygen -q -t ed25519 -N '' -f /root/other-host")
     a.run(f"echo {b.address} $(cut -d' ' -f1,2 /root/other-host.pub) > {pinned}")
-    told = replicate(ansible, a, b, name, f"{ROOT}/h", fails=True)
+    told = once(a, name=name, target=target(dataset=f"{ROOT}/h"))
     a.run(f"cp -p /root/pinned {pinned} && rm /root/other-host*")
     assert "host key" in told["msg"].lower()
-    assert b.run(f"zfs list '{ROOT}/h'", check=False).returncode == 1
+    assert f"{ROOT}/h" not in b.dump()
 
 
-def wire(backend: Backend) -> str:
-    """The interface between the machines."""
-    listed = backend.run(["ip", "-o", "-4", "address"]).stdout.splitlines()
-    return next(line.split()[1] for line in listed if f" {backend.address}/" in line)
-
-
-def test_again_modes_and_rotation(pair: list[Backend], ansible: Ansible) -> None:
-    a, b = pair
-    assert not changed(roles(ansible, pair, "zfs_backend", "zfs_peer"))
-    modes = a.run(f"stat -c '%a %U %n' {HOME} {HOME}/.ssh {HOME}/.ssh/*").stdout.splitlines()
-    assert modes == [
-        f"755 root {HOME}",
-        f"755 root {HOME}/.ssh",
-        f"644 root {HOME}/.ssh/authorized_keys",
-        f"600 {USER} {HOME}/.ssh/{b.name}",
-        f"644 root {HOME}/.ssh/{b.name}.known_hosts",
-        f"644 root {HOME}/.ssh/{b.name}.pub",
-    ]
-    old = a.run(["cat", f"{HOME}/.ssh/{b.name}.pub"]).stdout
-    results = roles(ansible, pair, "zfs_peer", zfs_peer_rotate=True)
-    assert "PRIVATE KEY" not in str(results)
-    new = a.run(["cat", f"{HOME}/.ssh/{b.name}.pub"]).stdout
-    lines = b.run(["cat", f"{HOME}/.ssh/authorized_keys"]).stdout
-    assert new.split()[1] in lines
-    assert old.split()[1] not in lines
-    assert len(lines.splitlines()) == 1
-    assert ssh(a, b, ours("true")).returncode == 0
-    assert not changed(roles(ansible, pair, "zfs_peer"))
-
-
-def test_setuid_and_devices_are_of_no_use(pair: list[Backend], ansible: Ansible) -> None:
-    a, b = pair
+def test_setuid_and_devices_are_of_no_use(pair: Gated) -> None:
+    a, b = pair.a, pair.b
     name, place = volume(a, "e"), f"{ROOT}/e"
-    folder = f"/{name}"
-    a.run(f"cp /usr/bin/id {folder}/id && chmod 4755 {folder}/id && mknod -m 666 {folder}/null c 1 3")
+    a.run(f"cp /usr/bin/id /{name}/id && chmod 4755 /{name}/id && mknod -m 666 /{name}/null c 1 3")
     a.run(f"zfs snapshot {name}@evil")
-    replicate(ansible, a, b, name, place)
+    assert not once(a, name=name, target=target(dataset=place)).get("failed")
     b.run(["zfs", "mount", place])
     try:
         path = shlex.quote(f"/{place}")
@@ -255,3 +165,40 @@ def test_setuid_and_devices_are_of_no_use(pair: list[Backend], ansible: Ansible)
         assert b.run(f"cat {path}/null", user="operator", check=False).returncode != 0
     finally:
         b.run(["zfs", "unmount", place])
+
+
+@contextmanager
+def without(gated: Gated, backend: Backend, dataset: str, permission: str) -> Iterator[None]:
+    backend.run(["zfs", "unallow", "-u", USER, permission, dataset])
+    try:
+        yield
+    finally:
+        backend.run(["zfs", "allow", "-u", USER, permission, dataset])
+
+
+def test_again_modes_and_rotation(pair: Gated) -> None:
+    a, b = pair.a, pair.b
+    assert not changed(pair.play())
+    for backend in (a, b):
+        host = testinfra.get_host(f"ssh://{backend.name}", ssh_config=str(backend.lab / "ssh_config"))
+        keys = [f"{HOME}/.ssh/{there.name}" for there in (a, b) if (backend, there) != (a, a)]
+        wanted = {HOME: 0o755, f"{HOME}/.ssh": 0o755, f"{HOME}/.ssh/authorized_keys": 0o644}
+        wanted.update({f"{key}{end}": 0o644 for key in keys for end in (".pub", ".known_hosts")})
+        wanted["/usr/local/lib/cerss-zfs/gate.py"] = 0o644
+        for path, mode in wanted.items():
+            assert (host.file(path).user, host.file(path).mode) == ("root", mode), path
+        for path, mode in {"/run/cerss.zfs": 0o755, **dict.fromkeys(keys, 0o600)}.items():
+            assert (host.file(path).user, host.file(path).mode) == (USER, mode), path
+
+    key = f"{HOME}/.ssh/{b.name}"
+    old = a.run(["cat", f"{key}.pub"]).stdout.split()[1]
+    peer = pair.peer(a, b, "receive")
+    results = pair.role(a, **peer, zfs_peer_rotate=True)
+    assert "PRIVATE KEY" not in str(results)
+    new = a.run(["cat", f"{key}.pub"]).stdout.split()[1]
+    let_in = [line for line in b.run(["cat", f"{HOME}/.ssh/authorized_keys"]).stdout.splitlines() if a.name in line]
+    assert len(let_in) == 1
+    assert f" {new} " in let_in[0]
+    assert old not in let_in[0]
+    assert ssh(a, b, ours("true")).returncode == 0
+    assert not changed(pair.role(a, **peer))

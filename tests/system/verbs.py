@@ -17,10 +17,11 @@ from typing import Any
 
 from harness import CLONE, DUMP, Backend, diff_dumps, parse_dump
 
-_FOLDER = "/root/cerss-verbs"
+_FOLDER = "/var/lib/cerss-verbs"
+USER: str | None = None  # root, unless the run is about a plain user
 
 _RUNNER = r"""
-import importlib, json, os, subprocess, sys, traceback
+import importlib, json, os, pwd, subprocess, sys, traceback
 sys.path.insert(0, {folder!r})
 PREFIX = 'ansible_collections.cerss.zfs.plugins.module_utils.'
 errors = importlib.import_module(PREFIX + '_errors')
@@ -36,6 +37,35 @@ def counted(argv, **more):
 process.spawn = counted
 def dump():
     return subprocess.run(['sh', '-c', work['dump']], capture_output=True, text=True, check=True).stdout
+def answer(options, check):
+    del commands[:]
+    try:
+        result = verb(json.loads(json.dumps(options)), check)
+    except errors.CerssError as error:
+        result = {{'failed': True, 'msg': error.msg, **error.details}}
+    except Exception:
+        result = {{'failed': True, 'msg': 'TRACEBACK ' + traceback.format_exc()}}
+    result['zfs'] = [' '.join(argv[1:2]) for argv in commands if argv[0] == 'zfs']
+    return result
+def as_user(*case):
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        try:
+            who = pwd.getpwnam(work['user'])
+            os.initgroups(who.pw_name, who.pw_gid)
+            os.setgid(who.pw_gid)
+            os.setuid(who.pw_uid)
+            os.environ.update(HOME=who.pw_dir, USER=who.pw_name, LOGNAME=who.pw_name)
+            os.chdir('/')
+            with os.fdopen(writer, 'w') as told:
+                json.dump(answer(*case), told)
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as told:
+        text = told.read()
+    os.wait()
+    return json.loads(text)
 answers, seen = [], ''
 for options in work['cases']:
     four = []
@@ -46,15 +76,8 @@ for options in work['cases']:
                 seen = ''
                 four.append({{}})
             continue
-        del commands[:]
         before = seen = seen or (dump() if work['look'] else '')
-        try:
-            result = verb(json.loads(json.dumps(options)), check)
-        except errors.CerssError as error:
-            result = {{'failed': True, 'msg': error.msg, **error.details}}
-        except Exception:
-            result = {{'failed': True, 'msg': 'TRACEBACK ' + traceback.format_exc()}}
-        result['zfs'] = [' '.join(argv[1:2]) for argv in commands if argv[0] == 'zfs']
+        result = (as_user if work['user'] else answer)(options, check)
         if work['look'] and len(four) != 2:
             seen = dump()
         result['dumps'] = [before, seen]
@@ -98,7 +121,7 @@ def run(
 ) -> list[Any]:
     """Each case in check mode, for real, in check mode, for real; a text is a shell command, run once.
 
-    Of these four as many as ``passes`` says; 1 is just for real.
+    Of these four as many as ``passes`` says; 1 is just for real. The verb runs as ``USER``, the rest as root.
 
     ``verb``: module_utils module and function, as ``_clones:run``. Each answer has ``zfs``, the first words of the zfs
     command lines. With ``look`` it is asserted that check runs foretell the real ones and change nothing, that the
@@ -106,7 +129,7 @@ def run(
     """
     install(backend)
     phases = [False] if passes == 1 else [True, False, True, False][:passes]
-    work = {"verb": verb, "cases": list(cases), "dump": DUMP, "look": look, "phases": phases}
+    work = {"verb": verb, "cases": list(cases), "dump": DUMP, "look": look, "phases": phases, "user": USER}
     script = _RUNNER.format(folder=_FOLDER)
     backend.run(["sh", "-c", f"cat > {_FOLDER}/run.py"], input=script)
     answers = json.loads(backend.run(["python3", f"{_FOLDER}/run.py"], input=json.dumps(work), timeout=1200).stdout)

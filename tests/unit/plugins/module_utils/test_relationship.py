@@ -96,6 +96,13 @@ def test_problems_in_words(dataset, words):
     assert words in str(found["problems"])
 
 
+def test_a_replica_is_as_old_as_what_it_received_last():
+    found = told(replica(1), max_lag=9000)
+    assert (found["lag_seconds"], found["problems"]) == (9000, [])
+    assert "9000 s old, more than max_lag allows (8999 s)" in str(told(replica(1), max_lag=8999)["problems"])
+    assert "max_lag" not in str(told(replica(1, released=True), max_lag=1)["problems"])
+
+
 def test_transfers_are_seen_from_both_sides():
     run = {"bytes_done": 5, "bytes_total": 10, "bytes_per_second": 1, "started": 1.0, "updated": 2.0}
     dataset = source(1, 2)

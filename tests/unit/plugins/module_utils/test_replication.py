@@ -213,6 +213,16 @@ def test_what_was_written_to_is_not_resumed():
     assert [action.commands[0][1] for action in plan.prepare] == ["receive", "rollback"]
 
 
+def test_a_replica_is_born_with_what_its_kind_has():
+    wishes = Wishes(properties={"atime": "off", "compression": "zstd", "volblocksize": "16K"})
+    one = pair([1], None)
+    born = _marks.first_receive_properties(one, wishes, raw=False)
+    assert {*born} - {_model.SOURCE} == {"readonly", "canmount", "atime", "compression"}
+    one.source.values["type"] = "volume"
+    born = _marks.first_receive_properties(one, wishes, raw=False)
+    assert {*born} - {_model.SOURCE} == {"readonly", "volblocksize", "compression"}
+
+
 def test_a_first_receive_begun_by_hand_is_adopted():
     case = with_token(pair([1, 2], []), token(1))
     case.replica.inconsistent, case.replica.ours = True, {}

@@ -1,0 +1,92 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two machines whose service users replicate through gates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness import Ansible, Backend
+
+USER = "cerss-zfs"
+HOME = f"/var/lib/{USER}"
+BECOME = {"become": True, "become_user": USER}
+
+# Who comes from another machine is the service user or nobody.
+SHUT = """
+printf 'Match Address 192.168.77.0/24\\n    DenyUsers root operator\\n' > /etc/ssh/sshd_config.d/zz-shut.conf
+systemctl reload ssh
+"""
+PEER = """
+cat >> {home}/.ssh/config <<'END'
+Host {name} {address}
+    HostName {address}
+    User {user}
+    IdentityFile {home}/.ssh/{name}
+    IdentitiesOnly yes
+    UserKnownHostsFile {home}/.ssh/{name}.known_hosts
+    GlobalKnownHostsFile /dev/null
+END
+"""
+
+
+class Gated:
+    """backend-a pushes to backend-b; backend-b may also pull, and reach itself as a relay does."""
+
+    SEND, RECEIVE = "tank", "backup"
+
+    def __init__(self, ansible: Ansible, a: Backend, b: Backend) -> None:
+        self.ansible, self.a, self.b = ansible, a, b
+        self.given: list[tuple[Backend, list[str]]] = []  # what the role did to the pools, as commands
+
+    def peer(self, here: Backend, there: Backend, job: str) -> dict[str, Any]:
+        """The variables of zfs_peer."""
+        return {
+            "zfs_peer_host": there.name,
+            "zfs_peer_address": there.address,
+            "zfs_peer_from": [here.address],
+            "zfs_peer_job": job,
+            "zfs_peer_root": self.RECEIVE if job == "receive" else self.SEND,
+        }
+
+    def variables(self) -> dict[str, dict[str, Any]]:
+        """What the inventory would give each host."""
+        both = {"zfs_backend_send": [self.SEND], "zfs_backend_receive": [self.RECEIVE]}
+        return {
+            self.a.name: {**both, **self.peer(self.a, self.b, "receive")},
+            self.b.name: {**both, **self.peer(self.b, self.a, "send")},
+        }
+
+    def play(self, **more: Any) -> list[dict[str, Any]]:
+        """The playbook, with further variables."""
+        given = self.variables()
+        per_host = {key: f"{{{{ given[inventory_hostname].{key} }}}}" for key in given[self.a.name]}
+        values = {"setup_backends_hosts": "backends", "given": given, **per_host, **more}
+        return self.ansible.play([{"ansible.builtin.import_playbook": "cerss.zfs.setup_backends", "vars": values}])
+
+    def role(self, here: Backend, **variables: Any) -> list[dict[str, Any]]:
+        """zfs_peer alone, on one machine."""
+        task = {"name": "peer", "ansible.builtin.include_role": {"name": "cerss.zfs.zfs_peer"}, "vars": variables}
+        return self.ansible.play([{"hosts": here.name, "gather_facts": False, "tasks": [task]}])
+
+    def set_up(self) -> None:
+        self.play()
+        self.role(self.b, **self.peer(self.b, self.b, "receive"))
+        for here, there in ((self.a, self.b), (self.b, self.a), (self.b, self.b)):
+            here.run(PEER.format(home=HOME, user=USER, name=there.name, address=there.address))
+        for backend in (self.a, self.b):
+            for dataset in (self.SEND, self.RECEIVE):
+                lines = backend.zfs("allow", dataset).splitlines()
+                permissions = next(line.split()[-1] for line in lines if f" {USER} " in line)
+                self.given.append((backend, ["zfs", "allow", "-u", USER, permissions, dataset]))
+            settings = backend.zfs("get", "-H", "-s", "local", "-o", "property,value", "all", self.RECEIVE)
+            values = ["=".join(line.split("\t")) for line in settings.splitlines()]
+            self.given.append((backend, ["zfs", "set", *values, self.RECEIVE]))
+            self.given.append((backend, ["systemd-tmpfiles", "--create", "/etc/tmpfiles.d/cerss.zfs.conf"]))
+            backend.run(SHUT)
+
+    def permit(self) -> None:
+        """Do to new pools what the role did to the former ones."""
+        for backend, command in self.given:
+            backend.run(command)
