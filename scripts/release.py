@@ -9,7 +9,6 @@ All is made and checked in a work tree apart. Only what passed there comes into 
 from __future__ import annotations
 
 import argparse
-import functools
 import re
 import shutil
 import subprocess
@@ -17,41 +16,26 @@ import sys
 from pathlib import Path
 
 import yaml
+from semantic_version import Version, validate
 
 CLONE = Path(__file__).resolve().parents[1]
 APART = CLONE / ".cache" / "release"
-# As semver.org has it, less the build metadata
-VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-([0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*))?")
 
 
 class Stop(Exception):
     """There is no release; the message is for the user."""
 
 
-@functools.total_ordering
-class Version:
-    """A semantic version and its place in the order of all."""
+def version_of(text: str) -> Version:
+    try:
+        return Version(text)
+    except ValueError:
+        raise Stop(f"'{text}' is no semantic version, such as 1.2.0 or 2.0.0-rc.1") from None
 
-    def __init__(self, text: str) -> None:
-        found = VERSION.fullmatch(text)
-        if not found:
-            raise Stop(f"'{text}' is no semantic version, such as 1.2.0 or 2.0.0-rc.1")
-        self.text, self.before = text, found[4]
-        self.numbers = [int(number) for number in found.group(1, 2, 3)]
-        # Numbers come before words, and every pre-release before the release.
-        parts = [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in (found[4] or "").split(".")]
-        self.order = (self.numbers, not self.before, parts)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Version) and self.order == other.order
-
-    def __lt__(self, other: Version) -> bool:
-        return self.order < other.order
-
-    def next(self) -> str:
-        """What galaxy.yml names after this release: the one that is expected then."""
-        major, minor, patch = self.numbers
-        return f"{major}.{minor}.{patch}" if self.before else f"{major}.{minor + 1}.0"
+def expected_after(version: Version) -> Version:
+    """What galaxy.yml names after this release."""
+    return version.truncate() if version.prerelease else version.next_minor()
 
 
 def run(*argv: str, cwd: Path = CLONE, quiet: bool = True) -> str:
@@ -77,17 +61,17 @@ def check(version: Version) -> str:
     if changed := run("git", "status", "--porcelain"):
         raise Stop(f"The work tree is not clean; commit, stash or remove:\n{changed}")
     told = yaml.safe_load((CLONE / "changelogs" / "changelog.yaml").read_text())["releases"]
-    released = [Version(text) for text in {*told, *run("git", "tag").split()} if VERSION.fullmatch(text)]
+    released = [Version(text) for text in {*told, *run("git", "tag").split()} if validate(text)]
     if released and version <= max(released):
-        raise Stop(f"{version.text} is not later than {max(released).text}, which is released")
+        raise Stop(f"{version} is not later than {max(released)}, which is released")
     if not any((CLONE / "changelogs" / "fragments").glob("*.y*ml")):
         raise Stop("changelogs/fragments is empty: nothing that a user would notice has changed")
     return branch
 
 
-def set_version(text: str) -> None:
+def set_version(version: Version) -> None:
     path = APART / "galaxy.yml"
-    path.write_text(re.sub(r"(?m)^version: .*", f"version: {text}", path.read_text()))
+    path.write_text(re.sub(r"(?m)^version: .*", f"version: {version}", path.read_text()))
 
 
 def commit(message: str) -> str:
@@ -98,15 +82,15 @@ def commit(message: str) -> str:
 
 def make(version: Version) -> tuple[str, str, Path]:
     """(the release's commit, the one after it, the tarball), made in the work tree apart."""
-    print(f"Making {version.text} in {APART.relative_to(CLONE)}", flush=True)
-    set_version(version.text)
+    print(f"Making {version} in {APART.relative_to(CLONE)}", flush=True)
+    set_version(version)
     run("antsibull-changelog", "release", cwd=APART)
-    release = commit(f"Release {version.text}")
+    release = commit(f"Release {version}")
     nox = ("nox", "--envdir", str(CLONE / ".nox"), "--noxfile", str(APART / "noxfile.py"))
     run(*nox, "--session", "changelog", "galaxy", cwd=APART)
     (built,) = (APART / "build").glob("*.tar.gz")
-    set_version(version.next())
-    return release, commit(f"The next release is expected to be {version.next()}"), built
+    set_version(expected_after(version))
+    return release, commit(f"The next release is expected to be {expected_after(version)}"), built
 
 
 def release(version: Version, dry: bool) -> None:
@@ -121,20 +105,20 @@ def release(version: Version, dry: bool) -> None:
         if dry:
             print(f"\nA dry run: nothing is changed but {tarball}, which is the release as it would be")
             return
-        run("git", "tag", "--annotate", "--message", f"cerss.zfs {version.text}", version.text, released)
+        run("git", "tag", "--annotate", "--message", f"cerss.zfs {version}", str(version), released)
         try:
             run("git", "merge", "--quiet", "--ff-only", after)
         except Stop:
-            run("git", "tag", "--delete", version.text)
+            run("git", "tag", "--delete", str(version))
             raise
     finally:
         remove_apart()
     print(
-        f"\n{version.text} is committed and tagged, here alone. To give it to others:\n"
-        f"  git push --atomic origin {branch} {version.text}\n"
+        f"\n{version} is committed and tagged, here alone. To give it to others:\n"
+        f"  git push --atomic origin {branch} {version}\n"
         f"  ansible-galaxy collection publish {tarball}\n"
         f"To take it back instead:\n"
-        f"  git tag --delete {version.text} && git reset --keep HEAD~2"
+        f"  git tag --delete {version} && git reset --keep HEAD~2"
     )
 
 
@@ -150,7 +134,7 @@ def main() -> int:
     parser.add_argument("--dry-run", action="store_true", help="show it, and leave only the tarball, in build/")
     options = parser.parse_args()
     try:
-        release(Version(options.version or named()), options.dry_run)
+        release(version_of(options.version or named()), options.dry_run)
     except Stop as why:
         print(f"No release: {why}", file=sys.stderr)
         return 1
