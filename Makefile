@@ -30,9 +30,9 @@ demo: .venv/.controller lab-packages ## Two machines with real ZFS, and what the
 demo-down: ## Remove the demo's machines
 	python3 scripts/demo.py down
 
-.PHONY: test lint unit release-check sanity system molecule
+.PHONY: test lint unit release-check sanity system trust molecule
 test: ## Everything that must pass, and the time that each part took
-	@scripts/parts lint unit release-check sanity system molecule
+	@scripts/parts lint unit release-check sanity system trust molecule
 
 lint: .venv/.make .venv/.controller ## Style, types, documentation, licences, changelog, the package and its use
 	nox -s lint ansible-lint docs-check license-check extra-checks changelog requirements galaxy install ee
@@ -55,16 +55,22 @@ sanity-%: .venv/.make
 system: .venv/.system lab-packages ## System tests, on machines with real ZFS
 	$(LAB) run -- pytest tests/system $(addprefix --ignore tests/system/test_,replicate_cuts.py trust.py)
 
+# The last of the files takes back what the first of them had the roles set up.
+GATED := replicate replicate_encrypted trust
+trust: .venv/.system lab-packages ## Replication as a service user through the gates, and what a key cannot do
+	CERSS_GATE_LINES=10000 pytest tests/unit/plugins/module_utils/test_gate.py
+	$(LAB) run -- pytest --gate $(GATED:%=tests/system/test_%.py)
+
 molecule: .venv/.system lab-packages ## Molecule scenarios, on machines with real ZFS
 	cd extensions && python3 ../tests/lab/lab.py run -- molecule test --all
 
-.PHONY: cuts trust
+.PHONY: cuts
 cuts: .venv/.system lab-packages ## A transfer cut 50 times at random points; takes long, so "test" leaves it out
 	CERSS_CUTS=50 $(LAB) run -- pytest tests/system/test_replicate_cuts.py
 
-trust: .venv/.system lab-packages ## The roles for trust between backends, not passing as a whole yet, so "test" leaves it out
-	CERSS_GATE_LINES=10000 pytest tests/unit -k gate
-	$(LAB) run -- pytest tests/system/test_trust.py
+.PHONY: controllers
+controllers: .venv/.make lab-packages ## Transfers and their progress under every supported ansible-core
+	$(LAB) run -- nox -s $(CORES:%=controller-%)
 
 # Sender's and receiver's OpenZFS. Each version's image takes minutes the first time, so `test` leaves this out.
 VERSIONS := 2.1-2.3 2.3-2.4

@@ -211,7 +211,8 @@ def requirements(session: nox.Session) -> None:
         "galaxy-importer": ("3.11", "galaxy-importer"),  # pins of its own that nothing else should share
     }
     for core, pythons in CORES.items():
-        wanted[f"core-{core}"] = (min(pythons, key=lambda version: int(version[2:])), f"ansible-core=={core}.*")
+        lines = f"ansible-core=={core}.*\nansible-runner\npytest\npytest-testinfra"
+        wanted[f"core-{core}"] = (min(pythons, key=lambda version: int(version[2:])), lines)
     stale = {path.stem for path in folder.glob("*.txt")} - set(wanted)
     for name, (python, lines) in wanted.items():
         source, pinned, compiled = work / f"{name}.in", folder / f"{name}.txt", work / f"{name}.txt"
@@ -276,6 +277,14 @@ def sanity(session: nox.Session, core: str) -> None:
         session.run("ansible-test", "sanity", "--test", "compile", "--test", "import", env=env)
 
 
+def controller(session: nox.Session, core: str) -> None:
+    """Transfers on the lab under a controller of this core: what it shows, and what is left when it ends."""
+    if not session.python:
+        session.skip(f"left out: ansible-core {core} needs one of Python {', '.join(sorted(CORES[core]))}")
+    session.install("-r", f"requirements/core-{core}.txt")
+    session.run("pytest", "tests/system/test_progress.py", *session.posargs)
+
+
 def provide_get_pip(session: nox.Session, home: Path) -> None:
     """Install pip from where everything else comes from: ansible-test would load a script from a server of its own."""
     code = "import ansible_test._internal.python_requirements as r; print(r.__file__)"
@@ -296,6 +305,7 @@ if not uv or subprocess.call([uv, "pip", "install", "--quiet", "--python", sys.e
 """
 
 for core, versions in CORES.items():
-    nox.session(name=f"sanity-{core}", python=find_python(*versions) or False)(
-        lambda session, core=core: sanity(session, core)
-    )
+    for function in (sanity, controller):
+        nox.session(name=f"{function.__name__}-{core}", python=find_python(*versions) or False)(
+            lambda session, function=function, core=core: function(session, core)
+        )

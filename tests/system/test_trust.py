@@ -5,16 +5,17 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import testinfra
 import verbs
+import yaml
 from gated import HOME, USER, Gated
-from harness import Ansible, Backend, diff_dumps
+from harness import CLONE, Ansible, Backend, diff_dumps
 from test_replicate import once, options, replicate, target
 
 ROOT = "backup/site a"
@@ -167,13 +168,63 @@ def test_setuid_and_devices_are_of_no_use(pair: Gated) -> None:
         b.run(["zfs", "unmount", place])
 
 
-@contextmanager
-def without(gated: Gated, backend: Backend, dataset: str, permission: str) -> Iterator[None]:
-    backend.run(["zfs", "unallow", "-u", USER, permission, dataset])
-    try:
-        yield
-    finally:
-        backend.run(["zfs", "allow", "-u", USER, permission, dataset])
+# What a run says without each permission; "new" is a first transfer, "abort" one that begins anew after a cut.
+WITHOUT = {
+    "send": {
+        "send": ("next", "cannot send"),
+        "hold": ("next", "cannot hold"),
+        "release": ("next", "cannot release"),
+        "bookmark": ("next", "cannot create bookmark"),
+        "destroy": ("next", "cannot destroy bookmark"),
+        "userprop": ("new", "cannot set property"),
+    },
+    "receive": {
+        "receive": ("next", "cannot receive incremental stream"),
+        "create": ("new", "cannot receive new filesystem stream"),
+        "mount": ("new", "cannot receive new filesystem stream"),
+        "readonly": ("new", "has arrived without readonly"),
+        "canmount": ("new", "has arrived without canmount"),
+        "userprop": ("new", "its mark cerss.zfs:source could not be set"),
+        "hold": ("next", "cannot hold"),
+        "release": ("next", "cannot release"),
+        "destroy": ("abort", "cannot"),
+    },
+    "prune": {"destroy": ("prune", "cannot destroy"), "mount": ("prune", "cannot destroy")},
+}
+
+
+def test_each_permission_is_needed_and_told(pair: Gated) -> None:
+    a, b = pair.a, pair.b
+    roles = yaml.safe_load((CLONE / "roles" / "zfs_backend" / "vars" / "main.yml").read_text())
+    name, number = volume(a, "p"), 0
+    places = {"send": (a, pair.SEND), "receive": (b, pair.RECEIVE), "prune": (b, pair.RECEIVE)}
+    b.run(f"zfs create -u '{ROOT}/prune' && zfs snapshot '{ROOT}/prune@1' && zfs snapshot '{ROOT}/prune@2'")
+    assert not once(a, name=name, target=target(dataset=f"{ROOT}/p")).get("failed")
+    for job, permissions in WITHOUT.items():
+        backend, dataset = places[job]
+        # The narrower receive:append and send:raw stand before an "if".
+        given = re.findall(r"'([a-z]+)'(?! if)", str(roles["zfs_backend_permissions"][job]))
+        assert {*given} == {*permissions}
+        for permission, (what, words) in permissions.items():
+            number += 1
+            run = options(name, target=target(dataset=f"{ROOT}/p" if what != "new" else f"{ROOT}/new{number}"))
+            a.run(f"head -c 300K /dev/urandom > /{name}/{number} && zfs snapshot {name}@n{number}")
+            if what == "abort":
+                stream = a.run(f"zfs send -i @n{number - 1} {name}@n{number} | head -c 200K | base64").stdout
+                b.run(f"base64 -d | zfs receive -s -u '{ROOT}/p'", input=stream, check=False)
+                run["resume"] = False
+            backend.run(["zfs", "unallow", "-u", USER, permission, dataset])
+            if what == "prune":
+                keep = dict.fromkeys(("last", "hourly", "daily", "weekly", "monthly", "yearly"))
+                task = {"name": [f"{ROOT}/prune"], "recursive": False, "match": ["*"], "keep": {**keep, "last": 1}}
+                ((told,),) = verbs.run(b, "_prune:prune", [task], look=False, passes=1)
+            else:
+                ((told,),) = replicate(a, run, look=False, passes=1)
+            backend.run(["zfs", "allow", "-u", USER, permission, dataset])
+            assert words in told.get("msg", "") + str(told.get("warnings")), (job, permission, told)
+            if told.get("failed"):
+                assert "permission" in told["msg"], told
+    assert not once(a, name=name, target=target(dataset=f"{ROOT}/p")).get("failed")
 
 
 def test_again_modes_and_rotation(pair: Gated) -> None:
