@@ -13,16 +13,16 @@ import sys
 from collections.abc import Iterator
 from html import escape
 
-COLUMNS, WIDTH, HEIGHT, MARGIN = 120, 8.0, 18, 16
+COLUMNS, WIDTH, HEIGHT, MARGIN = 128, 8.0, 18, 16
 STYLES = {
     "1": "font-weight:bold;fill:#fff", "2": "fill:#8a919c", "31": "fill:#f47067", "32": "fill:#7ec699",
     "33": "fill:#e0c36a",
 }  # fmt: skip
-FROM, UNTIL = "[1/", "Done in"
+FROM, UNTIL = "[2/", "Done in"
 
 
 def shown(recorded: str) -> Iterator[str]:
-    """The lines that remain on the terminal, without what was written over, from the first step to the end."""
+    """The lines that remain on the terminal, without what was written over, from the second step, when the machines run."""
     begun = False
     for raw in recorded.replace("\r\n", "\n").split("\n"):
         line = raw.rpartition("\r\x1b[K")[2].rstrip("\r")
