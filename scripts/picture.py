@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator
 from html import escape
+from pathlib import Path
 
 COLUMNS, WIDTH, HEIGHT, MARGIN = 128, 8.0, 18, 16
 STYLES = {
@@ -19,10 +20,11 @@ STYLES = {
     "33": "fill:#e0c36a",
 }  # fmt: skip
 FROM, UNTIL = "[2/", "Done in"
+HEADER = "".join(Path(__file__).read_text().splitlines(keepends=True)[:3]).replace("# ", "")
 
 
 def shown(recorded: str) -> Iterator[str]:
-    """The lines that remain on the terminal, without what was written over, from the second step, when the machines run."""
+    """The lines that remain on the terminal, without what was written over, from when the machines run."""
     begun = False
     for raw in recorded.replace("\r\n", "\n").split("\n"):
         line = raw.rpartition("\r\x1b[K")[2].rstrip("\r")
@@ -61,6 +63,7 @@ def rows(line: str) -> Iterator[list[tuple[int, str, str]]]:
 def main() -> None:
     lines = [row for line in shown(sys.stdin.read()) for row in rows(line)]
     width, height = COLUMNS * WIDTH + 2 * MARGIN, len(lines) * HEIGHT + 2 * MARGIN
+    print(f"<!--\n{HEADER}-->")
     print(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height}" font-size="13"', end="")
     print(' font-family="ui-monospace,Menlo,Consolas,DejaVu Sans Mono,monospace" fill="#d5dae1">')
     print(f'<title>make demo</title><rect width="{width:g}" height="{height}" rx="8" fill="#1b1f26"/>')

@@ -12,7 +12,7 @@ import re
 import shlex
 import textwrap
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,19 +60,20 @@ def examples() -> Iterator[tuple[str, str]]:
         yield str(path.relative_to(ROOT)), path.read_text()
 
 
-@lru_cache(maxsize=None)
+@cache
 def module_options(name: str) -> Spec:
     """The options in a module's documentation, with those of its fragments."""
     documentation = yaml.safe_load(constant(ROOT / "plugins" / "modules" / f"{name}.py", "DOCUMENTATION"))
     options = dict(documentation.get("options") or {})
     for fragment in documentation.get("extends_documentation_fragment", []):
         file, _dot, part = fragment[len("cerss.zfs.") :].partition(".")
-        holder = importlib.import_module(f"ansible_collections.cerss.zfs.plugins.doc_fragments.{file}").ModuleDocFragment
-        options.update(yaml.safe_load(getattr(holder, part.upper() or "DOCUMENTATION")).get("options") or {})
+        holder = importlib.import_module(f"ansible_collections.cerss.zfs.plugins.doc_fragments.{file}")
+        text = getattr(holder.ModuleDocFragment, part.upper() or "DOCUMENTATION")
+        options.update(yaml.safe_load(text).get("options") or {})
     return options
 
 
-@lru_cache(maxsize=None)
+@cache
 def builtin_options(name: str) -> Spec | None:
     """The options of a module of ansible-core; None when there is no such module."""
     found = importlib.util.find_spec(f"ansible.modules.{name}")
@@ -82,7 +83,7 @@ def builtin_options(name: str) -> Spec | None:
     return options
 
 
-@lru_cache(maxsize=None)
+@cache
 def roles() -> Mapping[str, Spec]:
     return {
         path.parents[1].name: yaml.safe_load(path.read_text())["argument_specs"]["main"]["options"]
@@ -237,7 +238,7 @@ def test_variable_on_a_command_line(where: str, word: str) -> None:
     assert list(variables({name: value})) == [], where
 
 
-@lru_cache(maxsize=None)
+@cache
 def sentences() -> list[str]:
     """All texts in the code, with … for what is filled in."""
     found = []
