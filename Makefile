@@ -34,7 +34,7 @@ demo-down: ## Remove the demo's machines
 test: ## Everything that must pass, and the time that each part took
 	@scripts/parts lint unit release-check sanity system trust molecule
 
-lint: .venv/.make .venv/.controller ## Style, types, documentation, licences, changelog, the package and its use
+lint: .venv/.make .venv/.controller docs ## Style, types, documentation, licences, changelog, the package and its use
 	nox -s lint ansible-lint docs-check license-check extra-checks changelog requirements galaxy install ee
 
 unit: .venv/.make .venv/.unit ## Unit tests with coverage, and on the oldest Python; no machine needed
@@ -92,10 +92,11 @@ lab-packages:
 	@$(LAB) doctor --install
 
 .PHONY: docs build release deps-update clean
-docs: .venv/.docs ## The documentation as HTML, in build/docs
-	rm -rf build/docs && mkdir -p build/docs
-	antsibull-docs sphinx-init --use-current --squash-hierarchy --lenient --dest-dir build/docs cerss.zfs
-	cd build/docs && ./build.sh
+docs: .venv/.docs ## The documentation as HTML, in build/docs/html
+	rm -rf build/docs && mkdir -p -m 700 build/docs/rst
+	antsibull-docs collection --use-current --squash-hierarchy --fail-on-error --dest-dir build/docs/rst cerss.zfs
+	cp docs/docsite/rst/*.svg docs/security.md docs/architecture.md build/docs/rst/docsite/
+	sphinx-build --quiet --fail-on-warning --keep-going -c docs build/docs/rst build/docs/html
 
 build: .venv/.make ## The collection as Galaxy takes it, in build/
 	nox -s build
