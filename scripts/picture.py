@@ -73,7 +73,7 @@ def main() -> None:
                 # The length keeps columns in line, whatever font there is.
                 place = f'x="{MARGIN + column * WIDTH:g}" y="{MARGIN / 2 + number * HEIGHT:g}"'
                 length = f'textLength="{len(text) * WIDTH:g}" xml:space="preserve"'
-                print(f'<text {place} {length}{f" style={chr(34)}{style}{chr(34)}" if style else ""}>', end="")
+                print(f"<text {place} {length}{f' style={chr(34)}{style}{chr(34)}' if style else ''}>", end="")
                 print(f"{escape(text)}</text>")
     print("</svg>")
 

@@ -222,7 +222,9 @@ class Reader:
             lambda: _inventory.read(self.target, [former.replica_name]),
         )
         if former.source.name not in sources:
-            raise Refused(f"{former.source_words} does not exist; check the name, or whether somebody renamed it just now")
+            raise Refused(
+                f"{former.source_words} does not exist; check the name, or whether somebody renamed it just now"
+            )
         pair = Pair(
             sources[former.source.name], former.replica_name, replicas.get(former.replica_name), former.wanted,
             former.pool_guid, former.source_words, former.target_words, former.source_host, former.named,

@@ -37,7 +37,7 @@ def by_hand(host: str) -> str:
     )
 
 
-LOCALLY = f"{by_hand('')}; zfs set \"cerss.zfs:source=$mark\" backup/vol"
+LOCALLY = f'{by_hand("")}; zfs set "cerss.zfs:source=$mark" backup/vol'
 REMOTELY = f"{by_hand('backend-b:')}; ssh backend-b \"zfs set 'cerss.zfs:source=$mark' backup/vol\""
 
 # Module -> example -> the shell's part: how the world looks before it. "" stands for the first of all.

@@ -228,7 +228,9 @@ def test_trees_and_clones(backends: list[Backend]) -> None:
 def test_a_renamed_source_goes_on_in_its_replica(filled: list[Backend]) -> None:
     """Also in a tree of both kinds, where each gets the properties that its kind has."""
     one, two = filled
-    one.run("zfs create tank/t && zfs rename tank/vol tank/t/vol && zfs rename tank/zv tank/t/zv && zfs snapshot tank/t@s1")
+    one.run(
+        "zfs create tank/t && zfs rename tank/vol tank/t/vol && zfs rename tank/zv tank/t/zv && zfs snapshot tank/t@s1"
+    )
     wish: dict[str, Any] = {"recursive": True, "target": target(parent="backup"), "properties": {"atime": "off"}}
     assert not once(one, name="tank/t", **wish).get("failed")
     assert two.zfs("get", "-H", "-o", "value", "atime", "backup/t/vol").strip() == "off"

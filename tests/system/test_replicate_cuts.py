@@ -67,7 +67,9 @@ def test_cuts_at_random_points(backends: list[Backend]) -> None:
     resumed = 0
     for number, (kind, after) in enumerate(cuts):
         first, second = (answers[1 + 2 * number + n][0] for n in (0, 1))
-        told = f"cut {number}, {kind} after {after:.1f} s: {first.get('msg')} / {second.get('msg')}, {second['actions']}"
+        told = (
+            f"cut {number}, {kind} after {after:.1f} s: {first.get('msg')} / {second.get('msg')}, {second['actions']}"
+        )
         assert not second.get("failed"), told
         assert second["replicas"][0]["state"] == "full", told
         if "the next run resumes" in first.get("msg", "") and "have arrived" in first["msg"]:
