@@ -35,7 +35,7 @@ test: ## Everything that must pass, and the time that each part took
 	@scripts/parts lint unit release-check sanity system trust molecule
 
 lint: .venv/.make .venv/.controller docs ## Style, types, documentation, licences, changelog, the package and its use
-	nox -s lint ansible-lint docs-check license-check extra-checks changelog requirements galaxy install ee
+	nox -s lint style ansible-lint docs-check license-check extra-checks changelog requirements galaxy install ee
 
 unit: .venv/.make .venv/.unit ## Unit tests with coverage, and on the oldest Python; no machine needed
 	pytest tests/unit --cov

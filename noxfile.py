@@ -80,6 +80,14 @@ def release(session: nox.Session) -> None:
 
 
 @nox.session
+def style(session: nox.Session) -> None:
+    """Ruff's rules and formatting, for every file: antsibull-nox leaves out scripts and the tests on machines."""
+    session.install("ruff", "-c", "requirements/constraints.txt")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
 def changelog(session: nox.Session) -> None:
     """Lint the changelog and its fragments."""
     session.install("antsibull-changelog", "-c", "requirements/constraints.txt")

@@ -67,7 +67,7 @@ def ansible(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> Ansible:
 
 @pytest.fixture(scope="session")
 def gated(lab: Path, lab_backends: list[Backend], ansible: Ansible) -> Iterator[Gated]:
-    """Both machines made ready by the playbook, root logins between them shut, and the collection used as plain user."""
+    """Both machines made ready by the playbook, root logins between them shut, the collection run as plain user."""
     lab_command("reset", "--dir", lab)
     gated = Gated(ansible, *lab_backends[:2])
     gated.set_up()

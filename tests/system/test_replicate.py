@@ -59,7 +59,8 @@ def counting(backend: Backend) -> Iterator[Callable[[], list[str]]]:
     """While it lasts, a script in front of the real zfs notes what it is called with; the call gives the verbs."""
     script = '#!/bin/sh\nprintf "%s\\n" "$1" >> /run/zfs-commands\nexec /usr/sbin/zfs "$@"\n'
     backend.run(
-        ": > /run/zfs-commands; chmod 666 /run/zfs-commands; cat > /usr/local/sbin/zfs && chmod 755 /usr/local/sbin/zfs",
+        ": > /run/zfs-commands; chmod 666 /run/zfs-commands"
+        "; cat > /usr/local/sbin/zfs && chmod 755 /usr/local/sbin/zfs",
         input=script,
     )
 
