@@ -48,14 +48,16 @@ class Gated:
             "zfs_peer_from": [here.address],
             "zfs_peer_job": job,
             "zfs_peer_root": self.RECEIVE if job == "receive" else self.SEND,
+            "zfs_peer_properties": ["atime"] if job == "receive" else [],
         }
 
     def variables(self) -> dict[str, dict[str, Any]]:
         """What the inventory would give each host."""
         both = {"zfs_backend_send": [self.SEND], "zfs_backend_receive": [self.RECEIVE]}
+        both["zfs_backend_replica_properties"] = ["atime"]
         return {
-            self.a.name: {**both, **self.peer(self.a, self.b, "receive")},
-            self.b.name: {**both, **self.peer(self.b, self.a, "send")},
+            self.a.name: {**both, "zfs_backend_receive_append": False, **self.peer(self.a, self.b, "receive")},
+            self.b.name: {**both, "zfs_backend_receive_append": True, **self.peer(self.b, self.a, "send")},
         }
 
     def play(self, **more: Any) -> list[dict[str, Any]]:
