@@ -30,9 +30,9 @@ demo: .venv/.controller lab-packages ## Two machines with real ZFS, and what the
 demo-down: ## Remove the demo's machines
 	python3 scripts/demo.py down
 
-.PHONY: test lint unit sanity system molecule
+.PHONY: test lint unit mutants sanity system molecule
 test: ## Everything that must pass, and the time that each part took
-	@scripts/parts lint unit sanity system molecule
+	@scripts/parts lint unit mutants sanity system molecule
 
 lint: .venv/.make .venv/.controller ## Style, types, documentation, licences, changelog, import into Galaxy
 	nox -s lint ansible-lint docs-check license-check extra-checks changelog galaxy
@@ -40,6 +40,9 @@ lint: .venv/.make .venv/.controller ## Style, types, documentation, licences, ch
 unit: .venv/.make .venv/.unit ## Unit tests with coverage, and on the oldest Python; no machine needed
 	pytest tests/unit --cov
 	nox -s unit-oldest
+
+mutants: .venv/.make .venv/.unit ## Unit tests once more for each important rule, turned around: they must fail
+	scripts/mutants
 
 CORES := $(patsubst requirements/core-%.txt,%,$(wildcard requirements/core-*.txt))
 sanity: .venv/.make ## ansible-test sanity on every supported ansible-core, two at a time
@@ -62,6 +65,10 @@ cuts: .venv/.system lab-packages ## A transfer cut 50 times at random points; ta
 trust: .venv/.system lab-packages ## The roles for trust between backends, not passing as a whole yet, so "test" leaves it out
 	CERSS_GATE_LINES=10000 pytest tests/unit -k gate
 	$(LAB) run -- pytest tests/system/test_trust.py
+
+.PHONY: record
+record: .venv/.system lab-packages ## Record anew what the unit tests replay, from real ZFS; ONLY="session ..." just some
+	$(LAB) run -- python tests/system/record.py $(ONLY)
 
 # Sender's and receiver's OpenZFS. Each version's image takes minutes the first time, so `test` leaves this out.
 VERSIONS := 2.1-2.3 2.3-2.4

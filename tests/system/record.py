@@ -14,8 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "unit")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
 import collection  # noqa: F401
 import scenarios

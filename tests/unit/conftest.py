@@ -15,10 +15,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import collection  # noqa: F401
 
-# Always the same examples in CI; elsewhere new ones, so that they go on finding things. A mutant needs no small example.
+# Always the same examples in CI; elsewhere new ones, so that they go on finding things.
+# What a mutant breaks need not be small.
 hypothesis.settings.register_profile("default", deadline=None, max_examples=60)
 hypothesis.settings.register_profile("ci", parent=hypothesis.settings.get_profile("default"), derandomize=True)
-hypothesis.settings.register_profile(
-    "mutants", parent=hypothesis.settings.get_profile("ci"), phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate]
-)
+PHASES = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
+hypothesis.settings.register_profile("mutants", parent=hypothesis.settings.get_profile("ci"), phases=PHASES)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))

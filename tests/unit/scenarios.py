@@ -12,7 +12,6 @@ import shlex
 from dataclasses import dataclass, field
 from typing import Any
 
-
 BOTH, REAL, CHECK = (True, False), (False,), (True,)
 
 
@@ -51,8 +50,9 @@ def info(*names: str, **options: Any) -> Call:
     return Call("zfs_snapshot_info", {"name": list(names) or None, **options}, REAL)
 
 
-def prune(*names: str, keep: int = 1, **options: Any) -> Call:
-    return Call("zfs_snapshot_prune", {"name": list(names), "match": ["auto-*"], "keep": {"last": keep}, **options})
+def prune(*names: str, keep: int = 1, phases: tuple[bool, ...] = BOTH, **options: Any) -> Call:
+    given = {"name": list(names), "match": ["auto-*"], "keep": {"last": keep}, **options}
+    return Call("zfs_snapshot_prune", given, phases)
 
 
 def rollback(name: str, **allowed: Any) -> Call:
@@ -149,7 +149,7 @@ SESSIONS: dict[str, Session] = {
     ],
     "clone": [
         SOURCE,
-        clone("tank/c1", "tank/vol@s1", properties={"compression": "lz4", "quota": "1G", "org.example:note": "a\tb\nc"}),
+        clone("tank/c1", "tank/vol@s1", properties={"compression": "lz4", "quota": "1G", "org.example:n": "a\tb\nc"}),
         clone("tank/c1", "tank/vol@s1", properties={"quota": None, "readonly": True}),
         clone("tank/zc", "tank/zv@s1"),
         clone("tank/c1", "tank/vol@s1", promoted=True),
@@ -191,7 +191,8 @@ SESSIONS: dict[str, Session] = {
     "clone_cascade": [
         f"{SOURCE}zfs clone tank/vol@s1 tank/a; zfs clone tank/vol@s1 tank/b; zfs destroy -d tank/vol@s1; "
         "zfs snapshot tank/a@x; zfs clone tank/a@x tank/a/deep; zfs snapshot tank/a/deep@y; "
-        "zfs clone tank/a/deep@y tank/far; zfs clone tank/a@x tank/gone; zfs destroy -d tank/a@x; zfs snapshot tank/a@z",
+        "zfs clone tank/a/deep@y tank/far; zfs clone tank/a@x tank/gone; zfs destroy -d tank/a@x; "
+        "zfs snapshot tank/a@z",
         clone("tank/a", state="absent", on_dependents="cascade"),
         clone("tank/b", state="absent"),
     ],
@@ -271,7 +272,7 @@ SESSIONS: dict[str, Session] = {
         absent("tank/vol@sent", on_dependents="cascade"),
         absent("tank/vol@sent", "tank/vol@free"),
         absent("tank/vol@open"),
-        prune("tank/vol"),
+        prune("tank/vol", phases=REAL),
         "kill $(pgrep -f '^zfs send') $(pgrep -f '^sleep 600'); rm -f /run/slow",
     ],
     "around": [
@@ -303,7 +304,8 @@ SESSIONS: dict[str, Session] = {
         Call("zfs_snapshot", {"name": [f"tank/m@n{n}" for n in range(1, 41)], "state": "absent"}, REAL),
     ],
     "prune": [
-        "zfs create tank/v; for n in 0 1 2 3 4 5 6 7; do zfs snapshot tank/v@auto-$n; done; zfs hold mine tank/v@auto-1; "
+        "zfs create tank/v; for n in 0 1 2 3 4 5 6 7; do zfs snapshot tank/v@auto-$n; done; "
+        "zfs hold mine tank/v@auto-1; "
         f"zfs hold cerss.zfs:step:{ID} tank/v@auto-2; zfs clone tank/v@auto-3 tank/c; "
         "zfs set cerss.zfs:temporary=true tank/v@auto-4; zfs set cerss.zfs:temporary=true tank/v@auto-6; "
         "zfs set cerss.zfs:expires=0 tank/v@auto-6",
@@ -333,8 +335,9 @@ SESSIONS: dict[str, Session] = {
         rollback("tank/held@a", snapshots=["*"], bookmarks=["*"], data=True),
         rollback("tank/rep@a", snapshots=["*"], bookmarks=["*"], data=True),
         rollback("tank/src@a", snapshots=["*"], bookmarks=["*"], data=True),
-        # A mounted file system in which somebody has a file open can be rolled back; a snapshot that is sent cannot go.
-        "zfs create tank/sent; zfs snapshot tank/sent@a; head -c 4M /dev/urandom > /tank/sent/f; zfs snapshot tank/sent@b; "
+        # Somebody looks into a snapshot that would have to go.
+        "zfs create tank/sent; zfs snapshot tank/sent@a; head -c 4M /dev/urandom > /tank/sent/f; "
+        "zfs snapshot tank/sent@b; "
         "ls /tank/sent/.zfs/snapshot/b; nohup sh -c 'cd /tank/sent/.zfs/snapshot/b; exec sleep 600' > /dev/null 2>&1 & "
         "sleep 1",
         rollback("tank/sent@a", snapshots=["*"], data=True),
@@ -367,7 +370,7 @@ SESSIONS: dict[str, Session] = {
         f"zfs destroy tank/vol@s4; {there('zfs destroy -d backup/vol@s4')}; zfs snapshot tank/vol@s5",
         replicate(),
         # What a crash after the last byte leaves is put right.
-        f"zfs hold cerss.zfs:step:$(zfs list -H -t bookmark -o name tank/vol | sed 's/.*zfs_//; s/_.*//') tank/vol@s5",
+        "zfs hold cerss.zfs:step:$(zfs list -H -t bookmark -o name tank/vol | sed 's/.*zfs_//; s/_.*//') tank/vol@s5",
         relationships(),
         replicate("tank/vol@s5"),
         # Delivered, and then deleted here.
@@ -429,7 +432,8 @@ SESSIONS: dict[str, Session] = {
         FILLED,
         replicate(),
         "for n in $(zfs list -H -t bookmark -o name tank/vol); do zfs destroy $n; done; "
-        "for n in s1 s2; do for t in $(zfs holds -H tank/vol@$n | cut -f 2); do zfs release $t tank/vol@$n; done; done; "
+        "for n in s1 s2; do for t in $(zfs holds -H tank/vol@$n | cut -f 2); do zfs release $t tank/vol@$n; done; "
+        "done; "
         "zfs destroy tank/vol@s1%s2; zfs snapshot tank/vol@s3; zfs snapshot tank/vol@s4",
         there("zfs create backup/vol/child"),
         replicate(),
@@ -462,11 +466,11 @@ SESSIONS: dict[str, Session] = {
     "replicate_partial": [
         f"{FILLED}{BIG}",
         # A first receive that somebody began by hand is adopted, one into nothing known is not.
-        f"zfs send -Lc tank/vol@s1 | head -c 100K | ssh backend-b zfs receive -s -u backup/vol || true",
+        "zfs send -Lc tank/vol@s1 | head -c 100K | ssh backend-b zfs receive -s -u backup/vol || true",
         relationships(),
         replicate(),
         replicate(resume=False, phases=CHECK),
-        f"zfs send -Lc tank/vol@big | head -c 4M | ssh backend-b zfs receive -s -u backup/hand || true; "
+        "zfs send -Lc tank/vol@big | head -c 4M | ssh backend-b zfs receive -s -u backup/hand || true; "
         "zfs snapshot tank/vol@big2",
         replicate("tank/vol@s1", target=to("backup/hand")),
         "zfs create tank/alien; head -c 4M /dev/urandom > /tank/alien/f; zfs snapshot tank/alien@a; "
@@ -545,7 +549,8 @@ SESSIONS: dict[str, Session] = {
         relate("absent", target=to("backup/vol", "no-such-host.invalid"), force=True),
         relationships(),
         # One that is of somebody else, and one that has nothing in common
-        there(f"zfs create backup/other; zfs snapshot backup/other@s1; zfs set 'cerss.zfs:source={OTHER}' backup/other; "
+        there(f"zfs create backup/other; zfs snapshot backup/other@s1; "
+              f"zfs set 'cerss.zfs:source={OTHER}' backup/other; "
               "zfs create backup/apart; zfs snapshot backup/apart@s1"),
         relate("present", target=to("backup/other")),
         relate("present", target=to("backup/apart")),
@@ -553,8 +558,8 @@ SESSIONS: dict[str, Session] = {
         # From pool to pool, by its id
         f"zfs send tank/vol@s1 | zfs receive -u backup/vol; zfs hold cerss.zfs:last:{ID} backup/vol@s1; "
         f"zfs set 'cerss.zfs:replica.{ID}={{\"target\":\"backup/vol\"}}' tank/vol; "
-        f"zfs set 'cerss.zfs:source={{\"id\":\"{ID}\",\"host\":\"backend-a\",\"dataset\":\"tank/vol\",\"guid\":\"1\"}}' "
-        "backup/vol",
+        f"zfs set 'cerss.zfs:source={{\"id\":\"{ID}\",\"host\":\"backend-a\",\"dataset\":\"tank/vol\",\"guid\":"
+        "\"1\"}' backup/vol",
         relationships(),
         relate("absent", id=ID),
     ],

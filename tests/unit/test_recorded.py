@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Verbs on what real ZFS once answered (`recorded`): the same commands, each as often, and the same results.
 
-`make record` remakes the recordings from `scenarios`. Nothing here stands in for ZFS: a command without an answer fails,
-and so does an answer that nobody asks for.
+`make record` remakes the recordings from `scenarios`. Nothing here stands in for ZFS: a command without an answer
+fails, and so does an answer that nobody asks for.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.cerss.zfs.plugins.module_utils import _process, _replicate, _runfile, _transfer
-from ansible_collections.cerss.zfs.plugins.module_utils._errors import CerssError, TimedOut
 from scenarios import SESSIONS, Call
 from transcript import FOLDER, Lines, entrance, load, plain, steps_of, told
 
+from ansible_collections.cerss.zfs.plugins.module_utils import _process, _replicate, _runfile, _transfer
+from ansible_collections.cerss.zfs.plugins.module_utils._errors import CerssError, TimedOut
+
 # A program of a pipe as it was: takes what comes, says what it said, and ends as it ended.
-_STAGE = 'cat > /dev/null; printf %s "$1" >&2; case $2 in -*) kill "$2" $$;; ended) exec sleep 600;; *) exit "$2";; esac'
+_STAGE = """cat > /dev/null; printf %s "$1" >&2
+case $2 in ended) exec sleep 600;; -*) kill "$2" $$;; *) exit "$2";; esac"""
 
 
 class Replay:

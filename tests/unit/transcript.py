@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from scenarios import Call
+
 from ansible_collections.cerss.zfs.plugins.module_utils import _zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._endpoint import ENVIRONMENT
-from scenarios import Call
 
 FOLDER = Path(__file__).parent / "recorded"
 _ENV = shlex.join(ENVIRONMENT) + " "
@@ -26,7 +27,7 @@ Verb = Callable[[dict[str, Any], bool], dict[str, Any]]
 
 def entrance(call: Call) -> tuple[Verb, dict[str, Any]]:
     """The module's verb, and the options in full, as the module itself would hand them over."""
-    module = importlib.import_module(f"ansible_collections.cerss.zfs.plugins.modules.{call.module}")
+    module: Any = importlib.import_module(f"ansible_collections.cerss.zfs.plugins.modules.{call.module}")
     handed: list[tuple[Verb, dict[str, Any]]] = []
     real = module.run_module
     module.run_module = lambda verb, **spec: handed.append((verb, spec))
