@@ -14,13 +14,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+sys.path.insert(0, os.environ["ANSIBLE_COLLECTIONS_PATH"])
 
-import collection  # noqa: F401
-import scenarios
-import transcript
 import verbs
 from harness import Backend, Failed, lab_command
+
+from ansible_collections.cerss.zfs.tests.unit import scenarios, transcript
 
 # Every process is started by module_utils/_process.py, so that is where to listen.
 _RUNNER = r"""

@@ -1,19 +1,27 @@
 # Copyright (c) 2026, cerss.zfs contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What all unit tests share."""
+"""Lets the unit tests import the collection from a plain clone, wherever it lies."""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import hypothesis
 
-sys.path.insert(0, str(Path(__file__).parent))
+ROOT = Path(__file__).parents[2]
 
-import collection  # noqa: F401
+for name, path in {
+    "ansible_collections": [],
+    "ansible_collections.cerss": [],
+    "ansible_collections.cerss.zfs": [str(ROOT)],
+}.items():
+    package = ModuleType(name)
+    package.__path__ = path
+    sys.modules.setdefault(name, package)
 
 # Always the same examples in CI; elsewhere new ones, so that they go on finding things.
 # What a mutant breaks need not be small.

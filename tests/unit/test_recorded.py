@@ -1,7 +1,7 @@
 # Copyright (c) 2026, cerss.zfs contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Verbs on what real ZFS once answered (`recorded`): the same commands, each as often, and the same results.
+"""Verbs on what real ZFS once answered (`tests/recorded`): the same commands, each as often, and the same results.
 
 `make record` remakes the recordings from `scenarios`. Nothing here stands in for ZFS: a command without an answer
 fails, and so does an answer that nobody asks for.
@@ -22,11 +22,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scenarios import SESSIONS, Call
-from transcript import FOLDER, Lines, entrance, load, plain, steps_of, told
 
 from ansible_collections.cerss.zfs.plugins.module_utils import _process, _replicate, _runfile, _transfer
 from ansible_collections.cerss.zfs.plugins.module_utils._errors import CerssError, TimedOut
+from ansible_collections.cerss.zfs.tests.unit.scenarios import SESSIONS, Call
+from ansible_collections.cerss.zfs.tests.unit.transcript import (
+    FOLDER,
+    Lines,
+    entrance,
+    load,
+    plain,
+    steps_of,
+    told,
+)
 
 # A program of a pipe as it was: takes what comes, says what it said, and ends as it ended.
 _STAGE = """cat > /dev/null; printf %s "$1" >&2

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from scenarios import Call
 
 from ansible_collections.cerss.zfs.plugins.module_utils import _zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._endpoint import ENVIRONMENT
+from ansible_collections.cerss.zfs.tests.unit.scenarios import Call
 
-FOLDER = Path(__file__).parent / "recorded"
+FOLDER = Path(__file__).parents[1] / "recorded"
 _ENV = shlex.join(ENVIRONMENT) + " "
 
 Verb = Callable[[dict[str, Any], bool], dict[str, Any]]

@@ -7,11 +7,11 @@
 from __future__ import annotations
 
 import pytest
-from scenarios import replicate, to
-from transcript import entrance
 
 from ansible_collections.cerss.zfs.plugins.module_utils._errors import BadInput
 from ansible_collections.cerss.zfs.plugins.module_utils._replicate_options import Request, volume
+from ansible_collections.cerss.zfs.tests.unit.scenarios import replicate, to
+from ansible_collections.cerss.zfs.tests.unit.transcript import entrance
 
 
 def request(*names, **options):

@@ -52,7 +52,7 @@ elif verb == "get":
 MEASURE = r"""
 import json, resource, sys
 sys.path[:0] = json.loads(sys.argv[1])
-from collection import ROOT
+from conftest import ROOT
 from ansible_collections.cerss.zfs.plugins.module_utils import _process, _snapshot_info
 _process.SEARCH_PATH = sys.argv[2] + ":/usr/bin:/bin"
 result = _snapshot_info.snapshot_info(json.loads(sys.argv[3]), False)
