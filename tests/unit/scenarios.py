@@ -377,7 +377,9 @@ SESSIONS: dict[str, Session] = {
         f"zfs destroy tank/vol@s4; {there('zfs destroy -d backup/vol@s4')}; zfs snapshot tank/vol@s5",
         replicate(),
         # What a crash after the last byte leaves is put right.
-        "zfs hold cerss.zfs:step:$(zfs list -H -t bookmark -o name tank/vol | sed 's/.*zfs_//; s/_.*//') tank/vol@s5",
+        "id=$(zfs list -H -t bookmark -o name tank/vol | sed 's/.*zfs_//; s/_.*//'); "
+        "zfs hold cerss.zfs:step:$id tank/vol@s5; "
+        f"zfs bookmark tank/vol@s3 tank/vol#cerss.zfs_${{id}}_$(printf %x {GUID.format('tank/vol@s3')})",
         relationships(),
         replicate("tank/vol@s5"),
         # Delivered, and then deleted here.
@@ -500,7 +502,7 @@ SESSIONS: dict[str, Session] = {
         f"{FILLED}",
         replicate(),
         f"{BIG}rm -f /run/slow; mkfifo /run/slow; "
-        "(setsid sh -c 'exec 3<> /run/slow; zfs send -Lc -i @s2 tank/vol@big | pv -q -L 600K | "
+        "(setsid sh -c 'exec 3<> /run/slow; zfs send -Lc -i @s2 tank/vol@big | pv -q -L 200K | "
         "ssh backend-b zfs receive -s -u backup/vol' &) > /dev/null 2>&1 < /dev/null; "
         "until ssh backend-b zfs get -H -o value receive_resume_token backup/vol | grep -q 1-; do sleep 0.3; done",
         replicate(on_active="fail"),
@@ -517,7 +519,7 @@ SESSIONS: dict[str, Session] = {
         there("zfs allow operator userprop backup; zfs unallow operator canmount backup"),
         replicate(target=to("backup/lost", user="operator")),
         there("zfs unallow operator backup"),
-        "ssh-keygen -q -t ed25519 -N '' -f /root/stranger <<< y || true; : > /root/nobody",
+        "rm -f /root/stranger; ssh-keygen -q -t ed25519 -N '' -f /root/stranger; : > /root/nobody",
         replicate(target=to(port=1)),
         replicate(target=to(identity_file="/root/stranger")),
         replicate(target=to(known_hosts_file="/root/nobody"), retries=1),
@@ -558,8 +560,8 @@ SESSIONS: dict[str, Session] = {
         relate("present", phases=BOTH),
         relate("present"),
         replicate(),
-        relate("absent", target=to("backup/vol", "no-such-host.invalid")),
-        relate("absent", target=to("backup/vol", "no-such-host.invalid"), force=True),
+        relate("absent", target=to(port=1)),
+        relate("absent", target=to(port=1), force=True),
         relationships(),
         # One that is of somebody else, and one that has nothing in common
         there(f"zfs create backup/other; zfs snapshot backup/other@s1; "
