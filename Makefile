@@ -42,7 +42,7 @@ unit: .venv/.make .venv/.unit ## Unit tests with coverage, and on the oldest Pyt
 	nox -s unit-oldest
 
 mutants: .venv/.make .venv/.unit ## Unit tests once more for each important rule, turned around: they must fail
-	scripts/mutants
+	python scripts/mutants.py
 
 CORES := $(patsubst requirements/core-%.txt,%,$(wildcard requirements/core-*.txt))
 sanity: .venv/.make ## ansible-test sanity on every supported ansible-core, two at a time

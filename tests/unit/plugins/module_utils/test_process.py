@@ -37,7 +37,7 @@ def test_one_that_does_not_listen_is_killed_with_its_children():
 
 
 def test_one_that_runs_under_sudo_is_ended_by_sudo(monkeypatch):
-    process = started("echo ready; read end")
+    process = started("echo ready; exec sleep 600")
     asked = []
 
     def refused(_group, _number):
