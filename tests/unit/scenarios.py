@@ -154,7 +154,8 @@ SESSIONS: dict[str, Session] = {
     ),
     "clone": [
         SOURCE,
-        clone("tank/c1", "tank/vol@s1", properties={"compression": "lz4", "quota": "1G", "org.example:n": "a\tb\nc"}),
+        clone("tank/c1", "tank/vol@s1",
+              properties={"compression": "lz4", "quota": "1G", "org.example:note": "a\tb\nc"}),
         clone("tank/c1", "tank/vol@s1", properties={"quota": None, "readonly": True}),
         clone("tank/zc", "tank/zv@s1"),
         clone("tank/c1", "tank/vol@s1", promoted=True),

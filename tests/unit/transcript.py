@@ -105,19 +105,24 @@ def load(name: str) -> dict[str, Any]:
 
 
 def save(name: str, steps: Iterable[Any]) -> None:
-    """``steps``: shell texts, and what the recorder took of each run. A command a line, to be read and compared."""
-    lines, heads, told_steps = Lines(), list[str](), []
+    """``steps``: shell texts, and what the recorder took of each run."""
+    lines, heads, packed = Lines(), list[str](), []
     for step in steps:
         if not isinstance(step, str):
             step = {**step, "commands": [_packed(entry, lines, heads) for entry in step["commands"]]}
-        told_steps.append(step)
+        packed.append(step)
+    write(name, heads, lines, packed)
+
+
+def write(name: str, heads: list[str], lines: Lines, steps: Iterable[Any]) -> None:
+    """A command a line, to be read and compared."""
     rows = []
-    for step in told_steps:
+    for step in steps:
         if isinstance(step, str):
             rows.append(_json(step))
             continue
-        commands = step.pop("commands")
-        rows.append(_json(step)[:-1] + ', "commands": [\n   ' + ",\n   ".join(map(_json, commands)) + "]}")
+        run = {key: value for key, value in step.items() if key != "commands"}
+        rows.append(_json(run)[:-1] + ', "commands": [\n   ' + ",\n   ".join(map(_json, step["commands"])) + "]}")
     text = f'{{"ssh": {_json(heads)},\n "lines": [\n  ' + ",\n  ".join(map(_json, lines.known)) + "],\n"
     path(name).write_text(text + ' "steps": [\n  ' + ",\n  ".join(rows) + "]}\n")
 
