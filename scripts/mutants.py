@@ -133,29 +133,41 @@ MUTANTS = [
 
 def survives(mutant: Mutant, folder: Path) -> str:
     """What is wrong with the tests, or with this list; empty when they see the mutant."""
-    place = folder / f"{MUTANTS.index(mutant)}"
-    for name in COPIED:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        copy(ROOT / name, place / name)
+    place = copied(folder / str(MUTANTS.index(mutant)))
     file = place / UTILS / f"{mutant.file}.py"
     text = file.read_text()
     if text.count(mutant.old) != 1:
         return f"the text occurs {text.count(mutant.old)} times in {file.name}: bring this list up to date"
     file.write_text(text.replace(mutant.old, mutant.new))
-    run = [sys.executable, "-m", "pytest", "-x", "-q", mutant.test]
-    # No plugins, whose start takes longer than the tests
-    env = {**os.environ, "HYPOTHESIS_PROFILE": "mutants", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    done = subprocess.run(run, cwd=place, env=env, capture_output=True, text=True, check=False)
+    done = tested(place, mutant.test)
     shutil.rmtree(place)
     if done.returncode == 1 and "failed" in done.stdout:
         return ""
     return "GREEN: no test sees it" if done.returncode == 0 else f"the tests do not run:\n{done.stdout}{done.stderr}"
 
 
+def copied(place: Path) -> Path:
+    for name in COPIED:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        copy(ROOT / name, place / name)
+    return place
+
+
+def tested(place: Path, *tests: str) -> subprocess.CompletedProcess[str]:
+    # No plugins, whose start takes longer than the tests
+    env = {**os.environ, "HYPOTHESIS_PROFILE": "mutants", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    run = [sys.executable, "-m", "pytest", "-x", "-q", *tests]
+    return subprocess.run(run, cwd=place, env=env, capture_output=True, text=True, check=False)
+
+
 def main() -> int:
     bad = 0
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
+        whole = tested(copied(Path(folder, "whole")), *{mutant.test for mutant in MUTANTS})
+        if whole.returncode:
+            print(f"the tests fail on what they should hold:\n{whole.stdout}{whole.stderr}")
+            return 1
         for mutant, why in zip(MUTANTS, pool.map(lambda mutant: survives(mutant, Path(folder)), MUTANTS)):
             print(f"{mutant.file:14} {mutant.rule:54} {why or 'red'}", flush=True)
             bad += bool(why)

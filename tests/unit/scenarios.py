@@ -503,7 +503,7 @@ SESSIONS: dict[str, Session] = {
         f"{FILLED}",
         replicate(),
         f"{BIG}rm -f /run/slow; mkfifo /run/slow; "
-        "(setsid sh -c 'exec 3<> /run/slow; zfs send -Lc -i @s2 tank/vol@big | pv -q -L 200K | "
+        "(setsid sh -c 'exec 3<> /run/slow; zfs send -Lc -i @s2 tank/vol@big | pv -q -L 600K | "
         "ssh backend-b zfs receive -s -u backup/vol' &) > /dev/null 2>&1 < /dev/null; "
         "until ssh backend-b zfs get -H -o value receive_resume_token backup/vol | grep -q 1-; do sleep 0.3; done",
         replicate(on_active="fail"),
