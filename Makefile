@@ -30,9 +30,9 @@ demo: .venv/.controller lab-packages ## Two machines with real ZFS, and what the
 demo-down: ## Remove the demo's machines
 	python3 scripts/demo.py down
 
-.PHONY: test lint unit release-check sanity system trust molecule
+.PHONY: test lint unit mutants release-check sanity system trust molecule
 test: ## Everything that must pass, and the time that each part took
-	@scripts/parts lint unit release-check sanity system trust molecule
+	@scripts/parts lint unit mutants release-check sanity system trust molecule
 
 lint: .venv/.make .venv/.controller docs ## Style, types, documentation, licences, changelog, the package and its use
 	nox -s lint style ansible-lint docs-check license-check extra-checks changelog requirements galaxy install ee
@@ -40,6 +40,9 @@ lint: .venv/.make .venv/.controller docs ## Style, types, documentation, licence
 unit: .venv/.make .venv/.unit ## Unit tests with coverage, and on the oldest Python; no machine needed
 	pytest tests/unit --cov
 	nox -s unit-oldest
+
+mutants: .venv/.make .venv/.unit ## Unit tests once more for each important rule, turned around: they must fail
+	python scripts/mutants.py
 
 release-check: .venv/.make ## Releases in a copy of this clone, dry and for real
 	nox -s release
@@ -71,6 +74,10 @@ cuts: .venv/.system lab-packages ## A transfer cut 50 times at random points; ta
 .PHONY: controllers
 controllers: .venv/.make lab-packages ## Transfers and their progress under every supported ansible-core
 	$(LAB) run -- nox -s $(CORES:%=controller-%)
+
+.PHONY: record
+record: .venv/.system lab-packages ## Record anew what the unit tests replay, from real ZFS; ONLY="session ..." just some
+	$(LAB) run -- python tests/system/record.py $(ONLY)
 
 # Sender's and receiver's OpenZFS. Each version's image takes minutes the first time, so `test` leaves this out.
 VERSIONS := 2.1-2.3 2.3-2.4

@@ -45,7 +45,7 @@ class Deletion:
 def plan_deletion(snapshots: Sequence[Snapshot], sending: Collection[str] = (), plan: Plan | None = None) -> Deletion:
     """Destroy what is free, mark what holds or clones keep. Pure.
 
-    The snapshots' values and holds must have been read (`_snapshot_objects.complete`); those in state absent are passed
+    The snapshots' values and holds must have been read (`_snapshot_objects.fill`); those in state absent are passed
     over. ``sending``: names of snapshots that are being sent just now, which ZFS does not even mark. The actions go to
     the end of ``plan`` when one is given.
     """

@@ -18,13 +18,14 @@ from ansible_collections.cerss.zfs.plugins.module_utils._errors import CerssErro
 
 @contextlib.contextmanager
 def session(source: Endpoint, target: Endpoint) -> Iterator[tuple[Backend, Backend]]:
-    """(source, target), each with one ssh connection for all its small commands."""
-    folder = tempfile.mkdtemp(prefix="cerss-")
-    backends = Backend(source.with_control(folder)), Backend(target.with_control(folder))
+    """(source, target), each with one ssh connection for all its small commands, be it to the same host."""
+    folders = tempfile.mkdtemp(prefix="cerss-"), tempfile.mkdtemp(prefix="cerss-")
+    backends = Backend(source.with_control(folders[0])), Backend(target.with_control(folders[1]))
     try:
         yield backends
     finally:
         for backend in backends:
             with contextlib.suppress(CerssError, OSError):
                 backend.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)

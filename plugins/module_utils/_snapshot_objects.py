@@ -79,38 +79,6 @@ def _rate(receiver: _parse.Receiver) -> int | None:
         return None
 
 
-def complete(
-    backend: Backend, found: Inventory, names: Sequence[str], detail: str = "state", keep: Collection[str] = (),
-    running: Activity | None = None,
-) -> list[Snapshot]:  # fmt: skip
-    """The named snapshots as full objects, in the order given.
-
-    ``found`` is a fast read (`_inventory.read`, depth 1 or more) of their datasets; its snapshots are filled in place.
-    Two zfs processes: one get, and one holds when there are any. A name that is not there, or is no more by now, comes
-    back as an object in state inbound, creating or absent. ``detail`` full reads all properties, ``keep`` names some.
-    """
-    running = running or activity(backend)
-    datasets = {name.partition("@")[0] for name in names}
-    here = {name: found[name] for name in datasets if name in found}
-    snapshots = {snapshot.name: snapshot for dataset in here.values() for snapshot in dataset.snapshots}
-    wanted = [snapshots[name] for name in names if name in snapshots]
-    for dataset in here.values():
-        link(dataset)
-    fill(backend, here, wanted, running, detail, keep)
-    coming = {
-        snapshot.name: snapshot for snapshot in (arriving(dataset, running) for dataset in here.values()) if snapshot
-    }
-    there = {name: snapshot for name, snapshot in snapshots.items() if snapshot.state != _model.ABSENT}
-    return [there[name] if name in there else _stand_in(name, coming, running) for name in names]
-
-
-def _stand_in(name: str, coming: Mapping[str, Snapshot], running: Activity) -> Snapshot:
-    """The object for a name that no snapshot has."""
-    if name in coming:
-        return coming[name]
-    return Snapshot(name, state=_model.CREATING if name in running.creating() else _model.ABSENT)
-
-
 def link(dataset: Dataset) -> None:
     """Say of each snapshot what it depends on. The origin's GUID comes with `fill`."""
     before: Snapshot | None = None

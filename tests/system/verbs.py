@@ -17,7 +17,7 @@ from typing import Any
 
 from harness import CLONE, DUMP, Backend, diff_dumps, parse_dump
 
-_FOLDER = "/var/lib/cerss-verbs"
+FOLDER = "/var/lib/cerss-verbs"
 USER: str | None = None  # root, unless the run is about a plain user
 
 _RUNNER = r"""
@@ -95,12 +95,12 @@ def install(backend: Backend) -> None:
             tar.add(file, f"ansible_collections/cerss/zfs/plugins/module_utils/{file.name}")
     text = packed.getvalue().hex()
     mark = hashlib.sha256(text.encode()).hexdigest()
-    if backend.run(["cat", f"{_FOLDER}/mark"], check=False).stdout == mark:
+    if backend.run(["cat", f"{FOLDER}/mark"], check=False).stdout == mark:
         return  # and Python's compiled files with it, which an emulated processor is slow to make
     backend.run(
-        f"rm -rf {_FOLDER} && mkdir -p {_FOLDER} && python3 -c 'import sys; "
-        f"sys.stdout.buffer.write(bytes.fromhex(sys.stdin.read()))' | tar -x -C {_FOLDER}"
-        f" && printf {mark} > {_FOLDER}/mark",
+        f"rm -rf {FOLDER} && mkdir -p {FOLDER} && python3 -c 'import sys; "
+        f"sys.stdout.buffer.write(bytes.fromhex(sys.stdin.read()))' | tar -x -C {FOLDER}"
+        f" && printf {mark} > {FOLDER}/mark",
         input=text,
     )
 
@@ -130,9 +130,9 @@ def run(
     install(backend)
     phases = [False] if passes == 1 else [True, False, True, False][:passes]
     work = {"verb": verb, "cases": list(cases), "dump": DUMP, "look": look, "phases": phases, "user": USER}
-    script = _RUNNER.format(folder=_FOLDER)
-    backend.run(["sh", "-c", f"cat > {_FOLDER}/run.py"], input=script)
-    answers = json.loads(backend.run(["python3", f"{_FOLDER}/run.py"], input=json.dumps(work), timeout=1200).stdout)
+    script = _RUNNER.format(folder=FOLDER)
+    backend.run(["sh", "-c", f"cat > {FOLDER}/run.py"], input=script)
+    answers = json.loads(backend.run(["python3", f"{FOLDER}/run.py"], input=json.dumps(work), timeout=1200).stdout)
     for case, four in zip(cases, answers):
         if not isinstance(case, str) and look:
             _compare(case, four)

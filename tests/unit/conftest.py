@@ -24,6 +24,9 @@ for name, path in {
     sys.modules.setdefault(name, package)
 
 # Always the same examples in CI; elsewhere new ones, so that they go on finding things.
+# What a mutant breaks need not be small.
 hypothesis.settings.register_profile("default", deadline=None, max_examples=60)
-hypothesis.settings.register_profile("ci", deadline=None, max_examples=60, derandomize=True)
-hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
+hypothesis.settings.register_profile("ci", parent=hypothesis.settings.get_profile("default"), derandomize=True)
+PHASES = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
+hypothesis.settings.register_profile("mutants", parent=hypothesis.settings.get_profile("ci"), phases=PHASES)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))

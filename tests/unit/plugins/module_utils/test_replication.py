@@ -132,6 +132,23 @@ def test_only_into_its_own_replica(ours, words, on_divergence):
         raise plan_pair(case, Wishes(on_divergence=on_divergence)).error
 
 
+@pytest.mark.parametrize(("number", "expected"), [(2, ["1", "2"]), (1, ["1"])])
+def test_what_is_newer_than_the_named_one_stays_here(number, expected):
+    case = pair([1, 2, 3], None)
+    case.wanted = f"s{number}"
+    assert carried(plan_pair(case, Wishes())) == expected
+
+
+@pytest.mark.parametrize(("frozen", "raw"), [("plain", "always"), ("raw", "never")])
+def test_raw_and_plain_streams_never_meet(frozen, raw):
+    case = pair([1, 2], [1])
+    case.replica.ours = mark(mode=frozen)
+    case.source.values["encryption"] = "aes-256-gcm" if frozen == "plain" else "off"
+    with pytest.raises(Refused, match="cannot mix"):
+        raise plan_pair(case, Wishes(raw=raw)).error
+    assert [send.raw for send in plan_pair(case, Wishes()).sends] == [frozen == "raw"]
+
+
 def test_rollback_lists_what_goes():
     case = pair([1, 2], [1, 8, 9])
     case.replica.snapshots[2].holds = [Hold(_model.LAST_HOLD + ID)]
@@ -512,11 +529,13 @@ def test_settled_marks_stay():
     assert settled_at_a_glance(case, Wishes())
 
 
-@pytest.mark.parametrize("spoil", ["old cursor", "open", "no cursor", "not there"])
+@pytest.mark.parametrize("spoil", ["old cursor", "another replica is behind", "open", "no cursor", "not there"])
 def test_a_glance_is_not_enough(spoil):
     case = settled(pair([1, 2], [1, 2]))
     if spoil == "old cursor":
         case.source.bookmarks.append(Bookmark(f"tank/v#{_model.cursor_name(ID, '1')}", "1", 1))
+    elif spoil == "another replica is behind":
+        case.source.bookmarks.append(Bookmark(f"tank/v#{_model.cursor_name('f' * 16, '1')}", "1", 1))
     elif spoil == "open":
         case.source.bookmarks.append(Bookmark(f"tank/v#cerss.zfs_{ID}_open", "1", 1))
     elif spoil == "no cursor":

@@ -1,0 +1,179 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Turns the most important rules around, one at a time in a copy of the tree: the unit tests must then fail.
+
+A text that does not occur exactly once any more is an error, so that this list keeps up with the code.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+UTILS = "plugins/module_utils"
+# What the unit tests look at
+COPIED = ("plugins", "roles", "playbooks", "tests/recorded", "tests/unit", "pyproject.toml", "galaxy.yml")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A rule, where it stands, and the text that is put for its own. ``test``: the file that holds it."""
+
+    rule: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+REPLICATION, CLOSURE, GATE, DELETION, RETENTION = (
+    f"tests/unit/plugins/module_utils/test_{name}.py"
+    for name in ("replication", "dependencies", "gate", "snapshots", "retention")
+)
+RECORDED = "tests/unit/test_recorded.py"
+
+MUTANTS = [
+    Mutant("a temporary snapshot is never chosen", "_replication",
+           "            not snap.temporary\n            and (not wishes", "            (not wishes", REPLICATION),
+    Mutant("a named snapshot is the newest to go", "_replication",
+           "snapshots = snapshots[: index + 1]", "snapshots = snapshots[index:]", REPLICATION),
+    Mutant("-I carries only what is wished", "_replication",
+           "while until < len(wishes) and place[wishes[until].name] == place[wishes[until - 1].name] + 1:",
+           "while until < len(wishes):", REPLICATION),
+    Mutant("from a bookmark there is only -i", "_replication",
+           "if isinstance(base, Snapshot) and place[wishes[at].name] == place[base.name] + 1:",
+           "if not isinstance(base, Snapshot) or place[wishes[at].name] == place[base.name] + 1:", REPLICATION),
+    Mutant("an open bookmark is not settled", "_replication",
+           "if any(mark.bookmark.endswith(_model.OPEN_SUFFIX) for mark in pair.source.bookmarks):",
+           "if not pair.source.bookmarks:", REPLICATION),
+    Mutant("a cursor elsewhere is not settled", "_replication",
+           "and all(guid == chosen[-1].guid for", "and any(guid == chosen[-1].guid for", REPLICATION),
+    Mutant("only what is newer than the base is sent", "_replication",
+           "start is None or txg(snap) > txg(start)]", "start is None or txg(snap) >= txg(start)]", REPLICATION),
+    Mutant("nothing goes into another volume's replica", "_replication",
+           'if mark.get("guid") != pair.source.guid:', 'if mark.get("guid") is None:', REPLICATION),
+    Mutant("nothing goes into a released replica", "_replication",
+           'if mark.get("released"):', 'if mark.get("released") is None and not mark:', REPLICATION),
+    Mutant("nothing goes into a dataset without our mark", "_replication",
+           "if pair.is_first_receive and token and pair.source.by_guid(token.toguid):", "if not mark:", REPLICATION),
+    Mutant("raw and plain are never mixed by a resume", "_replication",
+           "if token.raw != raw:", "if token.raw and not token:", REPLICATION),
+    Mutant("raw and plain are never mixed on a replica", "_replication",
+           'if frozen in ("raw", "plain"):', 'if frozen == "neither":', REPLICATION),
+    Mutant("only a wished snapshot is resumed", "_replication",
+           "if all(snap.guid != token.toguid for snap in chosen):", "if not chosen:", REPLICATION),
+    Mutant("a replica's path stays below what kills the kernel", "_replication",
+           "if len(pair.replica_name) > _names.MAX_REPLICA_NAME:", "if len(pair.replica_name) > _names.MAX_NAME:",
+           REPLICATION),
+    Mutant("a diverged replica is an error unless told otherwise", "_divergence",
+           'if wishes.on_divergence == "fail":', 'if wishes.on_divergence == "never":', REPLICATION),
+    Mutant("a rollback spares what others hold", "_divergence",
+           "if hold.relationship != relationship]", "if hold.relationship == relationship]", REPLICATION),
+    Mutant("a rollback spares what has clones", "_divergence",
+           'return held + [f"clone {name}" for name in snapshot.clones or []]', "return held", REPLICATION),
+    Mutant("the base is held while a stream runs", "_pair",
+           "for snapshot in [*filter(None, bases), *carried]}", "for snapshot in carried}", REPLICATION),
+    Mutant("the new cursor is made before the old one goes", "_marks",
+           "    return [\n        *_remember(pair, here, relation),\n",
+           "    gone = [Action('', (_zfs.destroy(mark.name),), side=SOURCE) for mark in removed]\n"
+           "    return [\n        *gone,\n        *_remember(pair, here, relation),\n", REPLICATION),
+    Mutant("holds stay while a part waits to be resumed", "_marks",
+           "[] if replica.token else with_hold(pair.source, step_hold)", "with_hold(pair.source, step_hold)",
+           REPLICATION),
+    Mutant("the announcement stays while a part waits", "_marks",
+           "if _model.ANNOUNCED in replica.ours and not replica.token:", "if _model.ANNOUNCED in replica.ours:",
+           REPLICATION),
+    Mutant("the closure goes on to clones of clones", "_dependencies",
+           "open_ends += [snapshot.name for snapshot in clone.snapshots]", "open_ends += []", CLOSURE),
+    Mutant("leaves go first", "_dependencies", "order.append(here)", "order.insert(0, here)", CLOSURE),
+    Mutant("what is no clone is an obstacle", "_dependencies",
+           "for child in children.get(dataset.name, []) if child.name not in inside]", "for child in []]", CLOSURE),
+    Mutant("what is replicated is an obstacle", "_dependencies",
+           "found += _relationships(dataset)", "found += []", CLOSURE),
+    Mutant("what is held or cloned is only marked", "_deletion",
+           "groups.setdefault((snapshot.dataset, bool(left)), [])", "groups.setdefault((snapshot.dataset, False), [])",
+           DELETION),
+    Mutant("what a hold keeps is not pruned", "_retention",
+           "kept = [*reasons, *held]", "kept = [*reasons]", RETENTION),
+    Mutant("what is sent is held before the first byte", "_replicate",
+           "for action in _marks.protect(pair, plan):", "for action in plan.prepare[:0]:", RECORDED),
+    Mutant("the marks move only when the snapshot is there", "_replicate",
+           "            marks = _marks.settle(pair)\n", "            marks = _marks.settle(plan.pair)\n", RECORDED),
+    Mutant("a rollback never takes anything along", "_zfs",
+           'return ["zfs", "rollback", snapshot_name]', 'return ["zfs", "rollback", "-r", snapshot_name]', RECORDED),
+    Mutant("a snapshot with dependents is only marked", "_zfs",
+           '"destroy", *(["-d"] if defer else [])', '"destroy", *([] if defer else [])', RECORDED),
+    Mutant("gate: nothing outside the root", "_gate",
+           "if not job.root.covers(name):", "if job.root.pool != name.pool:", GATE),
+    Mutant("gate: no flag that we do not write, as -F", "_gate",
+           "if form(_Words(words[2:]), job) != words:", "if not form(_Words(words[2:]), job):", GATE),
+    Mutant("gate: a replica is born with what is allowed only", "_gate",
+           "if name not in job.properties and not (values is None or value in values):",
+           "if name in job.properties and not (values is None or value in values):", GATE),
+    Mutant("gate: only bookmarks of ours are destroyed", "_gate",
+           "if not _MARK.match(name.bookmark):", "if not name.bookmark:", GATE),
+    Mutant("gate: only holds of ours are released", "_gate",
+           'if not found or (job.kind == RECEIVE and found.group(1) == "step"):', "if not tag:", GATE),
+    Mutant("gate: only properties of ours are set", "_gate",
+           "    if not ours:\n", "    if not name:\n", GATE),
+    Mutant("gate: the line itself is one that we write", "_gate",
+           "if not all(commands) or _endpoint.line(commands) != line:", "if not all(commands):", GATE),
+    Mutant("gate: a pipe has one packer and one stream", "_gate",
+           "if other not in packs or stream[: len(carries)] != carries:", "if other not in packs:", GATE),
+]  # fmt: skip
+
+
+def survives(mutant: Mutant, folder: Path) -> str:
+    """What is wrong with the tests, or with this list; empty when they see the mutant."""
+    place = copied(folder / str(MUTANTS.index(mutant)))
+    file = place / UTILS / f"{mutant.file}.py"
+    text = file.read_text()
+    if text.count(mutant.old) != 1:
+        return f"the text occurs {text.count(mutant.old)} times in {file.name}: bring this list up to date"
+    file.write_text(text.replace(mutant.old, mutant.new))
+    done = tested(place, mutant.test)
+    shutil.rmtree(place)
+    if done.returncode == 1 and "failed" in done.stdout:
+        return ""
+    return "GREEN: no test sees it" if done.returncode == 0 else f"the tests do not run:\n{done.stdout}{done.stderr}"
+
+
+def copied(place: Path) -> Path:
+    for name in COPIED:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        copy(ROOT / name, place / name)
+    return place
+
+
+def tested(place: Path, *tests: str) -> subprocess.CompletedProcess[str]:
+    # No plugins, whose start takes longer than the tests
+    env = {**os.environ, "HYPOTHESIS_PROFILE": "mutants", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    run = [sys.executable, "-m", "pytest", "-x", "-q", *tests]
+    return subprocess.run(run, cwd=place, env=env, capture_output=True, text=True, check=False)
+
+
+def main() -> int:
+    bad = 0
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
+        whole = tested(copied(Path(folder, "whole")), *{mutant.test for mutant in MUTANTS})
+        if whole.returncode:
+            print(f"the tests fail on what they should hold:\n{whole.stdout}{whole.stderr}")
+            return 1
+        for mutant, why in zip(MUTANTS, pool.map(lambda mutant: survives(mutant, Path(folder)), MUTANTS)):
+            print(f"{mutant.file:14} {mutant.rule:54} {why or 'red'}", flush=True)
+            bad += bool(why)
+    print(f"{len(MUTANTS) - bad} of {len(MUTANTS)} rules are held by the unit tests")
+    return bool(bad)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

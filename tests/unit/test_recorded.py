@@ -1,0 +1,177 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Verbs on what real ZFS once answered (`tests/recorded`): the same commands, each as often, and the same results.
+
+`make record` remakes the recordings from `scenarios`. Nothing here stands in for ZFS: a command without an answer
+fails, and so does an answer that nobody asks for.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+import re
+import shutil
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.cerss.zfs.plugins.module_utils import _process, _replicate, _runfile, _transfer
+from ansible_collections.cerss.zfs.plugins.module_utils._errors import CerssError, TimedOut
+from ansible_collections.cerss.zfs.tests.unit.scenarios import SESSIONS, Call
+from ansible_collections.cerss.zfs.tests.unit.transcript import (
+    FOLDER,
+    Lines,
+    entrance,
+    load,
+    plain,
+    steps_of,
+    told,
+)
+
+# A program of a pipe as it was: takes what comes, says what it said, and ends as it ended.
+_STAGE = """cat > /dev/null; printf %s "$1" >&2
+case $2 in ended) exec sleep 600;; -*) kill "$2" $$;; *) exit "$2";; esac"""
+
+
+class Replay:
+    """Answers each command as it was answered in one recorded run."""
+
+    def __init__(self, commands: list[dict[str, Any]], heads: list[str], lines: Lines) -> None:
+        self.lines = lines
+        self.answers: dict[tuple[str, str], deque[dict[str, Any]]] = {}
+        self.order = []
+        for entry in commands:
+            key = (heads[entry["ssh"]] if "ssh" in entry else "", entry["run"])
+            self.answers.setdefault(key, deque()).append(entry)
+            self.order.append(key)
+        self.asked: list[tuple[str, str]] = []
+        self.unknown: list[tuple[str, str]] = []
+        self._lock = threading.Lock()
+
+    def answer(self, argv: list[str]) -> dict[str, Any]:
+        key = told(argv)
+        with self._lock:
+            self.asked.append(key)
+            if not self.answers.get(key):
+                self.unknown.append(key)
+                raise AssertionError(f"not recorded, or not so often: {key}")
+            return self.answers[key].popleft()
+
+    def left(self) -> list[tuple[str, str]]:
+        return [key for key, entries in self.answers.items() for _entry in entries]
+
+    def run(self, argv: list[str], stdin: str | None = None, **_options: Any) -> _process.Result:
+        assert stdin is None, "what is fed to commands is not recorded"
+        entry = self.answer(argv)
+        if "late" in entry:
+            raise TimedOut(entry["late"])
+        out, err = self.texts(entry)
+        return _process.Result(argv, entry.get("rc", 0), out, err)
+
+    def texts(self, entry: dict[str, Any]) -> tuple[str, str]:
+        """(stdout, stderr)"""
+        out, err = (self.lines.unpack(entry[key]) if key in entry else "" for key in ("out", "errs"))
+        return out, err or entry.get("err", "")
+
+    def output(self, argv: list[str]) -> _Output:
+        return _Output(self, argv)
+
+    def spawn(self, argv: list[str], **options: Any) -> Any:
+        entry = self.answer(argv)
+        if "errno" in entry:
+            raise OSError(entry["errno"], os.strerror(entry["errno"]), argv[0])
+        end = "ended" if entry.get("ended") else str(entry.get("rc", 0))
+        return _SPAWN(["/bin/sh", "-c", _STAGE, argv[0], self.texts(entry)[1], end], **options)
+
+
+class _Output:
+    """`_process.Lines` of a recorded run."""
+
+    def __init__(self, replay: Replay, argv: list[str]) -> None:
+        self.replay, self.argv = replay, argv
+        self.result: _process.Result | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        ended = self.replay.run(self.argv)
+        yield from ended.stdout.split("\n")[:-1]
+        self.result = ended
+
+
+_SPAWN = _process.spawn
+
+
+def changes(order: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The commands that change something, whose order matters."""
+    return [key for key in order if re.search(r"(^|~ )(sudo -n )?zfs (?!list|get|holds|allow$)", key[1])]
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The machine of the recordings, as far as verbs look at it themselves. What they wait for has come already."""
+    monkeypatch.setattr(_runfile, "SYSTEM_FOLDER", tmp_path / "run")
+    monkeypatch.delenv(_runfile.RUN_ID, raising=False)
+    monkeypatch.setattr(platform, "node", lambda: "backend-a")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(_replicate, "POLL", 0.01)
+    monkeypatch.setattr(_transfer, "TICK", 0.01)
+    monkeypatch.setattr(random, "uniform", lambda *_: 0.0)
+    sleep, monotonic, passed = time.sleep, time.monotonic, [0.0]
+
+    def skip(seconds: float) -> None:
+        sleep(min(seconds, 0.01))
+        passed[0] += seconds
+
+    monkeypatch.setattr(time, "sleep", skip)
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + passed[0])
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+
+
+@pytest.mark.parametrize("name", SESSIONS)
+def test_session(name: str, monkeypatch: pytest.MonkeyPatch, elsewhere: None) -> None:
+    recorded = load(name)
+    lines = Lines(recorded["lines"])
+    taken = [step if isinstance(step, str) else step["call"] for step in recorded["steps"]]
+    assert taken == plain(steps_of(SESSIONS[name])), "recorded from another scenario: make record"
+    former: dict[str, Any] = {}
+    for step in recorded["steps"]:
+        if isinstance(step, str):
+            continue
+        module, options, check = step["call"]
+        about = f"{module} {options}{' in check mode' if check else ''}"
+        replay = Replay(step["commands"], recorded["ssh"], lines)
+        result = run(replay, Call(module, options), check, step, monkeypatch)
+        assert not replay.unknown, f"{about}: {replay.unknown}, left are {replay.left()}, got {result}"
+        assert result == step["result"], about
+        assert not replay.left(), about
+        assert changes(replay.asked) == changes(replay.order), about
+        if not check and former.get("call") == [module, options, True]:
+            for key in ("changed", "actions", "diff") if not {**former["result"], **result}.get("failed") else ():
+                assert former["result"].get(key) == result.get(key), f"{about}: {key} is not what check mode foretold"
+        former = step
+
+
+def run(replay: Replay, call: Call, check: bool, step: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+    with monkeypatch.context() as patch:
+        patch.setattr(_process, "run", replay.run)
+        patch.setattr(_process, "Lines", replay.output)
+        patch.setattr(_process, "spawn", replay.spawn)
+        patch.setattr(time, "time", lambda: step["now"])
+        patch.setattr(shutil, "which", lambda program, **_: None if program in step.get("lacks", ()) else f"/usr/bin/{program}")
+        verb, options = entrance(call)
+        try:
+            return plain(verb(options, check))
+        except CerssError as error:
+            return plain({"failed": True, "msg": error.msg, **error.details})
+
+
+def test_every_recording_is_replayed() -> None:
+    assert {path.stem for path in FOLDER.glob("*.json")} == set(SESSIONS)
