@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ import testinfra
 import verbs
 import yaml
 from gated import HOME, USER, Gated
-from harness import CLONE, Ansible, Backend, diff_dumps
+from harness import CLONE, Ansible, Backend, diff_dumps, lab_command
 from test_replicate import once, options, replicate, target
 
 ROOT = "backup/site a"
@@ -23,8 +24,10 @@ SEARCH_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 
 
 @pytest.fixture(scope="module")
-def pair(gated: Gated) -> Iterator[Gated]:
+def pair(gated: Gated, lab: Path) -> Iterator[Gated]:
     """With a place for replicas whose name has a space; each test uses volumes of its own."""
+    lab_command("reset", "--dir", lab)
+    gated.permit()
     gated.b.run(["zfs", "create", "-u", ROOT])
     yield gated
     gone = {"zfs_peer_state": "absent", "zfs_backend_state": "absent"}

@@ -154,8 +154,9 @@ SESSIONS: dict[str, Session] = {
     ),
     "clone": [
         SOURCE,
-        clone("tank/c1", "tank/vol@s1",
-              properties={"compression": "lz4", "quota": "1G", "org.example:note": "a\tb\nc"}),
+        clone(
+            "tank/c1", "tank/vol@s1", properties={"compression": "lz4", "quota": "1G", "org.example:note": "a\tb\nc"}
+        ),
         clone("tank/c1", "tank/vol@s1", properties={"quota": None, "readonly": True}),
         clone("tank/zc", "tank/zv@s1"),
         clone("tank/c1", "tank/vol@s1", promoted=True),
@@ -213,8 +214,12 @@ SESSIONS: dict[str, Session] = {
     ],
     "snapshot": [
         VOLUMES,
-        snapshot("tank/vol@s1", "tank/log@s1", properties={"org.example:note": "a\tb\nc", "org.example:flag": True},
-                 holds=["audit", "with space"]),
+        snapshot(
+            "tank/vol@s1",
+            "tank/log@s1",
+            properties={"org.example:note": "a\tb\nc", "org.example:flag": True},
+            holds=["audit", "with space"],
+        ),
         snapshot("tank/vol@s1", "tank/log@s1", properties={"org.example:flag": None, "org.example:number": 12}),
         snapshot("tank/vol@s1", holds=["audit", "second"], purge_holds=True),
         snapshot("tank/vol@s1", temporary=True, expires="2h"),
@@ -295,7 +300,7 @@ SESSIONS: dict[str, Session] = {
         "zfs snapshot -r -o org:x=1 tank/v@b; zfs snapshot tank/v@c; zfs clone tank/v@a tank/c1; "
         "zfs clone tank/v@a tank/c2; zfs snapshot tank/c1@first; zfs hold keep tank/v@b; zfs destroy -d tank/v@b; "
         "zfs promote tank/c2; zfs set cerss.zfs:temporary=true tank/v@c; zfs set cerss.zfs:expires=3600 tank/v@c; "
-        f"zfs set 'cerss.zfs:replica.{ID}={{\"target\":\"b1:backup/v\"}}' tank/v; "
+        f'zfs set \'cerss.zfs:replica.{ID}={{"target":"b1:backup/v"}}\' tank/v; '
         f"zfs hold cerss.zfs:step:{ID} tank/v@c; zfs hold cerss.zfs:last:{ID[::-1]} tank/v@c; "
         f"zfs bookmark tank/v@c tank/v#cerss.zfs_{ID}_$(printf %x {GUID.format('tank/v@c')})",
         info("tank/v"),
@@ -406,8 +411,13 @@ SESSIONS: dict[str, Session] = {
         replicate("tank/t", recursive=True, exclude=["tank/t/skip"], target=to("backup/t")),
         replicate("tank/t@s1", recursive=True, target=to("backup/t")),
         replicate("tank/t/a", "tank/t", target=to(None, parent="backup/t", strip=2)),
-        replicate("tank/t/a", "tank/t/skip", target=to(None, parent="backup/flat/x"), include_snapshots=["s*"],
-                  exclude_snapshots=["s9"]),
+        replicate(
+            "tank/t/a",
+            "tank/t/skip",
+            target=to(None, parent="backup/flat/x"),
+            include_snapshots=["s*"],
+            exclude_snapshots=["s9"],
+        ),
         # The one above cannot be received, so what goes below it is not begun.
         "zfs create tank/u; zfs create tank/u/v; zfs snapshot tank/u/v@s1",
         replicate("tank/u", recursive=True, target=to("backup/u")),
@@ -428,8 +438,10 @@ SESSIONS: dict[str, Session] = {
         "zfs snapshot tank/vol@s4",
         replicate(on_divergence="rollback"),
         replicate(on_divergence="reseed"),
-        there("zfs set readonly=off backup/vol; zfs mount backup/vol; echo x > /backup/vol/x; zpool sync; "
-              "zfs snapshot backup/vol@x; zfs destroy backup/vol@x"),
+        there(
+            "zfs set readonly=off backup/vol; zfs mount backup/vol; echo x > /backup/vol/x; zpool sync; "
+            "zfs snapshot backup/vol@x; zfs destroy backup/vol@x"
+        ),
         "zfs snapshot tank/vol@s5",
         replicate(),
         replicate(on_divergence="rollback"),
@@ -565,17 +577,19 @@ SESSIONS: dict[str, Session] = {
         relate("absent", target=to(port=1), force=True),
         relationships(),
         # One that is of somebody else, and one that has nothing in common
-        there(f"zfs create backup/other; zfs snapshot backup/other@s1; "
-              f"zfs set 'cerss.zfs:source={OTHER}' backup/other; "
-              "zfs create backup/apart; zfs snapshot backup/apart@s1"),
+        there(
+            f"zfs create backup/other; zfs snapshot backup/other@s1; "
+            f"zfs set 'cerss.zfs:source={OTHER}' backup/other; "
+            "zfs create backup/apart; zfs snapshot backup/apart@s1"
+        ),
         relate("present", target=to("backup/other")),
         relate("present", target=to("backup/apart")),
         replicate(target=to("backup/other")),
         # From pool to pool, by its id
         f"zfs send tank/vol@s1 | zfs receive -u backup/vol; zfs hold cerss.zfs:last:{ID} backup/vol@s1; "
-        f"zfs set 'cerss.zfs:replica.{ID}={{\"target\":\"backup/vol\"}}' tank/vol; "
-        f"zfs set 'cerss.zfs:source={{\"id\":\"{ID}\",\"host\":\"backend-a\",\"dataset\":\"tank/vol\",\"guid\":"
-        "\"1\"}' backup/vol",
+        f'zfs set \'cerss.zfs:replica.{ID}={{"target":"backup/vol"}}\' tank/vol; '
+        f'zfs set \'cerss.zfs:source={{"id":"{ID}","host":"backend-a","dataset":"tank/vol","guid":'
+        '"1"}\' backup/vol',
         relationships(),
         relate("absent", id=ID),
     ],

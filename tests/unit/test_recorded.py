@@ -165,7 +165,9 @@ def run(replay: Replay, call: Call, check: bool, step: dict[str, Any], monkeypat
         patch.setattr(_process, "Lines", replay.output)
         patch.setattr(_process, "spawn", replay.spawn)
         patch.setattr(time, "time", lambda: step["now"])
-        patch.setattr(shutil, "which", lambda program, **_: None if program in step.get("lacks", ()) else f"/usr/bin/{program}")
+        patch.setattr(
+            shutil, "which", lambda program, **_: None if program in step.get("lacks", ()) else f"/usr/bin/{program}"
+        )
         verb, options = entrance(call)
         try:
             return plain(verb(options, check))

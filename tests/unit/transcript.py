@@ -56,9 +56,7 @@ def steps_of(steps: Iterable[str | Call]) -> list[Any]:
     return [
         part
         for step in steps
-        for part in (
-            [step] if isinstance(step, str) else [[step.module, step.options, check] for check in step.phases]
-        )
+        for part in ([step] if isinstance(step, str) else [[step.module, step.options, check] for check in step.phases])
     ]
 
 
