@@ -29,7 +29,7 @@ zfs list -Hp -t all -o name,type,guid,createtxg,defer_destroy,origin,mounted,rec
 echo ==properties
 zfs get -Hp -t all -s local,received -o name,property,source,value all
 echo ==holds
-zfs list -Hp -t snapshot -o name,userrefs | awk -F '\t' '$2 > 0 { print $1 }' | xargs -r -d '\n' zfs holds -H | cut -f 1,2
+zfs list -Hp -t snapshot -o name,userrefs | awk -F '\t' '$2 > 0 {print $1}' | xargs -r -d '\n' zfs holds -H | cut -f 1,2
 """
 
 CHECKSUM = r"""
