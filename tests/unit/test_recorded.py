@@ -14,6 +14,7 @@ import platform
 import random
 import re
 import shutil
+import subprocess
 import threading
 import time
 from collections import deque
@@ -37,7 +38,7 @@ from ansible_collections.cerss.zfs.tests.unit.transcript import (
 )
 
 # A program of a pipe as it was: takes what comes, says what it said, and ends as it ended.
-_STAGE = """cat > /dev/null; printf %s "$1" >&2
+_STAGE = """[ "$3" ] || cat > /dev/null; printf %s "$1" >&2
 case $2 in ended) exec sleep 600;; -*) kill "$2" $$;; *) exit "$2";; esac"""
 
 
@@ -54,6 +55,7 @@ class Replay:
             self.order.append(key)
         self.asked: list[tuple[str, str]] = []
         self.unknown: list[tuple[str, str]] = []
+        self.sender_was_ended = False
         self._lock = threading.Lock()
 
     def answer(self, argv: list[str]) -> dict[str, Any]:
@@ -88,8 +90,12 @@ class Replay:
         entry = self.answer(argv)
         if "errno" in entry:
             raise OSError(entry["errno"], os.strerror(entry["errno"]), argv[0])
+        if options["stdin"] == subprocess.DEVNULL:
+            self.sender_was_ended = entry.get("ended", False)
         end = "ended" if entry.get("ended") else str(entry.get("rc", 0))
-        return _SPAWN(["/bin/sh", "-c", _STAGE, argv[0], self.texts(entry)[1], end], **options)
+        # A receiver that fails does not wait for the end of a stream that goes on.
+        early = "early" if self.sender_was_ended and entry.get("rc") else ""
+        return _SPAWN(["/bin/sh", "-c", _STAGE, argv[0], self.texts(entry)[1], end, early], **options)
 
 
 class _Output:
@@ -165,9 +171,8 @@ def run(replay: Replay, call: Call, check: bool, step: dict[str, Any], monkeypat
         patch.setattr(_process, "Lines", replay.output)
         patch.setattr(_process, "spawn", replay.spawn)
         patch.setattr(time, "time", lambda: step["now"])
-        patch.setattr(
-            shutil, "which", lambda program, **_: None if program in step.get("lacks", ()) else f"/usr/bin/{program}"
-        )
+        lacks = step.get("lacks", ())
+        patch.setattr(shutil, "which", lambda program, **_: None if program in lacks else f"/usr/bin/{program}")
         verb, options = entrance(call)
         try:
             return plain(verb(options, check))
