@@ -18,6 +18,7 @@ description:
   - The stream goes straight from storage backend to storage backend. Nothing is ever forced on the replica (no
     C(receive -F)).
   - An interrupted transfer stays resumable, and the next run goes on where it broke off.
+  - A volume that was renamed goes on in the replica that it has, if that lies where its former name would have led to.
   - The base of the next increment is remembered as a bookmark on the source, so the snapshot itself may be deleted
     there.
 options:
