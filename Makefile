@@ -58,16 +58,17 @@ sanity-%: .venv/.make
 system: .venv/.system lab-packages ## System tests, on machines with real ZFS
 	$(LAB) run -- pytest tests/system $(addprefix --ignore tests/system/test_,replicate_cuts.py trust.py)
 
-# The last of the files takes back what the first of them had the roles set up.
-GATED := replicate replicate_encrypted trust
-trust: .venv/.system lab-packages ## Replication as a service user through the gates, and what a key cannot do
+trust: .venv/.system lab-packages ## Service users, their permissions, the gate, and what a stolen key cannot do
 	CERSS_GATE_LINES=10000 pytest tests/unit/plugins/module_utils/test_gate.py
-	$(LAB) run -- pytest --gate $(GATED:%=tests/system/test_%.py)
+	$(LAB) run -- pytest tests/system/test_trust.py
 
 molecule: .venv/.system lab-packages ## Molecule scenarios, on machines with real ZFS
 	cd extensions && python3 ../tests/lab/lab.py run -- molecule test --all
 
-.PHONY: cuts
+.PHONY: gated cuts
+gated: .venv/.system lab-packages ## The replication tests once more as a service user through the gates: 15 minutes, so "test" leaves it out
+	$(LAB) run -- pytest --gate tests/system/test_replicate.py tests/system/test_replicate_encrypted.py
+
 cuts: .venv/.system lab-packages ## A transfer cut 50 times at random points; takes long, so "test" leaves it out
 	CERSS_CUTS=50 $(LAB) run -- pytest tests/system/test_replicate_cuts.py
 
