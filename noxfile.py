@@ -54,6 +54,13 @@ def find_python(*versions: str) -> str | None:
     return None
 
 
+def install_core(session: nox.Session, core: str) -> None:
+    """This ansible-core, as pinned; the session is skipped where no Python fits it."""
+    if not session.python:
+        session.skip(f"left out: ansible-core {core} needs one of Python {', '.join(sorted(CORES[core]))}")
+    session.install("-r", f"requirements/core-{core}.txt")
+
+
 def copy_collection(session: nox.Session) -> Path:
     """A copy of what git knows or would take, under the path that Ansible wants."""
     target = Path(session.create_tmp()).resolve() / "ansible_collections" / "cerss" / "zfs"
@@ -145,9 +152,7 @@ SHIPPED |= {"changelogs", "docs", "meta", "playbooks", "plugins", "roles"}
 @nox.session(python=find_python(*CORES[OLDEST_CORE]) or False, reuse_venv=False, requires=["build"])
 def install(session: nox.Session) -> None:
     """Install the collection, and nothing else, on the oldest ansible-core, and use all that it ships."""
-    if not session.python:
-        session.skip(f"left out: ansible-core {OLDEST_CORE} needs one of Python {', '.join(CORES[OLDEST_CORE])}")
-    session.install("-r", f"requirements/core-{OLDEST_CORE}.txt")
+    install_core(session, OLDEST_CORE)
     folder = empty_folder(session)
     env = only_collections(folder)
 
@@ -260,9 +265,7 @@ def unit_oldest(session: nox.Session) -> None:
 
 def sanity(session: nox.Session, core: str) -> None:
     """Run ansible-test sanity."""
-    if not session.python:
-        session.skip(f"left out: ansible-core {core} needs one of Python {', '.join(sorted(CORES[core]))}")
-    session.install("-r", f"requirements/core-{core}.txt")
+    install_core(session, core)
     collection = copy_collection(session)
 
     # A home of its own keeps the environments that ansible-test makes, for every clone on this machine.
@@ -287,9 +290,7 @@ def sanity(session: nox.Session, core: str) -> None:
 
 def controller(session: nox.Session, core: str) -> None:
     """Transfers on the lab under a controller of this core: what it shows, and what is left when it ends."""
-    if not session.python:
-        session.skip(f"left out: ansible-core {core} needs one of Python {', '.join(sorted(CORES[core]))}")
-    session.install("-r", f"requirements/core-{core}.txt")
+    install_core(session, core)
     session.run("pytest", "tests/system/test_progress.py", *session.posargs)
 
 
