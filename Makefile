@@ -65,9 +65,10 @@ trust: .venv/.system lab-packages ## Service users, their permissions, the gate,
 molecule: .venv/.system lab-packages ## Molecule scenarios, on machines with real ZFS
 	cd extensions && python3 ../tests/lab/lab.py run -- molecule test --all
 
+REPLICATION := $(addprefix tests/system/test_replicate,.py _encrypted.py)
 .PHONY: gated cuts
 gated: .venv/.system lab-packages ## The replication tests once more as a service user through the gates: 15 minutes, so "test" leaves it out
-	$(LAB) run -- pytest --gate tests/system/test_replicate.py tests/system/test_replicate_encrypted.py
+	$(LAB) run -- pytest --gate $(REPLICATION)
 
 cuts: .venv/.system lab-packages ## A transfer cut 50 times at random points; takes long, so "test" leaves it out
 	CERSS_CUTS=50 $(LAB) run -- pytest tests/system/test_replicate_cuts.py
@@ -83,11 +84,11 @@ record: .venv/.system lab-packages ## Record anew what the unit tests replay, fr
 # Sender's and receiver's OpenZFS. Each version's image takes minutes the first time, so `test` leaves this out.
 VERSIONS := 2.1-2.3 2.3-2.4
 .PHONY: versions
-versions: $(VERSIONS:%=versions-%) ## Replication between different versions of OpenZFS
+versions: $(VERSIONS:%=versions-%) ## Replication between different versions of OpenZFS, through the gates too
 
 versions-%: .venv/.system lab-packages
 	$(LAB) run --dir .cache/lab-$* --zfs backend-a=$(firstword $(subst -, ,$*)) --zfs backend-b=$(lastword $(subst -, ,$*)) -- \
-	  pytest tests/system/test_replicate.py tests/system/test_replicate_encrypted.py
+	  bash -ec 'for way in "-m no_gate" --gate; do pytest $$way $(REPLICATION); done'
 
 .PHONY: lab-up lab-down lab-packages
 lab-up: lab-packages ## Start the machines and leave them running

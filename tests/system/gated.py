@@ -11,6 +11,7 @@ from harness import Ansible, Backend
 
 USER = "cerss-zfs"
 HOME = f"/var/lib/{USER}"
+RECEIVE_APPEND, SEND_RAW = (2, 3, 2), (2, 4)  # the OpenZFS that has these permissions
 BECOME = {"become": True, "become_user": USER}
 
 # Who comes from another machine is the service user or nobody.
@@ -55,10 +56,13 @@ class Gated:
         """What the inventory would give each host."""
         both = {"zfs_backend_send": [self.SEND], "zfs_backend_receive": [self.RECEIVE]}
         both["zfs_backend_replica_properties"] = ["atime"]
-        return {
-            self.a.name: {**both, "zfs_backend_receive_append": False, **self.peer(self.a, self.b, "receive")},
-            self.b.name: {**both, "zfs_backend_receive_append": True, **self.peer(self.b, self.a, "send")},
-        }
+        given = {self.a.name: {**both, **self.peer(self.a, self.b, "receive")}}
+        given[self.b.name] = {**both, **self.peer(self.b, self.a, "send")}
+        # As narrow as the machine that keeps the replicas can be.
+        for name, version in (self.a.name, (0,)), (self.b.name, self.b.version):
+            given[name]["zfs_backend_receive_append"] = version >= RECEIVE_APPEND
+            given[name]["zfs_backend_send_raw"] = version >= SEND_RAW
+        return given
 
     def play(self, **more: Any) -> list[dict[str, Any]]:
         """The playbook, with further variables."""

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -110,6 +112,12 @@ class Backend:
 
     def zfs(self, *args: str) -> str:
         return self.run(["zfs", *args]).stdout
+
+    @functools.cached_property
+    def version(self) -> tuple[int, ...]:
+        """OpenZFS, as (2, 3, 9)."""
+        words = self.run("zfs version | tail -n 1").stdout  # the kernel module's
+        return tuple(map(int, re.findall(r"\d+", words)[:3]))
 
     def python(self, script: str, *args: str) -> str:
         return self.run(["python3", "-", *args], input=script).stdout

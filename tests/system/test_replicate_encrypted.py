@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import pytest
+from gated import SEND_RAW, Gated
 from harness import Backend
-from test_replicate import options, replicate, target
+from test_replicate import once, options, replicate, target
 
 KEY = "keyformat=passphrase -o pbkdf2iters=100000 -o keylocation=file:///run/key"
 
@@ -44,3 +46,20 @@ def test_raw_without_the_key(backends: list[Backend]) -> None:
         two.run(["zfs", "load-key", "-L", "prompt", f"backup/e/{name}"], input="long enough a secret\n")
     for name in ("vol@s2", "zv@s2", "vol@s1"):
         assert one.checksum(f"tank/e/{name}") == two.checksum(f"backup/e/copy/{name}")
+
+
+def test_send_raw_sends_nothing_decrypted(backends: list[Backend], request: pytest.FixtureRequest) -> None:
+    """From one pool to the other of the machine whose user has that permission."""
+    if not request.config.getoption("--gate") or backends[1].version < SEND_RAW:
+        pytest.skip("for a service user of OpenZFS 2.4")
+    two = backends[1]
+    assert "send:raw" in two.zfs("allow", Gated.SEND)
+    two.run(f"echo 'long enough a secret' > /run/key && zfs create -o encryption=on -o {KEY} tank/e")
+    two.fill("tank/e", 1, 1)
+    two.zfs("snapshot", "tank/e@s1")
+    refused = once(two, name="tank/e", raw="never", target=target("local", dataset="backup/plain"))
+    assert "permission denied" in refused["msg"]
+    assert once(two, name="tank/e", target=target("local", dataset="backup/e"))["replicas"][0]["steps"][0]["raw"]
+    assert two.zfs("get", "-H", "-o", "value", "keystatus", "backup/e").strip() == "unavailable"
+    two.run(["zfs", "load-key", "-L", "prompt", "backup/e"], input="long enough a secret\n")
+    assert two.checksum("tank/e@s1") == two.checksum("backup/e@s1")
