@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.cerss.zfs.plugins.module_utils import _zfs
+from dataclasses import replace
+
+from ansible_collections.cerss.zfs.plugins.module_utils import _marks, _zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._errors import Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._model import ANNOUNCED, LAST_HOLD, Bookmark, Dataset, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._model import SOURCE as SOURCE_MARK
@@ -101,18 +103,15 @@ def _reseed(
     """Put the replica aside with all it holds. The new one grows out of its last good snapshot, if there is one."""
     pair = plan.pair
     aside = f"{replica.name}_aside_{int(replica.guid or 0):x}"
-    if replica.children:
-        raise Refused(
-            f"{pair.target_words} cannot be put aside: {', '.join(replica.children[:5])} would move along with it; "
-            "move what is below it elsewhere first"
-        )
     if len(aside) > MAX_NAME:
         raise Refused(f"{pair.target_words} cannot be put aside: {aside} would be too long a name")
+    if replica.children:
+        plan.prepare.append(_take_along(plan, replica, aside))
     tag = f"{LAST_HOLD}{pair.id}"
     held = [
         f"{aside}@{snap.snapshot}" for snap in replica.snapshots if any(hold.tag == tag for hold in snap.holds or [])
     ]
-    commands = [_zfs.rename(replica.name, aside)]
+    commands = [_zfs.rename(replica.name, aside, replica.type)]
     commands += [_zfs.inherit(name, [aside]) for name in (SOURCE_MARK, ANNOUNCED) if name in replica.ours]
     if held:
         commands.append(_zfs.release(tag, held))
@@ -133,6 +132,26 @@ def _reseed(
     if there is None or here is None or here.guid is None:
         return None, None
     return here, Origin(here.name, here.guid, f"{aside}@{there.snapshot}")
+
+
+def _take_along(plan: PairPlan, replica: Dataset, aside: str) -> Action:
+    """What stands below moves with the rename, and comes back when the new replica is whole: `_marks.come_back`."""
+    pair = plan.pair
+    if pair.aside:
+        raise Refused(
+            f"{pair.target_words} cannot be put aside again: an earlier reseed has not moved back yet what is below "
+            f"{pair.aside}; move it below {replica.name} by hand first"
+        )
+    stuck = [child for child in pair.below if child.values.get("encryptionroot") not in (child.name, "-")]
+    if stuck:
+        raise Refused(
+            f"{pair.target_words} cannot be put aside: {listed(stuck)} has its key from there, and ZFS would not let "
+            "it come back; make it an encryption root of its own (zfs change-key) or move it elsewhere first"
+        )
+    text = f"record on {pair.source.name} what has to come back from {aside}: {listed(pair.below)}"
+    pair.below = [replace(child, name=aside + child.name[len(replica.name) :]) for child in pair.below]
+    pair.aside = aside
+    return _marks.record(pair, text, pair.mark.get("mode"), aside)
 
 
 def _rollback(pair: Pair, there: Snapshot, newer: list[Snapshot]) -> list[Action]:

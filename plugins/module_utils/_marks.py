@@ -23,6 +23,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._pair import (
     Pair,
     PairPlan,
     Wishes,
+    listed,
     newest_common,
     with_hold,
 )  # fmt: skip
@@ -92,7 +93,8 @@ def protect(pair: Pair, plan: PairPlan) -> list[Action]:
     if name and not any(id_ == pair.id for id_, _guid, _mark in pair.source.cursors()) and not _open(pair):
         result.append(Action(f"make {name}", (_zfs.bookmark(plan.sends[0].carries[0].name, name),), side=SOURCE))
     mode = "raw" if plan.raw else "plain"
-    return [*_record(pair, f"the relationship with {pair.target_words}", mode), *result]
+    relation = f"the relationship with {pair.target_words}"
+    return [*_record(pair, relation, mode, pair.aside), *result]
 
 
 def _open_name(pair: Pair) -> str | None:
@@ -135,6 +137,7 @@ def settle(pair: Pair) -> list[Action]:
     old = [mark for id_, guid, mark in pair.source.cursors() if id_ == pair.id and guid != here.guid]
     removed = [*old, *_open(pair)] if isinstance(here, Snapshot) else _open(pair)
     return [
+        *come_back(pair),
         *_remember(pair, here, relation),
         *_hold_last(pair, pair.replica, there, relation),
         *_release(pair, pair.replica, here, there, relation),
@@ -157,12 +160,40 @@ def _remember(pair: Pair, here: Snapshot | Bookmark, relation: str) -> Iterator[
     yield from _record(pair, relation, pair.mark.get("mode"))
 
 
-def _record(pair: Pair, relation: str, mode: Any) -> Iterator[Action]:
-    """On the source: where the replica is. There from before the first byte, so that every left-over can be found."""
-    source, name = pair.source, _model.REPLICA_PREFIX + pair.id
-    if (_parse.mark(source.ours.get(name)) or {}).get("target") != pair.target_words:
-        value = _json({"target": pair.target_words, "since": _model.iso_time(time.time()), "mode": mode})
-        yield Action(f"record {relation} on {source.name}", (_zfs.set_({name: value}, [source.name]),), side=SOURCE)
+def _record(pair: Pair, relation: str, mode: Any, aside: str | None = None) -> Iterator[Action]:
+    known = recorded(pair)
+    if (known.get("target"), known.get("aside")) != (pair.target_words, aside):
+        yield record(pair, f"record {relation} on {pair.source.name}", mode, aside)
+
+
+def record(pair: Pair, text: str, mode: Any, aside: str | None) -> Action:
+    """On the source: where the replica is. There from before the first byte, so that every left-over can be found.
+
+    ``aside`` is the old replica that a reseed has put away, while anything below it still has to come back. The model
+    has it from now on, since what else is planned builds upon it.
+    """
+    since = recorded(pair).get("since") or _model.iso_time(time.time())
+    value = {"target": pair.target_words, "since": since, "mode": mode, **({"aside": aside} if aside else {})}
+    properties = {_model.REPLICA_PREFIX + pair.id: _json(value)}
+    pair.source.ours.update(properties)
+    return Action(text, (_zfs.set_(properties, [pair.source.name]),), side=SOURCE)
+
+
+def recorded(pair: Pair) -> dict[str, Any]:
+    """What the source remembers of its replica; empty where that is nothing, or spoilt."""
+    found = _parse.mark(pair.source.ours.get(_model.REPLICA_PREFIX + pair.id))
+    return found if isinstance(found, dict) else {}
+
+
+def come_back(pair: Pair) -> Iterator[Action]:
+    """What a reseed took away from below the replica goes back there as soon as the new one is whole."""
+    if pair.aside and pair.below:
+        places = [pair.replica_name + child.name[len(pair.aside) :] for child in pair.below]
+        yield Action(
+            f"move {listed(pair.below)} back below {pair.target_words}",
+            tuple(_zfs.rename(child.name, place, child.type) for child, place in zip(pair.below, places)),
+            side=TARGET,
+        )  # no share of the diff: a run that goes well leaves it all where it was
 
 
 def _hold_last(pair: Pair, replica: Dataset, there: Snapshot, relation: str) -> Iterator[Action]:

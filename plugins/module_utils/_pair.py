@@ -50,6 +50,9 @@ class Pair:
     makes_parents: list[str] = field(default_factory=list)  # those of them that this pair's plan lists
     room: int | None = None  # bytes that the target says are free
     known_id: str | None = None
+    below: list[Dataset] = field(default_factory=list)  # right below the replica, or, while there is one, below `aside`
+    aside: str | None = None  # the old replica that a reseed put away, and from which `below` has yet to come back
+    strayed: str | None = None  # where the replica is, if somebody renamed it
 
     @property
     def mark(self) -> dict[str, Any]:
@@ -176,8 +179,8 @@ def txg(point: Snapshot | Bookmark) -> int:
     return point.createtxg or 0
 
 
-def listed(snapshots: Iterable[Snapshot], most: int = 10) -> str:
-    names = [snap.name for snap in snapshots]
+def listed(things: Iterable[Snapshot | Dataset], most: int = 10) -> str:
+    names = [thing.name for thing in things]
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 

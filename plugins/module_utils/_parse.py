@@ -211,6 +211,11 @@ def receiver_into(found: list[Receiver], dataset: str) -> Receiver | None:
     return next((receiver for receiver in found if receiver.arguments.endswith(" " + dataset)), None)
 
 
+def receiver_below(found: list[Receiver], dataset: str) -> Receiver | None:
+    """A ``zfs receive`` into anything below the dataset."""
+    return next((receiver for receiver in found if f" {dataset}/" in receiver.arguments), None)
+
+
 def receiver_of(found: list[Receiver], dataset: str) -> int | None:
     """Seconds since a ``zfs receive`` into the dataset began; None when there is none."""
     receiver = receiver_into(found, dataset)

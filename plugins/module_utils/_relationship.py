@@ -216,6 +216,9 @@ def _end_source(plan: Plan, dataset: Dataset, id_: str) -> None:
                 before={mark.name: {"state": "present"}}, after={mark.name: {"state": "absent"}}, side=SOURCE,
             )  # fmt: skip
     name = _model.REPLICA_PREFIX + id_
+    aside = records(dataset).get(id_, {}).get("aside")
+    if aside:
+        plan.warnings.append(f"a reseed was not finished: what stood below the replica stays below {aside}")
     if name in dataset.ours:
         plan.add(
             f"remove {name} from {dataset.name}", _zfs.inherit(name, [dataset.name]),

@@ -118,6 +118,10 @@ def _as_source(
         problems.append("nothing has been replicated yet")
     if held and run is None:
         problems.append(f"a transfer was interrupted and keeps {listed(held)}; the next run resumes it")
+    if record and record.get("aside"):
+        problems.append(
+            f"a reseed is not finished: what stood below the replica is below {record['aside']}; the next run goes on"
+        )
     if max_lag is not None and lag is not None and lag > max_lag:
         problems.append(f"the replica is {lag} s behind, more than max_lag allows ({max_lag} s)")
     return {

@@ -194,7 +194,7 @@ class _Run:
         words = outcome.plan.pair.target_words
         try:
             for other, _future in needs:
-                if other.error and other.plan.pair.replica is None:
+                if other.error and (other.plan.pair.replica is None or other.plan.pair.aside):
                     raise Refused(f"{words} was not begun, since {other.plan.pair.target_words} failed")
             self._alone(outcome)
         except CerssError as error:
@@ -276,7 +276,7 @@ class _Run:
         with contextlib.suppress(CerssError):
             pair = outcome.plan.pair = self.reader.observe(outcome.plan.pair)
             outcome.state = _state_now(outcome.plan)
-            if pair.replica and pair.replica.token and not isinstance(error, Stopped):
+            if pair.replica and pair.replica.token and not isinstance(error, (Stopped, Refused)):
                 token = pair.replica.token
                 error.msg += f"; {token.bytes} bytes of {token.toname} have arrived and the next run resumes there"
         return error
@@ -302,8 +302,7 @@ class _Run:
                 raise CerssError(f"{pair.target_words} does not hold {wanted} although no program complained")
             self._check_properties(pair, outcome)
             outcome.plan.pair = pair
-            marks = _marks.settle(pair)
-            for action in marks:
+            for action in _marks.settle(pair):
                 self._do(action, None)
             outcome.done += plan.marks
         else:
@@ -334,8 +333,12 @@ class _Run:
         # A receive without -s into a replica that is there shows nothing, and a rename would break it.
         if not arriving and not plan.prepare:
             return
-        receiver = self._receiver(pair)
+        found = self._receivers()
+        receiver = _parse.receiver_into(found, pair.replica_name)
         if receiver is None:
+            # A rename would break these too.
+            if pair.aside and any(_parse.receiver_below(found, name) for name in (pair.replica_name, pair.aside)):
+                raise Refused(f"something below {pair.target_words} is receiving just now; wait for its end")
             return
         token = pair.replica.token if pair.replica else None
         what = f"{pair.target_words} is receiving {token.toname if token else 'a stream'} just now"
@@ -364,8 +367,10 @@ class _Run:
         return self.target.read(_zfs.get([pair.replica_name], ["receive_resume_token"]))[0]
 
     def _receiver(self, pair: Pair) -> _parse.Receiver | None:
-        found, _writer = _parse.receiving(self.target.run(_zfs.receivers()).stdout.splitlines())
-        return _parse.receiver_into(found, pair.replica_name)
+        return _parse.receiver_into(self._receivers(), pair.replica_name)
+
+    def _receivers(self) -> list[_parse.Receiver]:
+        return _parse.receiving(self.target.run(_zfs.receivers()).stdout.splitlines())[0]
 
     def _send(self, outcome: Outcome, plan: PairPlan) -> None:
         pair = plan.pair

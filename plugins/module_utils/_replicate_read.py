@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils import (
     _inventory,
+    _marks,
     _model,
     _names,
     _parse,
@@ -110,9 +112,9 @@ class Reader:
         return list(pairs.values())
 
     def _follow(self, request: Request, pairs: list[Pair]) -> None:
-        """A source that was renamed goes on in the replica that it has.
+        """A source that was renamed goes on in the replica that it has; a replica that was renamed is named.
 
-        That lies where this request would have put it under its former name; one that lies elsewhere is another job's.
+        The former's lies where this request would have put it under its former name; elsewhere it is another job's.
         """
         lost = {pair.source.name: pair for pair in pairs if not pair.replica and _relationship_info.ids(pair.source)}
         if not lost:
@@ -133,6 +135,25 @@ class Reader:
             former = str(mark.get("dataset"))
             if mark.get("guid") == pair.source.guid and str(request.place_of(DatasetName(former))) == place:
                 pair.replica_name, pair.replica, pair.target_words = place, replica, request.target.words(place)
+        self._find_strayed(request, [pair for pair in lost.values() if not pair.replica])
+
+    def _find_strayed(self, request: Request, pairs: Sequence[Pair]) -> None:
+        """Where a replica is that the source remembers at this very place, and that is not there."""
+        strays: dict[str, Pair] = {}
+        for pair in pairs:
+            for id_, record in _relationship_info.records(pair.source).items():
+                if record.get("target") == pair.target_words:
+                    pair.known_id = id_
+                    strays[id_] = pair
+
+        def read(name: str) -> list[str]:
+            return self.target.read(_zfs.get([name], [_model.SOURCE], "filesystem,volume", None, local=True))[0]
+
+        for lines in _around(strays.values(), read):
+            for name, _property, _source, value in _parse.records(lines):
+                mark = _parse.mark(value)
+                if isinstance(mark, dict) and mark.get("id") in strays and not mark.get("released"):
+                    strays[mark["id"]].strayed = request.target.words(name)
 
     def _check_places(self, pairs: list[Pair], recursive: bool) -> None:
         if self.source.endpoint.host == self.target.endpoint.host:
@@ -148,6 +169,7 @@ class Reader:
             return
         self._look_at_replicas(pairs)
         self._look_at_sources(pairs)
+        self._look_aside(pairs)
 
     def _look_at_replicas(self, pairs: Sequence[Pair]) -> None:
         replicas = {pair.replica.name: pair.replica for pair in pairs if pair.replica}
@@ -155,14 +177,15 @@ class Reader:
         parents = {
             str(parent) for pair in pairs if not pair.replica for parent in DatasetName(pair.replica_name).ancestors()
         }
-        others = {name: Dataset(name) for name in {*pools, *parents} - set(replicas)}
+        below = {name for replica in replicas.values() for name in replica.children}
+        others = {name: Dataset(name) for name in {*pools, *parents, *below} - set(replicas)}
         known: Inventory = {**replicas, **others}
         names = [name for pool in pools for name in [pool]] + sorted(set(known) - set(pools))
         names += [snap.name for dataset in replicas.values() for snap in dataset.snapshots]
         gone = _inventory.read_values(
             self.target, known, names,
-            ("guid", "type", "receive_resume_token", "written", "available", "encryption", "userrefs", "defer_destroy",
-             "clones", _model.SOURCE, _model.ANNOUNCED),
+            ("guid", "type", "receive_resume_token", "written", "available", "encryption", "encryptionroot",
+             "userrefs", "defer_destroy", "clones", _model.SOURCE, _model.ANNOUNCED),
         )  # fmt: skip
         for pool in pools:
             if pool in gone:
@@ -176,6 +199,7 @@ class Reader:
             pair.pool_guid = root.values.get("guid")
             pair.missing_parents = [name for name in above if name in gone and name not in coming]
             places = [known[name] for name in (pair.replica_name, *reversed(above), root.name) if name in known]
+            pair.below = [known[name] for name in pair.replica.children if name not in gone] if pair.replica else []
             pair.room = next((_parse.number(p.values["available"]) for p in places if "available" in p.values), None)
 
     def _look_at_sources(self, pairs: Sequence[Pair]) -> None:
@@ -189,6 +213,17 @@ class Reader:
         )  # fmt: skip
         _inventory.read_holds(self.source, [snap for dataset in sources.values() for snap in dataset.snapshots])
 
+    def _look_aside(self, pairs: Sequence[Pair]) -> None:
+        """What a reseed that was cut short took along, and that still has to come back."""
+        asides = {aside: pair for pair in pairs if (aside := _marks.recorded(pair).get("aside"))}
+        if not asides:
+            return
+        found, _gone = _inventory.read(self.target, sorted(asides))
+        below = {name: Dataset(name) for dataset in found.values() for name in dataset.children}
+        _inventory.read_values(self.target, below, sorted(below), ("type",))
+        for aside, dataset in found.items():
+            asides[aside].aside, asides[aside].below = aside, [below[name] for name in dataset.children]
+
     def arriving(self, pairs: Sequence[Pair]) -> dict[str, str]:
         """GUID -> snapshot for what is on the target's pools, read only when a clone must find its origin there.
 
@@ -198,22 +233,12 @@ class Reader:
         _read_origins(self.target, [pair.replica for pair in apart if pair.replica])
         clones = [pair for pair in apart if pair.source.origin]
         _read_origins(self.source, [pair.source for pair in clones])
-        if not clones:
-            return {}
-        there: Inventory = {}
-        for place in sorted({DatasetName(pair.replica_name) for pair in clones}):
-            if not any(DatasetName(name).covers(place) for name in there):
-                there.update(self._pool_of(place))
-        return {snap.guid: snap.name for dataset in there.values() for snap in dataset.snapshots if snap.guid}
 
-    def _pool_of(self, place: DatasetName) -> Inventory:
-        """Everything on the pool, or on as much of it around the place as the gate there shows."""
-        for name in [*place.ancestors(), place]:
-            try:
-                return _inventory.read(self.target, [str(name)], None, "filesystem,volume,snapshot")[0]
-            except GateRefused:  # noqa: PERF203
-                continue
-        return {}
+        def read(name: str) -> Inventory:
+            return _inventory.read(self.target, [name], None, "filesystem,volume,snapshot")[0]
+
+        there = [dataset for found in _around(clones, read) for dataset in found.values()]
+        return {snap.guid: snap.name for dataset in there for snap in dataset.snapshots if snap.guid}
 
     def observe(self, former: Pair) -> Pair:
         """The pair as it stands now."""
@@ -230,8 +255,21 @@ class Reader:
             former.pool_guid, former.source_words, former.target_words, former.source_host, former.named,
         )  # fmt: skip
         pair.source.values["origin_guid"] = former.source.values.get("origin_guid", "")
+        # Made once: a replica that has just been put aside, or is not begun yet, cannot tell it.
+        pair.known_id = former.known_id or former.mark.get("id")
         self.look_closer([pair])
         return pair
+
+
+def _around(pairs: Iterable[Pair], read: Callable[[str], Any]) -> Iterator[Any]:
+    """What a read finds on the pools of the replicas, or on as much of them around the places as a gate shows."""
+    done: list[DatasetName] = []
+    for place in sorted(DatasetName(pair.replica_name) for pair in pairs):
+        for name in [] if any(root.covers(place) for root in done) else [*place.ancestors(), place]:
+            with contextlib.suppress(GateRefused):
+                yield read(str(name))
+                done.append(name)
+                break
 
 
 def _read_origins(backend: Backend, datasets: Sequence[Dataset]) -> None:

@@ -115,6 +115,12 @@ def _plan(plan: PairPlan, wishes: Wishes, arriving: Mapping[str, str], making: b
     if not chosen:
         _nothing_to_choose(plan, wishes)
         return
+    if pair.strayed:
+        raise Refused(
+            f"the replica of {pair.source_words} is {pair.strayed} now, not {pair.target_words}; rename it back, or "
+            f"end the relationship {pair.id} with cerss.zfs.zfs_replication (state=absent) to begin anew; where a "
+            "reseed of what stands above took it along, the next run of that moves it back"
+        )
     goal = plan.goal = chosen[-1]
     plan.raw = _raw(pair, wishes)
 
@@ -146,7 +152,7 @@ def _plan(plan: PairPlan, wishes: Wishes, arriving: Mapping[str, str], making: b
         sends = steps(source, start, after, plan.raw)
     plan.sends = [*([resumed] if resumed else []), *sends]
     plan.base = plan.sends[0].base
-    plan.marks = [_marks.finish_action(pair, goal)]
+    plan.marks = [*_marks.come_back(pair), _marks.finish_action(pair, goal)]
 
 
 def _delivered(pair: Pair) -> Snapshot | None:

@@ -203,7 +203,7 @@ def _plan_rename(
     _plan_parents(plan, wanted, things)
     plan.add(
         f"rename {old.name} to {wanted.name}",
-        _zfs.rename(old.name, str(wanted.name), remount=True),
+        _zfs.rename(old.name, str(wanted.name), old.type, remount=True),
         before={old.name: {"type": old.type}, str(wanted.name): None},
         after={old.name: None, str(wanted.name): {"type": old.type}},
     )

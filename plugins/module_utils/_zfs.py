@@ -127,9 +127,9 @@ def promote(name: str) -> list[str]:
     return ["zfs", "promote", name]
 
 
-def rename(old: str, new: str, remount: bool = False) -> list[str]:
-    """``-u``: a rename must not remount what is in use elsewhere, unless that is wished."""
-    return ["zfs", "rename", *([] if remount else ["-u"]), old, new]
+def rename(old: str, new: str, type_: str | None, remount: bool = False) -> list[str]:
+    """``-u``: a rename must not remount what is in use elsewhere, unless that is wished; it takes no zvol."""
+    return ["zfs", "rename", *([] if remount or type_ == "volume" else ["-u"]), old, new]
 
 
 def sync(pool: str) -> list[str]:

@@ -79,6 +79,7 @@ options:
       - What to do when the replica holds something that the source does not have after the last common snapshot.
       - V(fail) lists it and changes nothing. V(rollback) removes exactly that list, each thing by name.
       - V(reseed) puts the old replica aside under another name and begins anew.
+        What stands below the old one is moved back below the new one when that is whole.
     type: str
     choices: [fail, rollback, reseed]
     default: fail

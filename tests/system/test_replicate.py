@@ -195,6 +195,7 @@ def test_divergence(filled: list[Backend]) -> None:
     ]
     assert_settled(filled, "s3")
     two.zfs("snapshot", "backup/vol@local2")
+    two.run("zfs create -u backup/vol/sub && zfs create -s -V 8M backup/vol/zv")
     one.zfs("snapshot", "tank/vol@s4")
     (reseeded,) = replicate(one, options(on_divergence="reseed"))
     assert reseeded[1]["actions"][0].startswith("put backend-b:backup/vol aside as backup/vol_aside_")
@@ -202,6 +203,8 @@ def test_divergence(filled: list[Backend]) -> None:
     assert one.checksum("tank/vol@s4") == two.checksum("backup/vol@s4")
     aside = next(name for name in two.dump() if name.startswith("backup/vol_aside_") and "@" not in name)
     assert f"{aside}@local2" in two.dump()
+    assert reseeded[1]["actions"][-2] == f"move {aside}/sub, {aside}/zv back below backend-b:backup/vol"
+    assert {"backup/vol/sub", "backup/vol/zv"} <= set(two.dump())
     assert not [line for line in marks(two) if aside in line]
 
 

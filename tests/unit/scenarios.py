@@ -457,9 +457,36 @@ SESSIONS: dict[str, Session] = {
         "for n in s1 s2; do for t in $(zfs holds -H tank/vol@$n | cut -f 2); do zfs release $t tank/vol@$n; done; "
         "done; "
         "zfs destroy tank/vol@s1%s2; zfs snapshot tank/vol@s3; zfs snapshot tank/vol@s4",
-        there("zfs create backup/vol/child"),
         replicate(),
         replicate(on_divergence="reseed"),
+    ],
+    "replicate_reseed_below": [
+        f"{FILLED}zfs create tank/vol/sub; zfs create -s -V 16M tank/vol/zv; zfs snapshot -r tank/vol@s3",
+        replicate(recursive=True),
+        there("zfs snapshot backup/vol@local; zfs snapshot backup/vol/zv@local; zfs create -V 8M backup/vol/other"),
+        f"{BIG}zfs snapshot -r tank/vol@s4; {CUT}",
+        replicate(recursive=True, on_divergence="reseed", phases=CHECK),
+        # Cut while the rest of the tree is away, and only the source knows where.
+        replicate(recursive=True, on_divergence="reseed", bandwidth_limit="512K"),
+        relationships("tank/vol"),
+        replicate("tank/vol/sub", target=to("backup/vol/sub")),
+        relate("absent", phases=CHECK),
+        replicate(recursive=True, on_divergence="reseed", phases=BOTH),
+        replicate(recursive=True, on_divergence="reseed", phases=BOTH),
+        relationships("tank/vol"),
+        # What has its key from the replica could not come back.
+        "echo long enough a secret > /run/key; "
+        "zfs create -o encryption=on -o keyformat=passphrase -o keylocation=file:///run/key tank/e; "
+        "zfs snapshot tank/e@s1",
+        replicate("tank/e", target=to("backup/e")),
+        there(
+            "echo long enough a secret | zfs load-key -L prompt backup/e; zfs create -u backup/e/below; "
+            "zfs snapshot backup/e@local"
+        ),
+        "zfs snapshot tank/e@s2",
+        replicate("tank/e", target=to("backup/e"), on_divergence="reseed"),
+        there("zfs destroy backup/e/below; zfs create -u -o encryption=off backup/e/plain"),
+        replicate("tank/e", target=to("backup/e"), on_divergence="reseed"),
     ],
     "replicate_promoted": [
         FILLED,
@@ -515,7 +542,7 @@ SESSIONS: dict[str, Session] = {
         f"{FILLED}",
         replicate(),
         f"{BIG}rm -f /run/slow; mkfifo /run/slow; "
-        "(setsid sh -c 'exec 3<> /run/slow; zfs send -Lc -i @s2 tank/vol@big | pv -q -L 600K | "
+        "(setsid sh -c 'exec 3<> /run/slow; zfs send -Lc -i @s2 tank/vol@big | pv -q -L 250K | "
         "ssh backend-b zfs receive -s -u backup/vol' &) > /dev/null 2>&1 < /dev/null; "
         "until ssh backend-b zfs get -H -o value receive_resume_token backup/vol | grep -q 1-; do sleep 0.3; done",
         replicate(on_active="fail"),

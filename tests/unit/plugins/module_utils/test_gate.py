@@ -101,7 +101,7 @@ NEVER = {
     "verify": [_zfs.verify(IN, {}, None)],
     "clone": [_zfs.clone(SNAP, f"{IN}2", {})],
     "promote": [_zfs.promote(IN)],
-    "rename": [_zfs.rename(IN, f"{IN}2"), _zfs.rename(IN, f"{IN}2", remount=True)],
+    "rename": [_zfs.rename(IN, f"{IN}2", "filesystem"), _zfs.rename(IN, f"{IN}2", "volume")],
     "sync": [_zfs.sync("tank")],
     "rollback": [_zfs.rollback(SNAP)],
     "mount": [_zfs.mount(IN)],

@@ -625,10 +625,48 @@ def test_promotions_are_told_apart(side):
     assert plan.sends[1].base == "tank/v@s3"
 
 
-def test_reseed_leaves_a_replica_with_children_alone():
-    case = pair([1, 2], [1, 9])
-    case.replica.children = ["backup/v/c"]
-    assert "backup/v/c" in str(plan_pair(case, Wishes(on_divergence="reseed")).error)
+def below(case: Pair, *names: str) -> Pair:
+    case.replica.children = [f"backup/v/{name}" for name in names]
+    values = {"type": "filesystem", "encryptionroot": "-"}
+    case.below = [Dataset(name, values={**values}) for name in case.replica.children]
+    return case
+
+
+def test_what_stands_below_comes_back_after_a_reseed():
+    case = below(pair([1, 2], [1, 9], bookmarks=(1,)), "c", "z")
+    case.below[1].values["type"] = "volume"
+    plan = plan_pair(case, Wishes(on_divergence="reseed"))
+    aside = "backup/v_aside_385"
+    assert plan.error is None
+    known, moved = plan.prepare
+    (name, value) = known.commands[0][2].split("=", 1)
+    assert name == _model.REPLICA_PREFIX + ID
+    assert json.loads(value)["aside"] == aside
+    assert moved.commands[0] == ["zfs", "rename", "-u", "backup/v", aside]
+    back = (["zfs", "rename", "-u", f"{aside}/c", "backup/v/c"], ["zfs", "rename", f"{aside}/z", "backup/v/z"])
+    assert plan.marks[0].commands == back
+    # Cut before the end: the next run finds the record, and what is still away.
+    assert not [action for action in _marks.protect(case, plan) if "record" in action.text]
+    again = pair([1, 2], [1, 2], bookmarks=(1,))
+    again.source.ours, again.aside, again.below = {name: value}, aside, case.below
+    first, *_others = settled = _marks.settle(again)
+    assert first.commands == back
+    assert "aside" not in next(action for action in settled if "record" in action.text).commands[0][2]
+
+
+def test_nothing_is_put_aside_that_could_not_come_back():
+    case = below(pair([1, 2], [1, 9]), "c")
+    case.below[0].values["encryptionroot"] = "backup/v"
+    assert "backup/v/c has its key from there" in str(plan_pair(case, Wishes(on_divergence="reseed")).error)
+    case = below(pair([1, 2], [1, 9]), "c")
+    case.aside = "backup/v_aside_1"
+    assert "below backup/v_aside_1" in str(plan_pair(case, Wishes(on_divergence="reseed")).error)
+
+
+def test_a_renamed_replica_is_not_begun_anew():
+    case = pair([1, 2], None, bookmarks=(1,))
+    case.strayed = "backup/elsewhere"
+    assert "is backup/elsewhere now" in str(plan_pair(case, Wishes()).error)
 
 
 def test_rollback_leaves_the_base_of_a_further_replica():
