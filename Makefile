@@ -70,7 +70,7 @@ REPLICATION := $(addprefix tests/system/test_replicate,.py _encrypted.py)
 gated: .venv/.system lab-packages ## The replication tests once more as a service user through the gates: 15 minutes, so "test" leaves it out
 	$(LAB) run -- pytest --gate $(REPLICATION)
 
-cuts: .venv/.system lab-packages ## A transfer cut 50 times at random points; takes long, so "test" leaves it out
+cuts: .venv/.system lab-packages ## Transfers cut 50 times at random points; takes long, so "test" leaves it out
 	CERSS_CUTS=50 $(LAB) run -- pytest tests/system/test_replicate_cuts.py
 
 .PHONY: controllers

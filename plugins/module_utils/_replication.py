@@ -79,11 +79,7 @@ def settled_at_a_glance(pair: Pair, wishes: Wishes) -> bool:
     if any(mark.bookmark.endswith(_model.OPEN_SUFFIX) for mark in pair.source.bookmarks):
         return False
     cursors = pair.source.cursors()
-    return (
-        bool(cursors)
-        and len({id_ for id_, _guid, _mark in cursors}) == len(cursors)
-        and all(guid == chosen[-1].guid for _id, guid, _mark in cursors)
-    )
+    return bool(cursors) and all(guid == chosen[-1].guid for _id, guid, _mark in cursors)
 
 
 def plan_pair(pair: Pair, wishes: Wishes, arriving: Mapping[str, str] | None = None, making: bool = False) -> PairPlan:
@@ -103,15 +99,11 @@ def _plan(plan: PairPlan, wishes: Wishes, arriving: Mapping[str, str], making: b
     pair = plan.pair
     source, replica = pair.source, pair.replica
     _check_names(pair)
-    plan.goal = _delivered(pair)
-    if plan.goal:
-        _check_ownership(pair)
-        plan.marks = _marks.settle(pair)
-        return
-    if making and pair.wanted is not None and source.by_name(f"{source.name}@{pair.wanted}") is None:
+    delivered = _delivered(pair)
+    if making and not delivered and pair.wanted and source.by_name(f"{source.name}@{pair.wanted}") is None:
         source.snapshots.append(Snapshot(f"{source.name}@{pair.wanted}", None, 2**63))
         plan.warnings.append(f"{source.name}@{pair.wanted} is not there; it counts as made by an earlier task")
-    chosen = wished(pair, wishes)
+    chosen = delivered or wished(pair, wishes)
     if not chosen:
         _nothing_to_choose(plan, wishes)
         return
@@ -155,13 +147,13 @@ def _plan(plan: PairPlan, wishes: Wishes, arriving: Mapping[str, str], making: b
     plan.marks = [*_marks.come_back(pair), _marks.finish_action(pair, goal)]
 
 
-def _delivered(pair: Pair) -> Snapshot | None:
+def _delivered(pair: Pair) -> list[Snapshot]:
     """The named snapshot where it went on to the replica and then from the source: our cursor is the proof."""
     if pair.wanted is None or pair.replica is None or pair.source.by_name(f"{pair.source.name}@{pair.wanted}"):
-        return None
+        return []
     there = pair.replica.by_name(f"{pair.replica_name}@{pair.wanted}")
     known = {guid for id_, guid, _mark in pair.source.cursors() if id_ == pair.id}
-    return there if there and there.guid in known else None
+    return [there] if there and there.guid in known else []
 
 
 def _check_names(pair: Pair) -> None:
