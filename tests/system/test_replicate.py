@@ -198,7 +198,7 @@ def test_divergence(filled: list[Backend]) -> None:
     two.run("zfs create -u backup/vol/sub && zfs create -s -V 8M backup/vol/zv")
     one.zfs("snapshot", "tank/vol@s4")
     (reseeded,) = replicate(one, options(on_divergence="reseed"))
-    assert reseeded[1]["actions"][0].startswith("put backend-b:backup/vol aside as backup/vol_aside_")
+    assert reseeded[1]["actions"][1].startswith("put backend-b:backup/vol aside as backup/vol_aside_")
     assert reseeded[1]["bytes_sent"] < 100_000, "only the increment may travel"
     assert one.checksum("tank/vol@s4") == two.checksum("backup/vol@s4")
     aside = next(name for name in two.dump() if name.startswith("backup/vol_aside_") and "@" not in name)
@@ -253,6 +253,26 @@ def test_a_renamed_source_goes_on_in_its_replica(filled: list[Backend]) -> None:
     assert "is the replica of" in once(one, name="tank/t", target=target(parent="backup"))["msg"]
 
 
+def test_side_by_side(backends: list[Backend]) -> None:
+    """Two streams at a time, and one volume that fails keeps no other from its replica."""
+    one, two = backends
+    names = [f"tank/v{number}" for number in range(5)]
+    for name in names:
+        one.zfs("create", "-o", "compression=off", name)
+    one.run("for n in 0 1 2 3 4; do head -c 1500K /dev/urandom > /tank/v$n/f; done; zfs snapshot -r tank@s1")
+    two.run("zfs create -u backup/v3")
+    watch = 'while sleep 0.2; do pgrep -fc "^zfs send -vP"; done'
+    one.run(f"nohup sh -c '{watch}' > /run/streams 2> /dev/null < /dev/null & echo $! > /run/streams.pid")
+    done = once(one, name=names, target=target(parent="backup"), bandwidth_limit="400K")
+    one.run("kill $(cat /run/streams.pid)")
+    assert done["failed"]
+    assert "backup/v3 exists and is not a replica" in done["msg"]
+    states = {replica["target"]: (replica["state"], replica["failed"]) for replica in done["replicas"]}
+    assert states.pop("backend-b:backup/v3") == ("absent", True)
+    assert set(states.values()) == {("full", False)}
+    assert max(map(int, one.run("cat /run/streams").stdout.split())) == 2
+
+
 @pytest.fixture
 def hundred(backends: list[Backend]) -> list[Backend]:
     """A tree of a hundred volumes as its replication leaves it, made by hand: that is minutes quicker here."""
@@ -304,6 +324,25 @@ def test_a_cut_is_resumed(filled: list[Backend]) -> None:
     assert "tank/vol@s3" not in one.dump()
     assert_settled(filled, "s3")
     assert two.run("zfs send -nvP backup/vol@s3", check=False).returncode == 0
+
+
+def test_one_run_at_a_time(filled: list[Backend]) -> None:
+    one = filled[0]
+    assert not once(one).get("failed")
+    one.zfs("snapshot", "tank/vol@s3")
+    package = "ansible_collections.cerss.zfs.plugins.module_utils"
+    holder = (
+        f"import sys, time; sys.path.insert(0, {verbs.FOLDER!r}); from {package} import _runfile; "
+        "lock = _runfile.lock('backend-b:backup/vol'); print(lock.__enter__(), flush=True); time.sleep(300)"
+    )
+    user = ["sudo", "-u", verbs.USER] if verbs.USER else []
+    one.run([*user, "sh", "-c", f'python3 -c "{holder}" > /tmp/holder 2>&1 < /dev/null & echo $! > /tmp/holder.pid'])
+    one.run("until grep -q True /tmp/holder; do sleep 0.1; done")
+    assert "another run on this host replicates into backend-b:backup/vol" in once(one, on_active="fail")["msg"]
+    assert "did not end within timeout" in once(one, on_active="wait", timeout="3s")["msg"]
+    one.run("nohup sh -c 'sleep 4; kill $(cat /tmp/holder.pid)' > /dev/null 2>&1 < /dev/null &")
+    assert not once(one).get("failed")
+    assert_settled(filled, "s3")
 
 
 @contextmanager
