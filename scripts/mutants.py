@@ -82,9 +82,9 @@ MUTANTS = [
     Mutant("the base is held while a stream runs", "_pair",
            "for snapshot in [*filter(None, bases), *carried]}", "for snapshot in carried}", REPLICATION),
     Mutant("the new cursor is made before the old one goes", "_marks",
-           "    return [\n        *_remember(pair, here, relation),\n",
-           "    gone = [Action('', (_zfs.destroy(mark.name),), side=SOURCE) for mark in removed]\n"
-           "    return [\n        *gone,\n        *_remember(pair, here, relation),\n", REPLICATION),
+           "        *_remember(pair, here, relation),\n",
+           "        *(Action('', (_zfs.destroy(mark.name),), side=SOURCE) for mark in removed),\n"
+           "        *_remember(pair, here, relation),\n", REPLICATION),
     Mutant("holds stay while a part waits to be resumed", "_marks",
            "[] if replica.token else with_hold(pair.source, step_hold)", "with_hold(pair.source, step_hold)",
            REPLICATION),
@@ -106,7 +106,8 @@ MUTANTS = [
     Mutant("what is sent is held before the first byte", "_replicate",
            "for action in _marks.protect(pair, plan):", "for action in plan.prepare[:0]:", RECORDED),
     Mutant("the marks move only when the snapshot is there", "_replicate",
-           "            marks = _marks.settle(pair)\n", "            marks = _marks.settle(plan.pair)\n", RECORDED),
+           "            for action in _marks.settle(pair):\n", "            for action in _marks.settle(plan.pair):\n",
+           RECORDED),
     Mutant("a rollback never takes anything along", "_zfs",
            'return ["zfs", "rollback", snapshot_name]', 'return ["zfs", "rollback", "-r", snapshot_name]', RECORDED),
     Mutant("a snapshot with dependents is only marked", "_zfs",

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import platform
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -86,6 +87,10 @@ class Endpoint:
     def words(self, thing: object) -> str:
         """``host:thing``, or just the thing when it is here."""
         return f"{self.host}:{thing}" if self.host else str(thing)
+
+    def seen_from(self, other: Endpoint) -> Endpoint:
+        """The same place by a name that means it on the other machine too, where "here" is somewhere else."""
+        return replace(self, host=platform.node()) if other.host and not self.host else self
 
     def argv(self, command: list[str], own_connection: bool = False) -> list[str]:
         """The command as it must be started here in order to run there."""

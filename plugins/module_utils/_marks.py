@@ -162,7 +162,7 @@ def _remember(pair: Pair, here: Snapshot | Bookmark, relation: str) -> Iterator[
 
 def _record(pair: Pair, relation: str, mode: Any, aside: str | None = None) -> Iterator[Action]:
     known = recorded(pair)
-    if (known.get("target"), known.get("aside")) != (pair.target_words, aside):
+    if (known.get("target"), known.get("aside")) != (pair.target_record, aside):
         yield record(pair, f"record {relation} on {pair.source.name}", mode, aside)
 
 
@@ -173,7 +173,7 @@ def record(pair: Pair, text: str, mode: Any, aside: str | None) -> Action:
     has it from now on, since what else is planned builds upon it.
     """
     since = recorded(pair).get("since") or _model.iso_time(time.time())
-    value = {"target": pair.target_words, "since": since, "mode": mode, **({"aside": aside} if aside else {})}
+    value = {"target": pair.target_record, "since": since, "mode": mode, **({"aside": aside} if aside else {})}
     properties = {_model.REPLICA_PREFIX + pair.id: _json(value)}
     pair.source.ours.update(properties)
     return Action(text, (_zfs.set_(properties, [pair.source.name]),), side=SOURCE)

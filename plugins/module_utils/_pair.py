@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils import _model, _parse
+from ansible_collections.cerss.zfs.plugins.module_utils._endpoint import Endpoint
 from ansible_collections.cerss.zfs.plugins.module_utils._errors import CerssError
 from ansible_collections.cerss.zfs.plugins.module_utils._model import Bookmark, Dataset, Snapshot, Token
 from ansible_collections.cerss.zfs.plugins.module_utils._plan import Action
@@ -45,6 +46,7 @@ class Pair:
     source_words: str = ""
     target_words: str = ""
     source_host: str = ""
+    target_host: str = ""  # as the source remembers it; empty for the source's own machine
     named: bool = True  # False for what `recursive` found below it
     missing_parents: list[str] = field(default_factory=list)  # what holds the replica and is not there
     makes_parents: list[str] = field(default_factory=list)  # those of them that this pair's plan lists
@@ -59,6 +61,11 @@ class Pair:
         """What `cerss.zfs:source` on the replica says; empty when it is not there."""
         found = _parse.mark(self.replica.ours.get(_model.SOURCE)) if self.replica else None
         return found if isinstance(found, dict) else {}
+
+    @property
+    def target_record(self) -> str:
+        """The replica as the source remembers it."""
+        return Endpoint(self.target_host or None).words(self.replica_name)
 
     @property
     def is_first_receive(self) -> bool:

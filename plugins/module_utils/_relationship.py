@@ -81,7 +81,7 @@ def _adopt(wish: Wish, source: Backend, target: Backend) -> tuple[Plan, str]:
     name, replica = str(wish.name), str(wish.replica)
     pair = Pair(
         Dataset(name), replica, source_words=wish.source.words(name), target_words=wish.target.words(replica),
-        source_host=source.node,
+        source_host=source.node, target_host=wish.target.seen_from(wish.source).label,
     )  # fmt: skip
     pair = Reader(source, target).observe(pair)
     return adopt(pair), pair.id
@@ -139,7 +139,9 @@ def _end(wish: Wish, source: Backend, target: Backend) -> tuple[Plan, str | None
                 error.msg += "; with force=true the side that can be reached is cleaned up alone"
                 raise
             unreached.append(f"{backend.endpoint.label or 'this machine'} ({error.msg})")
-    plan, relationship = end(wish.id, sides, str(wish.replica) if wish.replica else None, wish.target)
+    plan, relationship = end(
+        wish.id, sides, str(wish.replica) if wish.replica else None, wish.target.seen_from(wish.source)
+    )
     if wish.source.host == wish.target.host:  # an id alone finds the same datasets on both sides
         plan.actions = list({str(action.commands): action for action in reversed(plan.actions)}.values())[::-1]
     receiving = sides.get(TARGET) and _parse.receiving(target.run(_zfs.receivers()).stdout.splitlines())[0]

@@ -52,6 +52,7 @@ class Reader:
             pair.replica_name: pair for pair in pairs if not _replication.settled_at_a_glance(pair, request.wishes)
         }
         self.look_closer(list(open_ones.values()))
+        self._find_strayed(list(open_ones.values()))
         arriving = self.arriving(list(open_ones.values()))
         plans: list[PairPlan] = []
         claimed: set[str] = set()
@@ -84,6 +85,7 @@ class Reader:
 
     def _pairs(self, request: Request, sources: Inventory, replicas: Inventory) -> list[Pair]:
         pairs: dict[str, Pair] = {}
+        home = request.target.seen_from(request.source)
         for name in request.names:
             root = volume(name)
             tree = [path for path in sources if root.covers(path)] if request.recursive else [str(root)]
@@ -106,13 +108,14 @@ class Reader:
                     source_words=request.source.words(path),
                     target_words=request.target.words(replica_name),
                     source_host=self.source.node,
+                    target_host=home.label,
                     named=path == str(root),
                 )
         self._check_places(list(pairs.values()), request.recursive)
         return list(pairs.values())
 
     def _follow(self, request: Request, pairs: list[Pair]) -> None:
-        """A source that was renamed goes on in the replica that it has; a replica that was renamed is named.
+        """A source that was renamed goes on in the replica that it has.
 
         The former's lies where this request would have put it under its former name; elsewhere it is another job's.
         """
@@ -122,11 +125,12 @@ class Reader:
         sources = {name: pair.source for name, pair in lost.items()}
         marks = {_model.REPLICA_PREFIX + id_ for source in sources.values() for id_ in _relationship_info.ids(source)}
         _inventory.read_values(self.source, sources, sorted(sources), sorted(marks))
+        here = request.target.seen_from(request.source).words("")
         known = {
-            str(record.get("target")).removeprefix(request.target.words("")): pair
+            str(record.get("target")).removeprefix(here): pair
             for pair in lost.values()
             for record in _relationship_info.records(pair.source).values()
-            if str(record.get("target")).startswith(request.target.words(""))
+            if str(record.get("target")).startswith(here)
         }
         found, _gone = _inventory.read(self.target, sorted(known)) if known else ({}, [])
         _inventory.read_values(self.target, found, sorted(found), (_model.SOURCE,))
@@ -135,16 +139,13 @@ class Reader:
             former = str(mark.get("dataset"))
             if mark.get("guid") == pair.source.guid and str(request.place_of(DatasetName(former))) == place:
                 pair.replica_name, pair.replica, pair.target_words = place, replica, request.target.words(place)
-        self._find_strayed(request, [pair for pair in lost.values() if not pair.replica])
 
-    def _find_strayed(self, request: Request, pairs: Sequence[Pair]) -> None:
-        """Where a replica is that the source remembers at this very place, and that is not there."""
-        strays: dict[str, Pair] = {}
-        for pair in pairs:
-            for id_, record in _relationship_info.records(pair.source).items():
-                if record.get("target") == pair.target_words:
-                    pair.known_id = id_
-                    strays[id_] = pair
+    def _find_strayed(self, pairs: Sequence[Pair]) -> None:
+        """Where a replica is that the source remembers at this very place, and that is not there.
+
+        Told by the id, which has the pool in it: two machines may well call their replicas alike.
+        """
+        strays = {pair.id: pair for pair in pairs if not pair.replica and _marks.recorded(pair)}
 
         def read(name: str) -> list[str]:
             return self.target.read(_zfs.get([name], [_model.SOURCE], "filesystem,volume", None, local=True))[0]
@@ -153,7 +154,7 @@ class Reader:
             for name, _property, _source, value in _parse.records(lines):
                 mark = _parse.mark(value)
                 if isinstance(mark, dict) and mark.get("id") in strays and not mark.get("released"):
-                    strays[mark["id"]].strayed = request.target.words(name)
+                    strays[mark["id"]].strayed = self.target.endpoint.words(name)
 
     def _check_places(self, pairs: list[Pair], recursive: bool) -> None:
         if self.source.endpoint.host == self.target.endpoint.host:
@@ -252,7 +253,8 @@ class Reader:
             )
         pair = Pair(
             sources[former.source.name], former.replica_name, replicas.get(former.replica_name), former.wanted,
-            former.pool_guid, former.source_words, former.target_words, former.source_host, former.named,
+            former.pool_guid, former.source_words, former.target_words, former.source_host, former.target_host,
+            former.named,
         )  # fmt: skip
         pair.source.values["origin_guid"] = former.source.values.get("origin_guid", "")
         # Made once: a replica that has just been put aside, or is not begun yet, cannot tell it.

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -162,6 +163,9 @@ def test_pull_local_and_relay(filled: list[Backend]) -> None:
     assert len(set(sums)) == 1
     # Three replicas of one volume: each has its own cursor, and none keeps anything else.
     assert marks(one).count("backend-a tank/vol bookmark") == 3
+    known = one.zfs("get", "-H", "-s", "local", "-o", "property,value", "all", "tank/vol")
+    targets = re.findall(r'cerss\.zfs:replica\.\w+\s+{"target":"([^"]*)"', known)
+    assert sorted(targets) == ["backend-b:backup/relayed", "backend-b:backup/vol", "backup/vol"]
 
 
 def test_the_base_may_go(filled: list[Backend]) -> None:

@@ -6,6 +6,9 @@
 # state: without loading it anew the machine would give the GUIDs again that it gave before.
 zpool destroy tank
 zpool destroy backup
-modprobe -r zfs spl
+# In this order: what zfs used goes with it, but 2.1 leaves zcommon, and with that spl, behind.
+for module in zfs zcommon spl; do
+  if [ -d "/sys/module/$module" ]; then modprobe -r "$module"; fi
+done
 modprobe zfs
 make_pools

@@ -85,3 +85,11 @@ def test_all_options():
 def test_bad_options_are_named(options, words):
     with pytest.raises(BadInput, match=words):
         Endpoint.from_options(options, "target")
+
+
+def test_here_has_a_name_elsewhere(monkeypatch):
+    monkeypatch.setattr("platform.node", lambda: "me")
+    here, there = Endpoint(), Endpoint("b")
+    assert here.seen_from(there).words("backup/v") == "me:backup/v"
+    assert here.seen_from(here).words("backup/v") == "backup/v"
+    assert there.seen_from(here).words("backup/v") == "b:backup/v"

@@ -161,7 +161,7 @@ def test_ending_aborts_a_partial_receive():
 
 
 def pair(there: Dataset | None) -> Pair:
-    return Pair(source(1, 2, at=None, recorded=False), "backup/v", there, None, "77", "tank/v", "b:backup/v", "a")
+    return Pair(source(1, 2, at=None, recorded=False), "backup/v", there, None, "77", "tank/v", "b:backup/v", "a", "b")
 
 
 def test_adopting_marks_both_sides():

@@ -46,7 +46,7 @@ def pair(source: list[int], replica: list[int] | None, bookmarks: tuple[int, ...
     if replica is not None:
         there = Dataset("backup/v", "901", snapshots=[snap("backup/v", number) for number in replica], ours=mark())
         there.values["written"] = "0"
-    return Pair(volume, "backup/v", there, None, "77", "a:tank/v", "b:backup/v", "a", **more)  # type: ignore[arg-type]
+    return Pair(volume, "backup/v", there, None, "77", "a:tank/v", "b:backup/v", "a", "b", **more)  # type: ignore[arg-type]
 
 
 def carried(plan: PairPlan) -> list[str]:
