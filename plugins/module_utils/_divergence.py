@@ -25,6 +25,8 @@ from ansible_collections.cerss.zfs.plugins.module_utils._pair import (
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._plan import Action
 
+ASIDE = "_aside_"  # between a replica's name and its GUID, as the name of what a reseed put aside
+
 
 def base(plan: PairPlan, wishes: Wishes) -> tuple[Snapshot | Bookmark | None, Origin | None]:
     """(the newest point that both sides have, what a reseeded replica becomes a clone of).
@@ -90,11 +92,19 @@ def _after_promotion(
         )
     if point and point.guid:
         _reseed(plan, replica, None, None)
-        return point, Origin(point.name, point.guid, str(origin))
+        place = str(origin)
+        if place.startswith(f"{replica.name}/"):  # until the new replica is whole it is below the old one
+            place = aside_name(replica.name, replica.guid) + place[len(replica.name) :]
+        return point, Origin(point.name, point.guid, place)
     if kept and kept.guid:
         # Put aside it keeps the snapshot that the new one is a clone of.
         return None, _reseed(plan, replica, kept, Snapshot(str(origin), kept.guid))[1]
     return _reseed(plan, replica, None, None)
+
+
+def aside_name(place: str, guid: str | None) -> str:
+    """Where a reseed puts the replica that is there."""
+    return f"{place}{ASIDE}{int(guid or 0):x}"
 
 
 def _reseed(
@@ -102,19 +112,12 @@ def _reseed(
 ) -> tuple[Snapshot | Bookmark | None, Origin | None]:
     """Put the replica aside with all it holds. The new one grows out of its last good snapshot, if there is one."""
     pair = plan.pair
-    aside = f"{replica.name}_aside_{int(replica.guid or 0):x}"
+    aside = aside_name(replica.name, replica.guid)
     if len(aside) > MAX_NAME:
         raise Refused(f"{pair.target_words} cannot be put aside: {aside} would be too long a name")
     if replica.children:
         plan.prepare.append(_take_along(plan, replica, aside))
-    tag = f"{LAST_HOLD}{pair.id}"
-    held = [
-        f"{aside}@{snap.snapshot}" for snap in replica.snapshots if any(hold.tag == tag for hold in snap.holds or [])
-    ]
-    commands = [_zfs.rename(replica.name, aside, replica.type)]
-    commands += [_zfs.inherit(name, [aside]) for name in (SOURCE_MARK, ANNOUNCED) if name in replica.ours]
-    if held:
-        commands.append(_zfs.release(tag, held))
+    commands = [_zfs.rename(replica.name, aside, replica.type), *_unmark(pair, replica, aside)]
     plan.prepare.append(
         Action(
             f"put {pair.target_words} aside as {aside} and take our marks off it",
@@ -132,6 +135,22 @@ def _reseed(
     if there is None or here is None or here.guid is None:
         return None, None
     return here, Origin(here.name, here.guid, f"{aside}@{there.snapshot}")
+
+
+def _unmark(pair: Pair, replica: Dataset, place: str) -> list[list[str]]:
+    """Our marks come off what is, or will then be, at the place."""
+    tag = f"{LAST_HOLD}{pair.id}"
+    held = [
+        f"{place}@{snap.snapshot}" for snap in replica.snapshots if any(hold.tag == tag for hold in snap.holds or [])
+    ]
+    commands = [_zfs.inherit(name, [place]) for name in (SOURCE_MARK, ANNOUNCED) if name in replica.ours]
+    return [*commands, _zfs.release(tag, held)] if held else commands
+
+
+def finish_aside(pair: Pair, aside: Dataset) -> Action:
+    """The rest of putting a replica aside, where a run was cut short right after the rename."""
+    commands = tuple(_unmark(pair, aside, aside.name))
+    return Action(f"take our marks off {aside.name}, which a reseed has put aside", commands, side=TARGET)
 
 
 def _take_along(plan: PairPlan, replica: Dataset, aside: str) -> Action:
@@ -156,7 +175,9 @@ def _take_along(plan: PairPlan, replica: Dataset, aside: str) -> Action:
 
 def _rollback(pair: Pair, there: Snapshot, newer: list[Snapshot]) -> list[Action]:
     """Take back what stands after the last common snapshot, each thing by its name, and nothing else."""
+    marks = [mark for mark in (pair.replica.bookmarks if pair.replica else []) if mark.createtxg > txg(there)]
     blocked = [f"{snap.name} ({', '.join(needs)})" for snap in newer if (needs := _foreign_needs(snap, pair.id))]
+    blocked += [f"{mark.name} (the base of a further replica)" for mark in marks if _is_foreign(mark, pair.id)]
     if blocked:
         raise Refused(
             f"{pair.target_words} cannot be rolled back to {there.name}: others need {', '.join(blocked)}; "
@@ -166,7 +187,6 @@ def _rollback(pair: Pair, there: Snapshot, newer: list[Snapshot]) -> list[Action
     for tag in sorted({hold.tag for snap in newer for hold in snap.holds or []}):
         held = [snap.name for snap in newer if any(hold.tag == tag for hold in snap.holds or [])]
         result.append(Action(f"release our hold {tag} from {', '.join(held)}", (_zfs.release(tag, held),), side=TARGET))
-    marks = [mark for mark in (pair.replica.bookmarks if pair.replica else []) if mark.createtxg > txg(there)]
     commands = [_zfs.destroy_snapshots(pair.replica_name, batch, defer=False)
                 for batch in _zfs.batches([snap.snapshot for snap in newer], _zfs.BATCH)]  # fmt: skip
     commands += [_zfs.destroy(mark.name) for mark in marks]
@@ -179,6 +199,10 @@ def _rollback(pair: Pair, there: Snapshot, newer: list[Snapshot]) -> list[Action
         ))  # fmt: skip
     result.append(Action(f"roll {pair.target_words} back to {there.name}", (_zfs.rollback(there.name),), side=TARGET))
     return result
+
+
+def _is_foreign(mark: Bookmark, relationship: str) -> bool:
+    return mark.bookmark.startswith("cerss.zfs_") and not mark.bookmark.startswith(f"cerss.zfs_{relationship}_")
 
 
 def _foreign_needs(snapshot: Snapshot, relationship: str) -> list[str]:

@@ -90,7 +90,10 @@ def protect(pair: Pair, plan: PairPlan) -> list[Action]:
     names = [snap.name for snap in plan.protects if snap.name not in held]
     result = [Action(f"hold {', '.join(names)}", (_zfs.hold(step_hold, names),), side=SOURCE)] if names else []
     name = _open_name(pair)
-    if name and not any(id_ == pair.id for id_, _guid, _mark in pair.source.cursors()) and not _open(pair):
+    # A cursor that is at the goal already, with a replica that lost it, must not make a run that is cut look settled.
+    cursors = [guid for id_, guid, _mark in pair.source.cursors() if id_ == pair.id]
+    told = cursors and not (plan.goal and plan.goal.guid in cursors)
+    if name and not told and not _open(pair):
         result.append(Action(f"make {name}", (_zfs.bookmark(plan.sends[0].carries[0].name, name),), side=SOURCE))
     mode = "raw" if plan.raw else "plain"
     relation = f"the relationship with {pair.target_words}"

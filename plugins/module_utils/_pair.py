@@ -55,6 +55,7 @@ class Pair:
     below: list[Dataset] = field(default_factory=list)  # right below the replica, or, while there is one, below `aside`
     aside: str | None = None  # the old replica that a reseed put away, and from which `below` has yet to come back
     strayed: str | None = None  # where the replica is, if somebody renamed it
+    half_aside: Dataset | None = None  # put aside by a reseed that was cut short before our marks came off it
 
     @property
     def mark(self) -> dict[str, Any]:

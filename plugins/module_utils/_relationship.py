@@ -167,6 +167,9 @@ def end(
             id_ for dataset in sources for id_, record in records(dataset).items() if record.get("target") == words
         ]
         elsewhere = known is not None and recorded and not any(known in ids(dataset) for dataset in sources)
+        if known and sources and not any(known in ids(dataset) for dataset in sources):
+            for dataset in replicas:
+                _check_is_of(dataset, sources[0], words)
         if known is None or elsewhere:
             known = recorded[0] if recorded else None
     plan = Plan()
@@ -177,6 +180,16 @@ def end(
     for dataset in sources:
         _end_source(plan, dataset, known)
     return plan, known
+
+
+def _check_is_of(replica: Dataset, source: Dataset, words: str) -> None:
+    """What neither side ties to the source is not ended in its name."""
+    mark = mark_of(replica)
+    if mark and mark.get("guid") != source.guid:
+        raise Refused(
+            f"{words} is the replica of {mark.get('host')}:{mark.get('dataset')}, not of {source.name}; give the name "
+            f"of that, or id={mark.get('id')}"
+        )
 
 
 def _end_replica(plan: Plan, dataset: Dataset, id_: str, target: Endpoint) -> None:

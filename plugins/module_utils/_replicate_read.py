@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils import (
+    _divergence,
     _inventory,
     _marks,
     _model,
@@ -48,18 +49,24 @@ class Reader:
         )
         pairs = self._pairs(request, sources, replicas)
         self._follow(request, pairs)
+        plans = _taken_places(request, pairs)
+        pairs = [pair for pair in pairs if all(pair is not plan.pair for plan in plans)]
         open_ones = {
             pair.replica_name: pair for pair in pairs if not _replication.settled_at_a_glance(pair, request.wishes)
         }
         self.look_closer(list(open_ones.values()))
         self._find_strayed(list(open_ones.values()))
         arriving = self.arriving(list(open_ones.values()))
-        plans: list[PairPlan] = []
         claimed: set[str] = set()
         for pair in _in_order(pairs):
             if pair.replica_name in open_ones:
                 pair.makes_parents = [name for name in pair.missing_parents if name not in claimed]
+                replica = pair.replica
                 plan = plan_pair(pair, request.wishes, arriving, making)
+                if replica and not pair.replica:  # aborted, or put aside with what clones are made of
+                    aside = _divergence.aside_name(replica.name, replica.guid)
+                    moved = {snap.guid: f"{aside}@{snap.snapshot}" for snap in replica.snapshots if snap.guid}
+                    arriving.update({guid: place for guid, place in moved.items() if guid in arriving})
                 _check_above(plan, plans)
                 if plan.sends and not plan.error:
                     claimed.update(pair.makes_parents)
@@ -131,6 +138,7 @@ class Reader:
             for pair in lost.values()
             for record in _relationship_info.records(pair.source).values()
             if str(record.get("target")).startswith(here)
+            and (here or ":" not in str(record.get("target")).partition("/")[0])
         }
         found, _gone = _inventory.read(self.target, sorted(known)) if known else ({}, [])
         _inventory.read_values(self.target, found, sorted(found), (_model.SOURCE,))
@@ -138,14 +146,37 @@ class Reader:
             pair, mark = known[place], _relationship_info.mark_of(replica)
             former = str(mark.get("dataset"))
             if mark.get("guid") == pair.source.guid and str(request.place_of(DatasetName(former))) == place:
-                pair.replica_name, pair.replica, pair.target_words = place, replica, request.target.words(place)
+                _move(pair, request, place, replica)
+        self._follow_parents(request, pairs)
+        for pair in lost.values():
+            for id_, record in _relationship_info.records(pair.source).items():
+                if not pair.replica and record.get("aside") and record.get("target") == pair.target_record:
+                    pair.known_id = id_
+
+    def _follow_parents(self, request: Request, pairs: Sequence[Pair]) -> None:
+        """What is new below a source that was renamed goes below the replica that this has."""
+        followed = {pair.source.name: pair for pair in pairs if _is_moved(pair, request)}
+        begun: dict[str, Pair] = {}
+        for pair in sorted(pairs, key=lambda pair: pair.source.name) if followed else ():
+            above, _slash, leaf = pair.source.name.rpartition("/")
+            if above in followed and not pair.replica:
+                _move(pair, request, f"{followed[above].replica_name}/{leaf}", None)
+                followed[pair.source.name] = begun[pair.replica_name] = pair
+        found = _inventory.read(self.target, sorted(begun), 1)[0] if begun else {}
+        for place, replica in found.items():
+            begun[place].replica = replica
 
     def _find_strayed(self, pairs: Sequence[Pair]) -> None:
         """Where a replica is that the source remembers at this very place, and that is not there.
 
-        Told by the id, which has the pool in it: two machines may well call their replicas alike.
+        Only a mark that is really there counts: two machines of one name may well call their replicas alike.
         """
-        strays = {pair.id: pair for pair in pairs if not pair.replica and _marks.recorded(pair)}
+        strays = {
+            id_: pair
+            for pair in pairs
+            for id_, record in _relationship_info.records(pair.source).items()
+            if not pair.replica and (id_ == pair.id or record.get("target") == pair.target_record)
+        }
 
         def read(name: str) -> list[str]:
             return self.target.read(_zfs.get([name], [_model.SOURCE], "filesystem,volume", None, local=True))[0]
@@ -154,7 +185,22 @@ class Reader:
             for name, _property, _source, value in _parse.records(lines):
                 mark = _parse.mark(value)
                 if isinstance(mark, dict) and mark.get("id") in strays and not mark.get("released"):
-                    strays[mark["id"]].strayed = self.target.endpoint.words(name)
+                    pair = strays[mark["id"]]
+                    pair.known_id = mark["id"]
+                    pair.half_aside = self._look_at_half_aside(name, pair.replica_name)
+                    pair.strayed = None if pair.half_aside else self.target.endpoint.words(name)
+
+    def _look_at_half_aside(self, name: str, place: str) -> Dataset | None:
+        if not name.startswith(place + _divergence.ASIDE):
+            return None
+        found = _inventory.read(self.target, [name], 1)[0]
+        dataset = found[name]
+        if name != _divergence.aside_name(place, dataset.guid):
+            return None
+        names = [name, *(snap.name for snap in dataset.snapshots)]
+        _inventory.read_values(self.target, found, names, ("userrefs", _model.SOURCE, _model.ANNOUNCED))
+        _inventory.read_holds(self.target, dataset.snapshots)
+        return dataset
 
     def _check_places(self, pairs: list[Pair], recursive: bool) -> None:
         if self.source.endpoint.host == self.target.endpoint.host:
@@ -260,7 +306,30 @@ class Reader:
         # Made once: a replica that has just been put aside, or is not begun yet, cannot tell it.
         pair.known_id = former.known_id or former.mark.get("id")
         self.look_closer([pair])
+        if former.replica and not pair.replica:
+            self._find_strayed([pair])
         return pair
+
+
+def _is_moved(pair: Pair, request: Request) -> bool:
+    return pair.replica_name != str(request.place_of(DatasetName(pair.source.name)))
+
+
+def _move(pair: Pair, request: Request, place: str, replica: Dataset | None) -> None:
+    pair.replica_name, pair.replica, pair.target_words = place, replica, request.target.words(place)
+
+
+def _taken_places(request: Request, pairs: Sequence[Pair]) -> list[PairPlan]:
+    """A source that has taken the name of a renamed one does not get the replica of that."""
+    followed = {pair.replica_name: pair for pair in pairs if _is_moved(pair, request)}
+    return [
+        PairPlan(pair, error=Refused(
+            f"{pair.source_words} cannot go to {pair.target_words}: that is the replica of "
+            f"{followed[pair.replica_name].source_words}, which was renamed; give one of the two another target"
+        ))
+        for pair in pairs
+        if pair.replica_name in followed and followed[pair.replica_name] is not pair
+    ]  # fmt: skip
 
 
 def _around(pairs: Iterable[Pair], read: Callable[[str], Any]) -> Iterator[Any]:
@@ -304,14 +373,18 @@ def _coming(plan: PairPlan) -> dict[str, str]:
 
 
 def _in_order(pairs: list[Pair]) -> list[Pair]:
-    """Parents before children and origins before their clones; otherwise by name."""
+    """Parents before children, on either side, and origins before their clones; otherwise by name."""
     by_name = {pair.source.name: pair for pair in pairs}
+    by_place = {pair.replica_name: pair.source.name for pair in pairs}
     done: dict[str, Pair] = {}
 
     def visit(pair: Pair, path: tuple[str, ...]) -> None:
         if pair.source.name in done or pair.source.name in path:
             return
         before = [str(parent) for parent in DatasetName(pair.source.name).ancestors()]
+        before += [
+            by_place[str(above)] for above in DatasetName(pair.replica_name).ancestors() if str(above) in by_place
+        ]
         if pair.source.origin:
             before.append(pair.source.origin.partition("@")[0])
         for name in before:

@@ -113,6 +113,8 @@ def _plan(plan: PairPlan, wishes: Wishes, arriving: Mapping[str, str], making: b
             f"end the relationship {pair.id} with cerss.zfs.zfs_replication (state=absent) to begin anew; where a "
             "reseed of what stands above took it along, the next run of that moves it back"
         )
+    if pair.half_aside:
+        plan.prepare.append(_divergence.finish_aside(pair, pair.half_aside))
     goal = plan.goal = chosen[-1]
     plan.raw = _raw(pair, wishes)
 

@@ -125,7 +125,7 @@ def _alive(pid: Any) -> bool:
 def lock(thing: str) -> Iterator[bool]:
     """Yield True when this process alone works on the thing now, False when another one of this host does."""
     path = folder() / f"{hashlib.sha256(thing.encode()).hexdigest()[:32]}.lock"
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)  # root's serves the service user too
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

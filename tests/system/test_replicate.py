@@ -212,6 +212,18 @@ def test_divergence(filled: list[Backend]) -> None:
     assert not [line for line in marks(two) if aside in line]
 
 
+def test_a_reseed_that_was_cut_goes_on(filled: list[Backend]) -> None:
+    """Right after the rename: the marks on the old replica are gone in the end, and the new one is whole."""
+    one, two = filled
+    once(one)
+    guid = int(two.zfs("get", "-Hp", "-o", "value", "guid", "backup/vol"))
+    two.zfs("rename", "-u", "backup/vol", f"backup/vol_aside_{guid:x}")
+    (four,) = replicate(one, options())
+    assert four[1]["actions"][0] == f"take our marks off backup/vol_aside_{guid:x}, which a reseed has put aside"
+    assert_settled(filled, "s2")
+    assert one.checksum("tank/vol@s2") == two.checksum("backup/vol@s2")
+
+
 def test_trees_and_clones(backends: list[Backend]) -> None:
     """Each dataset gets its replica, clones stay clones, and what is excluded or lacks the snapshot stays away."""
     one, two = backends
@@ -242,19 +254,24 @@ def test_a_renamed_source_goes_on_in_its_replica(filled: list[Backend]) -> None:
     wish: dict[str, Any] = {"recursive": True, "target": target(parent="backup"), "properties": {"atime": "off"}}
     assert not once(one, name="tank/t", **wish).get("failed")
     assert two.zfs("get", "-H", "-o", "value", "atime", "backup/t/vol").strip() == "off"
-    one.run("zfs rename tank/t/vol tank/t/new && zfs rename tank/t tank/u && zfs snapshot -r tank/u@s3")
+    one.run("zfs rename tank/t/vol tank/t/new && zfs rename tank/t tank/u && zfs create tank/u/more")
+    one.zfs("snapshot", "-r", "tank/u@s3")
     (four,) = replicate(one, options("tank/u", **wish))
     followed = {replica["source"]: (replica["target"], replica["base"]) for replica in four[1]["replicas"]}
     assert followed == {
         "tank/u@s3": ("backend-b:backup/t", "tank/u@s1"),
         "tank/u/new@s3": ("backend-b:backup/t/vol", "tank/u/new@s2"),
         "tank/u/zv@s3": ("backend-b:backup/t/zv", "tank/u/zv@s1"),
+        "tank/u/more@s3": ("backend-b:backup/t/more", None),
     }
     # Another job's replica is not mistaken for it, and whoever takes the old name does not get its replica.
     apart = once(one, name="tank/u/new", target=target(parent="backup/apart"))
     assert apart["replicas"][0]["base"] is None
-    one.run("zfs create tank/t && zfs snapshot tank/t@s4")
+    one.run("zfs create tank/t && zfs snapshot tank/t@s4 tank/u@s4")
     assert "is the replica of" in once(one, name="tank/t", target=target(parent="backup"))["msg"]
+    both = {replica["source"]: replica for replica in once(one, name=["tank/t", "tank/u"], **wish)["replicas"]}
+    assert "is the replica of tank/u, which was renamed" in both["tank/t"]["msg"]
+    assert both["tank/u@s4"]["base"] == "tank/u@s3"
 
 
 def test_side_by_side(backends: list[Backend]) -> None:

@@ -143,6 +143,14 @@ def test_ending_takes_all_marks_and_nothing_else():
     ]
 
 
+def test_ending_leaves_the_replica_of_another():
+    here = source(1, recorded=False, at=None)
+    here.guid = "800"
+    with pytest.raises(Refused, match="is the replica of a:tank/v, not of tank/v"):
+        end(None, {SOURCE: [here], TARGET: [replica(1)]}, "backup/v", Endpoint("b"))
+    assert end(ID, {TARGET: [replica(1)]}, None, Endpoint())[0].actions
+
+
 def test_ending_one_sided():
     plan, id_ = end(None, {SOURCE: [source(1)]}, "backup/v", Endpoint("b"))
     assert id_ == ID

@@ -663,15 +663,46 @@ def test_nothing_is_put_aside_that_could_not_come_back():
     assert "below backup/v_aside_1" in str(plan_pair(case, Wishes(on_divergence="reseed")).error)
 
 
+def test_what_a_cut_reseed_left_marked_is_finished():
+    case = pair([1, 2], None, known_id=ID)
+    aside = Dataset("backup/v_aside_385", "901", snapshots=[snap("backup/v_aside_385", 1)], ours=mark())
+    aside.snapshots[0].holds = [Hold(_model.LAST_HOLD + ID)]
+    case.half_aside = aside
+    plan = plan_pair(case, Wishes())
+    assert plan.prepare[0].commands == (
+        ["zfs", "inherit", _model.SOURCE, aside.name],
+        ["zfs", "release", _model.LAST_HOLD + ID, f"{aside.name}@s1"],
+    )
+    assert [send.kind for send in plan.sends] == ["full", "incremental"]
+
+
+@pytest.mark.parametrize(
+    ("cursor", "opens"),
+    [
+        pytest.param(None, True, id="first"),
+        pytest.param(1, False, id="on-the-way"),
+        pytest.param(2, True, id="lost-replica"),  # else a cut would look settled: the cursor is at the goal already
+    ],
+)
+def test_until_it_is_settled_a_run_does_not_look_so(cursor, opens):
+    case = pair([1, 2], None, bookmarks=(cursor,) if cursor else (), known_id=ID)
+    made = [command[-1] for action in _marks.protect(case, plan_pair(case, Wishes())) for command in action.commands]
+    assert (f"tank/v#cerss.zfs_{ID}_open" in made) is opens
+
+
 def test_a_renamed_replica_is_not_begun_anew():
     case = pair([1, 2], None, bookmarks=(1,))
     case.strayed = "backup/elsewhere"
     assert "is backup/elsewhere now" in str(plan_pair(case, Wishes()).error)
 
 
-def test_rollback_leaves_the_base_of_a_further_replica():
+@pytest.mark.parametrize("kept_by", ["hold", "cursor"])
+def test_rollback_leaves_the_base_of_a_further_replica(kept_by):
     case = pair([1, 2], [1, 9])
-    case.replica.snapshots[-1].holds = [Hold(_model.STEP_HOLD + "f" * 16)]
+    if kept_by == "hold":
+        case.replica.snapshots[-1].holds = [Hold(_model.STEP_HOLD + "f" * 16)]
+    else:
+        case.replica.bookmarks = [Bookmark(f"backup/v#{_model.cursor_name('f' * 16, '9')}", "9", 9)]
     assert "others need" in str(plan_pair(case, Wishes(on_divergence="rollback")).error)
 
 

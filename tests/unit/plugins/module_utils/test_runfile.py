@@ -50,6 +50,8 @@ def test_nobody_else_has_the_lock_meanwhile():
         assert (alone, other, another) == (True, False, True)
     with _runfile.lock("backup/v") as again:
         assert again
+    (*locks,) = (path for path in _runfile.folder().iterdir() if path.suffix == ".lock")
+    assert [path.stat().st_mode & 0o777 for path in locks] == [0o644, 0o644]  # root's do not lock other users out
 
 
 def test_no_place_for_files_is_an_error_in_words(monkeypatch, folder):
