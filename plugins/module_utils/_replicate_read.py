@@ -6,8 +6,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,12 +17,12 @@ from ansible_collections.cerss.zfs.plugins.module_utils import (
     _model,
     _names,
     _parse,
-    _relationship_info,
+    _replica_moves,
     _replication,
     _zfs,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._backend import Backend
-from ansible_collections.cerss.zfs.plugins.module_utils._errors import BadInput, GateRefused, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._errors import BadInput, Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._inventory import Inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._model import Dataset
 from ansible_collections.cerss.zfs.plugins.module_utils._names import DatasetName, SnapshotName
@@ -48,14 +47,14 @@ class Reader:
             lambda: _inventory.read(self.target, sorted(replica_roots), depth),
         )
         pairs = self._pairs(request, sources, replicas)
-        self._follow(request, pairs)
-        plans = _taken_places(request, pairs)
+        _replica_moves.follow(self.source, self.target, request, pairs)
+        plans = _replica_moves.taken_places(request, pairs)
         pairs = [pair for pair in pairs if all(pair is not plan.pair for plan in plans)]
         open_ones = {
             pair.replica_name: pair for pair in pairs if not _replication.settled_at_a_glance(pair, request.wishes)
         }
         self.look_closer(list(open_ones.values()))
-        self._find_strayed(list(open_ones.values()))
+        _replica_moves.find_strayed(self.target, list(open_ones.values()))
         arriving = self.arriving(list(open_ones.values()))
         claimed: set[str] = set()
         for pair in _in_order(pairs):
@@ -120,87 +119,6 @@ class Reader:
                 )
         self._check_places(list(pairs.values()), request.recursive)
         return list(pairs.values())
-
-    def _follow(self, request: Request, pairs: list[Pair]) -> None:
-        """A source that was renamed goes on in the replica that it has.
-
-        The former's lies where this request would have put it under its former name; elsewhere it is another job's.
-        """
-        lost = {pair.source.name: pair for pair in pairs if not pair.replica and _relationship_info.ids(pair.source)}
-        if not lost:
-            return
-        sources = {name: pair.source for name, pair in lost.items()}
-        marks = {_model.REPLICA_PREFIX + id_ for source in sources.values() for id_ in _relationship_info.ids(source)}
-        _inventory.read_values(self.source, sources, sorted(sources), sorted(marks))
-        here = request.target.seen_from(request.source).words("")
-        known = {
-            str(record.get("target")).removeprefix(here): pair
-            for pair in lost.values()
-            for record in _relationship_info.records(pair.source).values()
-            if str(record.get("target")).startswith(here)
-            and (here or ":" not in str(record.get("target")).partition("/")[0])
-        }
-        found, _gone = _inventory.read(self.target, sorted(known)) if known else ({}, [])
-        _inventory.read_values(self.target, found, sorted(found), (_model.SOURCE,))
-        for place, replica in found.items():
-            pair, mark = known[place], _relationship_info.mark_of(replica)
-            former = str(mark.get("dataset"))
-            if mark.get("guid") == pair.source.guid and str(request.place_of(DatasetName(former))) == place:
-                _move(pair, request, place, replica)
-        self._follow_parents(request, pairs)
-        for pair in lost.values():
-            for id_, record in _relationship_info.records(pair.source).items():
-                if not pair.replica and record.get("aside") and record.get("target") == pair.target_record:
-                    pair.known_id = id_
-
-    def _follow_parents(self, request: Request, pairs: Sequence[Pair]) -> None:
-        """What is new below a source that was renamed goes below the replica that this has."""
-        followed = {pair.source.name: pair for pair in pairs if _is_moved(pair, request)}
-        begun: dict[str, Pair] = {}
-        for pair in sorted(pairs, key=lambda pair: pair.source.name) if followed else ():
-            above, _slash, leaf = pair.source.name.rpartition("/")
-            if above in followed and not pair.replica:
-                _move(pair, request, f"{followed[above].replica_name}/{leaf}", None)
-                followed[pair.source.name] = begun[pair.replica_name] = pair
-        found = _inventory.read(self.target, sorted(begun), 1)[0] if begun else {}
-        for place, replica in found.items():
-            begun[place].replica = replica
-
-    def _find_strayed(self, pairs: Sequence[Pair]) -> None:
-        """Where a replica is that the source remembers at this very place, and that is not there.
-
-        Only a mark that is really there counts: two machines of one name may well call their replicas alike.
-        """
-        strays = {
-            id_: pair
-            for pair in pairs
-            for id_, record in _relationship_info.records(pair.source).items()
-            if not pair.replica and (id_ == pair.id or record.get("target") == pair.target_record)
-        }
-
-        def read(name: str) -> list[str]:
-            return self.target.read(_zfs.get([name], [_model.SOURCE], "filesystem,volume", None, local=True))[0]
-
-        for lines in _around(strays.values(), read):
-            for name, _property, _source, value in _parse.records(lines):
-                mark = _parse.mark(value)
-                if isinstance(mark, dict) and mark.get("id") in strays and not mark.get("released"):
-                    pair = strays[mark["id"]]
-                    pair.known_id = mark["id"]
-                    pair.half_aside = self._look_at_half_aside(name, pair.replica_name)
-                    pair.strayed = None if pair.half_aside else self.target.endpoint.words(name)
-
-    def _look_at_half_aside(self, name: str, place: str) -> Dataset | None:
-        if not name.startswith(place + _divergence.ASIDE):
-            return None
-        found = _inventory.read(self.target, [name], 1)[0]
-        dataset = found[name]
-        if name != _divergence.aside_name(place, dataset.guid):
-            return None
-        names = [name, *(snap.name for snap in dataset.snapshots)]
-        _inventory.read_values(self.target, found, names, ("userrefs", _model.SOURCE, _model.ANNOUNCED))
-        _inventory.read_holds(self.target, dataset.snapshots)
-        return dataset
 
     def _check_places(self, pairs: list[Pair], recursive: bool) -> None:
         if self.source.endpoint.host == self.target.endpoint.host:
@@ -284,7 +202,7 @@ class Reader:
         def read(name: str) -> Inventory:
             return _inventory.read(self.target, [name], None, "filesystem,volume,snapshot")[0]
 
-        there = [dataset for found in _around(clones, read) for dataset in found.values()]
+        there = [dataset for found in _replica_moves.around(clones, read) for dataset in found.values()]
         return {snap.guid: snap.name for dataset in there for snap in dataset.snapshots if snap.guid}
 
     def observe(self, former: Pair) -> Pair:
@@ -307,40 +225,8 @@ class Reader:
         pair.known_id = former.known_id or former.mark.get("id")
         self.look_closer([pair])
         if former.replica and not pair.replica:
-            self._find_strayed([pair])
+            _replica_moves.find_strayed(self.target, [pair])
         return pair
-
-
-def _is_moved(pair: Pair, request: Request) -> bool:
-    return pair.replica_name != str(request.place_of(DatasetName(pair.source.name)))
-
-
-def _move(pair: Pair, request: Request, place: str, replica: Dataset | None) -> None:
-    pair.replica_name, pair.replica, pair.target_words = place, replica, request.target.words(place)
-
-
-def _taken_places(request: Request, pairs: Sequence[Pair]) -> list[PairPlan]:
-    """A source that has taken the name of a renamed one does not get the replica of that."""
-    followed = {pair.replica_name: pair for pair in pairs if _is_moved(pair, request)}
-    return [
-        PairPlan(pair, error=Refused(
-            f"{pair.source_words} cannot go to {pair.target_words}: that is the replica of "
-            f"{followed[pair.replica_name].source_words}, which was renamed; give one of the two another target"
-        ))
-        for pair in pairs
-        if pair.replica_name in followed and followed[pair.replica_name] is not pair
-    ]  # fmt: skip
-
-
-def _around(pairs: Iterable[Pair], read: Callable[[str], Any]) -> Iterator[Any]:
-    """What a read finds on the pools of the replicas, or on as much of them around the places as a gate shows."""
-    done: list[DatasetName] = []
-    for place in sorted(DatasetName(pair.replica_name) for pair in pairs):
-        for name in [] if any(root.covers(place) for root in done) else [*place.ancestors(), place]:
-            with contextlib.suppress(GateRefused):
-                yield read(str(name))
-                done.append(name)
-                break
 
 
 def _read_origins(backend: Backend, datasets: Sequence[Dataset]) -> None:
