@@ -129,6 +129,12 @@ MUTANTS = [
            "if not all(commands) or _endpoint.line(commands) != line:", "if not all(commands):", GATE),
     Mutant("gate: a pipe has one packer and one stream", "_gate",
            "if other not in packs or stream[: len(carries)] != carries:", "if other not in packs:", GATE),
+    Mutant("gate: no stream of several datasets", "_gate",
+           "        if head.payload:\n", "        if not head:\n", GATE),
+    Mutant("gate: no clone of what is not named", "_gate",
+           'if head.clone and not head.resumed and "origin" not in wanted:', "if head is None:", GATE),
+    Mutant("gate: who else receives is not told", "_gate",
+           "if writers or any(place.search", "if writers or receivers or any(place.search", GATE),
 ]  # fmt: skip
 
 

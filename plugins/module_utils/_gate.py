@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from ansible_collections.cerss.zfs.plugins.module_utils import _endpoint, _model, _parse, _zfs
+from ansible_collections.cerss.zfs.plugins.module_utils import _endpoint, _model, _parse, _stream, _zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._errors import BadInput, CerssError
 from ansible_collections.cerss.zfs.plugins.module_utils._names import (
     MAX_REPLICA_NAME,
@@ -32,7 +32,7 @@ _TAG = re.compile(r"cerss\.zfs:(step|last):[0-9a-f]{16}\Z")
 _MARK = re.compile(r"cerss\.zfs_[0-9a-f]{16}_(?:[0-9a-f]{1,16}|open)\Z")
 _REPLICA_MARK = re.compile(re.escape(_model.REPLICA_PREFIX) + r"[0-9a-f]{16}\Z")
 _TYPES = ("filesystem", "volume", "snapshot", "bookmark")
-_COLUMNS = re.compile(r"[a-z0-9_.:,@-]+\Z")
+_COLUMNS = re.compile(r"[a-z0-9_.:][a-z0-9_.:,@-]*\Z")
 # What a replica may be born with; None is any value.
 _BORN: dict[str, tuple[str, ...] | None] = {
     "readonly": ("on",),
@@ -223,7 +223,7 @@ def _get(words: _Words, job: Job) -> list[str]:
     local = words.value("-s") is not None
     words.value("-o")
     properties = _columns(words.one())
-    names = _anything(words.words, job, above=depth == 0)
+    names = _anything(words.words, job, above=depth == 0 and not types)  # types alone list what stands on them
     return _zfs.get(names, properties, ",".join(_columns(types, _TYPES)) if types else None, depth, local)
 
 
@@ -354,6 +354,43 @@ _FORMS: dict[str, dict[str, _Form]] = {
 }
 
 
-def seen(lines: Iterable[str]) -> list[str]:
-    """Of the processes of this host just those that somebody who receives here looks for."""
-    return [line for line in lines if any(_parse.receiving([line]))]
+def resumed(commands: list[list[str]]) -> str | None:
+    """The GUID of the snapshot that a resume token asks for: libzfs looks for it in the whole pool."""
+    words = next((words for words in commands if words[:2] == ["zfs", "send"] and "-t" in words), None)
+    token = _parse.token(words[words.index("-t") + 1]) if words else None
+    return token.toguid if token else None
+
+
+def check_stream(record: bytes, words: list[str]) -> _stream.Head:
+    """What begins with the record, for ``zfs receive`` with the words; NotAllowed if it could reach further than these.
+
+    libzfs looks in the whole pool for what a package or a clone belongs to. That of ``zfs send -I`` carries nothing of
+    its own; the streams in it are looked at and received one by one.
+    """
+    head = _stream.head(record)
+    if head is None:
+        raise NotAllowed("that is no stream of zfs send")
+    if head.package:
+        if head.payload:
+            raise NotAllowed("a stream with properties, holds or further datasets (zfs send -p, -h, -R)")
+        return head
+    wanted = _Words(words[4:]).settings()
+    if head.clone and not head.resumed and "origin" not in wanted:
+        raise NotAllowed("a clone whose origin is not named")
+    born_with = {"readonly"} if head.zvol else {"readonly", "canmount"}
+    if (head.full or "origin" in wanted) and not head.resumed and not born_with <= set(wanted):
+        raise NotAllowed(f"a new replica is born with {' and '.join(sorted(born_with))}")
+    return head
+
+
+def seen(lines: Iterable[str], job: Job) -> list[str]:
+    """Of the processes of this host just those that somebody who receives here looks for; without names of others'."""
+    place = re.compile(rf" {re.escape(str(job.root))}(?:/[^=\"]*)?\Z")
+    found = []
+    for line in lines:
+        receivers, writers = _parse.receiving([line])
+        if writers or any(place.search(receiver.arguments) for receiver in receivers):
+            found.append(line)
+        else:
+            found += [f"{receiver.pid} {receiver.seconds} zfs receive -" for receiver in receivers]
+    return found

@@ -168,6 +168,8 @@ def _nvlist(data: bytes) -> dict[str, Any]:
             return result
         name_size, _reserve, _count, kind = struct.unpack_from(order + "hhii", data, at + 4)
         name = data[at + 16 : at + 16 + name_size - 1].decode()
+        if name in result:  # others might take the other one
+            raise ValueError(f"{name} is there twice")
         value_at = at + (16 + name_size + 7) // 8 * 8
         if kind == 1:  # DATA_TYPE_BOOLEAN
             result[name] = True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,63 @@ def test_setuid_and_devices_are_of_no_use(pair: Gated) -> None:
         assert b.run(f"cat {path}/null", user="operator", check=False).returncode != 0
     finally:
         b.run(["zfs", "unmount", place])
+
+
+def test_a_stream_reaches_no_further_than_its_command(pair: Gated) -> None:
+    a, b = pair.a, pair.b
+    name, place = volume(a, "r"), f"{ROOT}/r"
+    assert not once(a, name=name, target=target(dataset=place)).get("failed")
+    a.run(
+        f"zfs create {name}/below && zfs create {name}0 && zfs snapshot {name}@s2 && zfs snapshot -r {name}@s3"
+        f" && zfs snapshot {name}0@s3 && zfs clone {name}@s1 {name}c && zfs snapshot {name}c@s1"
+    )
+    line = shlex.quote(ours("zfs", "receive", "-s", "-u", place))
+    far = shlex.quote(ours("zfs", "receive", "-s", "-u", "-o", "canmount=noauto", "-o", "readonly=on", f"{ROOT}/new"))
+    before = b.dump()
+
+    def pipe(stream: str, into: str = line) -> str:
+        done = a.run(f"({stream}) | sudo -u {USER} ssh -o BatchMode=yes {b.address} {into}", check=False)
+        return "" if done.returncode == 0 else done.stderr
+
+    for stream, into, why in (
+        (f"zfs send -R -I @s1 {name}@s3", line, "properties, holds or further datasets"),
+        (f"zfs send -p -i @s1 {name}@s2", line, "properties, holds or further datasets"),
+        (f"zfs send {name}0@s3", shlex.quote(ours("zfs", "receive", "-s", "-u", f"{ROOT}/new")), "is born with"),
+        (f"zfs send -i {name}@s1 {name}c@s1", far, "origin is not named"),
+        # The head of one package before a stream of another dataset, whose name would become that of a neighbour
+        (f"zfs send -I @s1 {name}@s3 | head -c 624; zfs send {name}0@s3", line, "is born with"),
+        (f"zfs send -I @s1 {name}@s3 | head -c 624; zfs send -R {name}@s3", line, "properties, holds"),
+        ("head -c 400 /dev/zero", line, "no stream of zfs send"),
+    ):
+        told = pipe(stream, into)
+        assert "cerss-zfs-gate: refused: " in told, (stream, told)
+        assert why in told, (stream, told)
+    assert "cannot receive" in pipe(f"zfs send -i @s1 {name}@s2 | head -c 100")
+    assert not diff_dumps(before, b.dump())
+    # What the collection sends arrives, also in two pieces.
+    slowly = "(head -c 100; sleep 1; head -c 700; sleep 1; cat)"
+    assert pipe(f"zfs send -I @s1 {name}@s3 | {slowly}") == ""
+    assert a.checksum(f"{name}@s3") == b.checksum(f"{place}@s3")
+    assert f"{place}@s2" in b.dump()
+
+
+def test_a_token_resumes_nothing_else(pair: Gated) -> None:
+    """libzfs looks for the snapshot of a token by its GUID, and would find it outside the root."""
+    a = pair.a
+    name, other = volume(a, "t"), volume(a, "secret")
+    a.run(f"zfs send {other}@s1 | head -c 300K | zfs receive -s -u tank/half", check=False)
+    token = a.zfs("get", "-H", "-o", "value", "receive_resume_token", "tank/half").strip()
+    version, _checksum, size, packed = token.split("-")
+    forged = zlib.decompress(bytes.fromhex(packed)).replace(
+        f"{other}@s1".encode(), f"{name}@s1".ljust(len(f"{other}@s1"), "1").encode()
+    )
+    forged = "-".join([version, "0", size, zlib.compress(forged).hex()])
+    gate = f"python3 -I /usr/local/lib/cerss-zfs/gate.py send {name}"
+    for words in (token, forged):
+        line = shlex.quote(ours("zfs", "send", "-vP", "-t", words))
+        done = a.run(f"SSH_ORIGINAL_COMMAND={line} {gate}", check=False)
+        assert (done.returncode, done.stdout) == (126, ""), done
+        assert "not below" in done.stderr
 
 
 # What a run says without each permission; "new" is a first transfer, "abort" one that begins anew after a cut.

@@ -10,20 +10,24 @@ Usage: python3 -I gate.py receive|send ROOT [PROPERTY...]
 from __future__ import annotations
 
 import os
+import select
 import signal
+import stat
 import sys
 import syslog
+import time
 from typing import NoReturn
 
 # Neither pathlib nor subprocess: each command starts this anew, and they would be half of the time that it takes.
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-from ansible_collections.cerss.zfs.plugins.module_utils import _endpoint, _gate, _zfs
+from ansible_collections.cerss.zfs.plugins.module_utils import _endpoint, _gate, _stream, _zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._errors import CerssError
 from ansible_collections.cerss.zfs.plugins.module_utils._names import DatasetName
 
 REFUSED = 126
-SHOWN = 400  # characters of a command line that go to the log
+SHOWN = 400  # characters of a refused command line that go to the log
+LOGGED = 1500  # characters in one line of the log
 
 
 def main() -> NoReturn:
@@ -37,33 +41,88 @@ def main() -> NoReturn:
         if not line:
             raise _gate.NotAllowed("this key gives no shell")
         commands = _gate.decide(line, job)
+        resumed = _gate.resumed(commands)
+        if resumed is not None and resumed not in snapshots(root):
+            raise _gate.NotAllowed(f"the resume token is for a snapshot that is not below {root}")
+        log(syslog.LOG_INFO, f"runs for {who}: {' | '.join(' '.join(words) for words in commands)!a}")
+        run(commands, job)
     except CerssError as error:
         why = ascii(error.msg)[1:-1]
-        log(syslog.LOG_WARNING, f"refused: {why}; {who}: {shown(line)}")
+        log(syslog.LOG_WARNING, f"refused: {why}; {who}: {line[:SHOWN]!a}")
         print(f"cerss-zfs-gate: refused: {why}", file=sys.stderr)
         sys.exit(REFUSED)
-    log(syslog.LOG_INFO, f"runs for {who}: {' | '.join(shown(' '.join(words)) for words in commands)}")
-    run(commands)
-
-
-def shown(text: str) -> str:
-    return ascii(text[:SHOWN])
 
 
 def log(level: int, text: str) -> None:
-    syslog.syslog(level, text)
+    for at in range(0, len(text), LOGGED):
+        syslog.syslog(level, ("… " if at else "") + text[at : at + LOGGED])
 
 
-def run(commands: list[list[str]]) -> NoReturn:
+def snapshots(root: str) -> set[str]:
+    """The GUIDs of all snapshots below the root."""
+    with os.fdopen(start(_zfs.list_([root], "snapshot", ["guid"], depth=None))) as lines:
+        found = set(lines.read().split())
+    os.wait()
+    return found
+
+
+def run(commands: list[list[str]], job: _gate.Job) -> NoReturn:
     """Become the last of the programs, the ones before it joined to it by pipes."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and a program that is started would inherit that
     if commands == [_zfs.receivers()]:
         with os.fdopen(start(commands[0]), errors="replace") as lines:
-            print("\n".join(_gate.seen(lines.read().splitlines())))
+            print("\n".join(_gate.seen(lines.read().splitlines(), job)))
         sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
     for words in commands[:-1]:
         os.dup2(start(words), 0)
+    if commands[-1][:3] == ["zfs", "receive", "-s"]:
+        receive(commands[-1])
     become(commands[-1])
+
+
+def receive(words: list[str]) -> NoReturn:
+    """Look at what comes before zfs reads it from the same pipe, stream by stream where it is a package."""
+    if not stat.S_ISFIFO(os.fstat(0).st_mode):  # nothing else lets us look ahead
+        os.dup2(start(["cat"]), 0)
+    record = ahead()
+    if len(record) < _stream.RECORD or not _gate.check_stream(record, words).package:
+        become(words)  # too short for a stream: zfs says so
+    left = 2 * _stream.RECORD  # its head and the end of that
+    while left:
+        left -= len(os.read(0, left)) or left
+    while not _stream.is_end(record := ahead()):
+        if len(record) == _stream.RECORD and _gate.check_stream(record, words).package:
+            raise _gate.NotAllowed("a package in a package")
+        child = os.fork()
+        if child == 0:
+            become(words)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status:
+            sys.exit(status if status > 0 else 128 - status)
+    sys.exit(0)
+
+
+def ahead() -> bytes:
+    """The record that comes next and stays in the pipe; shorter where the stream ends."""
+    import ctypes  # takes its time, and only this needs it
+
+    tee = ctypes.CDLL(None, use_errno=True).tee
+    tee.argtypes, tee.restype = [ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_uint], ctypes.c_ssize_t
+    reader, writer = os.pipe()
+    try:
+        while True:
+            size = tee(0, writer, _stream.RECORD, 0)
+            if size < 0:
+                raise OSError(ctypes.get_errno(), "cannot look into the stream")
+            record = os.read(reader, size) if size else b""
+            poll = select.poll()
+            poll.register(0, select.POLLIN)
+            if size in (0, _stream.RECORD) or any(event & select.POLLHUP for _fd, event in poll.poll(0)):
+                return record
+            time.sleep(0.01)  # the rest of the record is on its way
+    finally:
+        os.close(reader)
+        os.close(writer)
 
 
 def start(words: list[str]) -> int:

@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -18,10 +19,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.cerss.zfs.plugins.module_utils import _endpoint, _inventory, _zfs
+from ansible_collections.cerss.zfs.plugins.module_utils import _endpoint, _inventory, _stream, _zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._endpoint import Endpoint
 from ansible_collections.cerss.zfs.plugins.module_utils._errors import GateRefused, zfs_error
-from ansible_collections.cerss.zfs.plugins.module_utils._gate import RECEIVE, SEND, Job, NotAllowed, decide, seen
+from ansible_collections.cerss.zfs.plugins.module_utils._gate import (
+    RECEIVE,
+    SEND,
+    Job,
+    NotAllowed,
+    check_stream,
+    decide,
+    resumed,
+    seen,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._names import DatasetName
 
 ROOT = DatasetName("tank/site a")
@@ -168,6 +178,7 @@ def test_what_lies_above_the_root_is_only_looked_at():
     for command in (
         _zfs.get(["tank"], ["all"], "filesystem", depth=None),
         _zfs.get(["tank/a"], ["all"], "snapshot", depth=1),
+        _zfs.get(["tank/a"], ["all"], "snapshot"),
         _zfs.get(["tank/a@s"], ["all"]),
         _zfs.get(["tank/c"], ["all"]),
         _zfs.list_(["tank"], "filesystem"),
@@ -237,6 +248,7 @@ REFUSED: list[tuple[str, str, str]] = [
     (RECEIVE, line(["zfs", "set", "-u", "cerss.zfs:source=1", IN]), "not a valid dataset name"),
     (RECEIVE, line(["zfs", "set", "cerss.zfs:source=1"]), "no dataset"),
     (RECEIVE, line(["zfs", "inherit", "-r", "cerss.zfs:source", IN]), "not one of ours"),
+    (RECEIVE, line(_zfs.get([IN], ["-rtsnapshot"])), "not among the forms"),
     (RECEIVE, line(_zfs.list_([], "snapshot", depth=None)), "would mean all"),
     (RECEIVE, line(_zfs.list_([f"{IN}%recv"], "snapshot")), "not a valid"),
     (RECEIVE, line(_zfs.list_(["tank/site \N{CYRILLIC SMALL LETTER A}/v"], "snapshot")), "not a valid"),
@@ -269,6 +281,9 @@ def test_a_resumed_stream_is_of_something_below_the_root():
     assert decide(line(resume), job) == [resume]
     assert decide(line(resume, ZSTD[0]), job) == [resume, ZSTD[0]]
     assert decide(line(_zfs.send_resume(TOKEN, estimate=True)), job) == [_zfs.send_resume(TOKEN, estimate=True)]
+    for commands in ([resume], [resume, ZSTD[0]]):
+        assert resumed(commands) == "11808234892953768773"
+    assert resumed([_zfs.send(SNAP, None, False, False)]) is None
     with pytest.raises(NotAllowed, match="not below"):
         decide(line(resume), JOBS[SEND])
     with pytest.raises(NotAllowed, match="not a form"):
@@ -283,8 +298,72 @@ def test_a_refusal_is_told_apart():
 
 
 def test_of_other_processes_nothing_is_seen():
-    lines = ["  1 5 /sbin/init secret", " 77 9 zfs receive -s -u tank/x", " 78 1 [receive_writer]", "79 1 zfs receiver"]
-    assert seen(lines) == lines[1:3]
+    ours = [f" 77 9 zfs receive -s -u {IN}", " 78 1 [receive_writer]", f"80 1 /usr/sbin/zfs recv -o a=b {ROOT}"]
+    other = ["  1 5 /sbin/init secret", "79 1 zfs receiver"]
+    theirs = ["81 2 zfs receive -s -u -o origin=tank/site a/v@s tank/x", "82 3 zfs receive -s -u tank/site a2/v"]
+    told = seen([*ours, *other, *theirs], JOBS[RECEIVE])
+    assert told == [*ours, "81 2 zfs receive -", "82 3 zfs receive -"]
+
+
+def record(kind: int = 0, *, version: int = 1, flags: int = 0, origin: int = 0, **more: int) -> bytes:
+    """As `struct dmu_replay_record` is laid out."""
+    order = "<>"[more.get("big", 0)]
+    packed = struct.pack(
+        f"{order}IIQQQIIQQ",
+        kind,
+        more.get("payload", 0),
+        0x2F5BACBAC,
+        version,
+        0,
+        more.get("type", 2),
+        flags,
+        9,
+        origin,
+    )
+    return packed.ljust(_stream.RECORD, b"\0")
+
+
+PLAIN = _zfs.receive(IN, {})
+BORN = _zfs.receive(IN, {"canmount": "noauto", "readonly": "on"})
+BORN_ZVOL = _zfs.receive(IN, {"readonly": "on"})
+CLONE = _zfs.receive(IN, {"canmount": "noauto", "readonly": "on"}, SNAP)
+RESUMED = 1 | 1 << 22
+
+
+@pytest.mark.parametrize(
+    ("stream", "words", "why"),
+    [
+        pytest.param(record(origin=8), PLAIN, None, id="increment"),
+        pytest.param(record(), BORN, None, id="first"),
+        pytest.param(record(big=1), BORN, None, id="first-of-other-byte-order"),
+        pytest.param(record(type=3), BORN_ZVOL, None, id="first-zvol"),
+        pytest.param(record(version=RESUMED), PLAIN, None, id="resumed-first"),
+        pytest.param(record(version=RESUMED, flags=1, origin=8), PLAIN, None, id="resumed-clone"),
+        pytest.param(record(flags=1, origin=8), CLONE, None, id="clone"),
+        pytest.param(record(version=2), PLAIN, None, id="increments"),
+        pytest.param(record(), PLAIN, "is born with canmount and readonly", id="writable"),
+        pytest.param(record(), BORN_ZVOL, "is born with", id="mountable"),
+        pytest.param(record(type=3), PLAIN, "is born with readonly", id="writable-zvol"),
+        pytest.param(record(origin=8), _zfs.receive(IN, {}, SNAP), "is born with", id="writable-clone"),
+        pytest.param(record(flags=1, origin=8), BORN, "origin is not named", id="clone-of-anything"),
+        pytest.param(record(version=2, payload=8), PLAIN, "properties, holds", id="replication"),
+        pytest.param(record(version=2, payload=8, big=1), PLAIN, "properties, holds", id="replication-of-other-order"),
+        pytest.param(record(5), PLAIN, "no stream", id="end"),
+        pytest.param(b"\0" * _stream.RECORD, PLAIN, "no stream", id="nothing"),
+    ],
+)
+def test_a_stream_reaches_no_further_than_its_command(stream: bytes, words: list[str], why: str | None) -> None:
+    if why is None:
+        assert check_stream(stream, words).package == (stream == record(version=2))
+    else:
+        with pytest.raises(NotAllowed, match=why):
+            check_stream(stream, words)
+
+
+@given(st.binary(min_size=_stream.RECORD, max_size=_stream.RECORD))
+def test_what_is_no_stream_is_refused(stream: bytes) -> None:
+    assert _stream.head(stream) is None
+    assert _stream.is_end(stream) == (stream[:4] in (b"\5\0\0\0", b"\0\0\0\5"))
 
 
 def test_the_role_installs_all_that_the_gate_imports() -> None:
