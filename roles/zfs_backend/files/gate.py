@@ -109,15 +109,16 @@ def ahead() -> bytes:
     tee = ctypes.CDLL(None, use_errno=True).tee
     tee.argtypes, tee.restype = [ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_uint], ctypes.c_ssize_t
     reader, writer = os.pipe()
+    writers = select.poll()
+    writers.register(0, 0)  # tells of their end, and of nothing else
     try:
         while True:
+            whole = bool(writers.poll(0))  # asked first: what comes between the two is looked at once more
             size = tee(0, writer, _stream.RECORD, 0)
             if size < 0:
                 raise OSError(ctypes.get_errno(), "cannot look into the stream")
             record = os.read(reader, size) if size else b""
-            poll = select.poll()
-            poll.register(0, select.POLLIN)
-            if size in (0, _stream.RECORD) or any(event & select.POLLHUP for _fd, event in poll.poll(0)):
+            if whole or size in (0, _stream.RECORD):
                 return record
             time.sleep(0.01)  # the rest of the record is on its way
     finally:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import os
 import re
@@ -13,6 +14,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -366,17 +368,52 @@ def test_what_is_no_stream_is_refused(stream: bytes) -> None:
     assert _stream.is_end(stream) == (stream[:4] in (b"\5\0\0\0", b"\0\0\0\5"))
 
 
+ROLE = Path(__file__).parents[4] / "roles" / "zfs_backend"
+
+
+@pytest.fixture
+def stdin() -> Iterator[int]:
+    """What is written here comes in at descriptor 0."""
+    before, (reader, writer) = os.dup(0), os.pipe()
+    os.dup2(reader, 0)
+    os.close(reader)
+    yield writer
+    os.dup2(before, 0)
+    os.close(before)
+
+
+def test_what_comes_while_the_gate_looks_is_looked_at_too(stdin: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest of a record, and the end of the stream, just after a part of it was seen."""
+    spec = importlib.util.spec_from_file_location("gate", ROLE / "files" / "gate.py")
+    assert spec and spec.loader
+    gate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(gate)
+    rest = [record()[100:]]
+    read = os.read
+
+    def meanwhile(descriptor: int, size: int) -> bytes:
+        if rest:
+            os.write(stdin, rest.pop())
+            os.close(stdin)
+        return read(descriptor, size)
+
+    os.write(stdin, record()[:100])
+    monkeypatch.setattr(os, "read", meanwhile)
+    assert gate.ahead() == record()
+    assert read(0, 1000) == record()
+    assert gate.ahead() == b""
+
+
 def test_the_role_installs_all_that_the_gate_imports() -> None:
     """Started as on a host: with nothing but the folder that the role makes."""
-    role = Path(__file__).parents[4] / "roles" / "zfs_backend"
-    (listed,) = re.findall(r"^zfs_backend_gate_parts: \[(.*)\]$", (role / "vars" / "main.yml").read_text(), re.M)
+    (listed,) = re.findall(r"^zfs_backend_gate_parts: \[(.*)\]$", (ROLE / "vars" / "main.yml").read_text(), re.M)
     parts = listed.split(", ")
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / "ansible_collections" / "cerss" / "zfs" / "plugins" / "module_utils"
         package.mkdir(parents=True)
         for part in parts:
-            shutil.copy(role.parents[1] / "plugins" / "module_utils" / f"{part}.py", package)
-        shutil.copy(role / "files" / "gate.py", folder)
+            shutil.copy(ROLE.parents[1] / "plugins" / "module_utils" / f"{part}.py", package)
+        shutil.copy(ROLE / "files" / "gate.py", folder)
         gate = [sys.executable, "-I", "-S", f"{folder}/gate.py", "receive", "tank/a b"]
 
         def ask(line: str | None) -> subprocess.CompletedProcess[str]:
