@@ -361,11 +361,11 @@ def resumed(commands: list[list[str]]) -> str | None:
     return token.toguid if token else None
 
 
-def check_stream(record: bytes, words: list[str]) -> _stream.Head:
+def check_stream(record: bytes, words: list[str], is_volume: Callable[[str], bool]) -> _stream.Head:
     """What begins with the record, for ``zfs receive`` with the words; NotAllowed if it could reach further than these.
 
     libzfs looks in the whole pool for what a package or a clone belongs to. That of ``zfs send -I`` carries nothing of
-    its own; the streams in it are looked at and received one by one.
+    its own; the streams in it are looked at and received one by one. A clone is what its origin is, whatever it says.
     """
     head = _stream.head(record)
     if head is None:
@@ -377,7 +377,8 @@ def check_stream(record: bytes, words: list[str]) -> _stream.Head:
     wanted = _Words(words[4:]).settings()
     if head.clone and not head.resumed and "origin" not in wanted:
         raise NotAllowed("a clone whose origin is not named")
-    born_with = {"readonly"} if head.zvol else {"readonly", "canmount"}
+    zvol = is_volume(wanted["origin"].partition("@")[0]) if "origin" in wanted else head.zvol
+    born_with = {"readonly"} if zvol else {"readonly", "canmount"}
     if (head.full or "origin" in wanted) and not head.resumed and not born_with <= set(wanted):
         raise NotAllowed(f"a new replica is born with {' and '.join(sorted(born_with))}")
     return head

@@ -134,12 +134,12 @@ def token(text: str) -> Token | None:
 
     ``1-<checksum>-<size>-<hex>``: zlib over a natively encoded nvlist (zfs_send_resume_token_to_nvlist in libzfs).
     """
+    words = re.fullmatch(r"1-[0-9a-f]+-([0-9a-f]+)-((?:[0-9a-f]{2})+)", text)
+    if words is None:
+        return None
     try:
-        version, _checksum, length, packed = text.split("-")
-        if version != "1":
-            return None
-        data = zlib.decompress(bytes.fromhex(packed))
-        if len(data) != int(length, 16):
+        data = zlib.decompress(bytes.fromhex(words[2]))
+        if len(data) != int(words[1], 16):
             return None
         values = _nvlist(data)
         return Token(
@@ -155,7 +155,10 @@ def token(text: str) -> Token | None:
 
 
 def _nvlist(data: bytes) -> dict[str, Any]:
-    """Flags, 64-bit numbers and strings of a packed nvlist in the machine's own encoding (nvpair.c, nvs_native_*)."""
+    """Flags, 64-bit numbers and strings of a packed nvlist in the machine's own encoding (nvpair.c, nvs_native_*).
+
+    ValueError for what no token holds: what is in a list within the list would be taken for what is in this one.
+    """
     encoding, little = data[0], data[1]
     if encoding != 0:
         raise ValueError("not a native nvlist")
@@ -177,6 +180,8 @@ def _nvlist(data: bytes) -> dict[str, Any]:
             result[name] = struct.unpack_from(order + "Q", data, value_at)[0]
         elif kind == 9:  # DATA_TYPE_STRING
             result[name] = data[value_at : data.index(b"\0", value_at)].decode()
+        elif kind != 16:  # DATA_TYPE_UINT64_ARRAY: the snapshots of a redacted stream
+            raise ValueError(f"{name} is of type {kind}")
         at += length
 
 
@@ -189,8 +194,11 @@ class Receiver(NamedTuple):
 
 
 def receiving(lines: Iterable[str]) -> tuple[list[Receiver], int]:
-    """From ``ps -eo pid=,etimes=,args=``: each ``zfs receive``, and how many receives the kernel writes."""
-    found: list[Receiver] = []
+    """From ``ps -eo pid=,etimes=,args=``: each ``zfs receive``, and how many receives the kernel writes.
+
+    A gate that waits for a stream shows itself with the arguments of the ``zfs receive`` that it starts.
+    """
+    found: dict[str, Receiver] = {}
     writers = 0
     for line in lines:
         words = line.split(None, 2)
@@ -198,8 +206,8 @@ def receiving(lines: Iterable[str]) -> tuple[list[Receiver], int]:
             continue
         writers += words[2].startswith("[receive_writer")
         if words[1].isdigit() and re.match(r"(?:\S*/)?zfs (?:receive|recv) ", words[2]):
-            found.append(Receiver(int(words[0]), int(words[1]), words[2]))
-    return found, writers
+            found[words[2]] = Receiver(int(words[0]), int(words[1]), words[2])
+    return list(found.values()), writers
 
 
 def sending(lines: Iterable[str]) -> list[str]:

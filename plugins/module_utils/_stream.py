@@ -13,6 +13,7 @@ import struct
 from dataclasses import dataclass
 
 RECORD = 312  # bytes of every record, without what it carries
+_NAME = 56  # where the name in it begins
 _BEGIN, _END = 0, 5
 _MAGIC = 0x2F5BACBAC
 _PACKAGE = 2
@@ -35,7 +36,7 @@ class Head:
 
 def head(record: bytes) -> Head | None:
     """None when no stream begins there."""
-    if len(record) < RECORD:
+    if len(record) < RECORD or b"\0" not in record[_NAME:]:
         return None
     for order in "<>":
         kind, payload, magic, version, _created, dataset, flags, _to, origin = struct.unpack_from(

@@ -13,7 +13,8 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,13 @@ def lab_command(*args: object, check: bool = True) -> subprocess.CompletedProces
     done = subprocess.run([sys.executable, str(LAB), *map(str, args)], capture_output=True, text=True, check=False)
     assert not check or done.returncode == 0, done.stderr
     return done
+
+
+def until(true: Callable[[], object], seconds: float) -> None:
+    began = time.monotonic()
+    while not true():
+        assert time.monotonic() - began < seconds
+        time.sleep(0.3)
 
 
 class Failed(AssertionError):

@@ -14,13 +14,12 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import lab_command
-from harness import Ansible, Backend
+from harness import Ansible, Backend, until
 
 LINE = re.compile(
     r"backend-a: tank/vol@s -> backend-b:backup/\w+  (\d+) %  [\d.]+ of 8\.\d MiB"
@@ -98,13 +97,6 @@ class Playing:
             for task in Path(f"/proc/{pid}/task").iterdir():
                 found += map(int, (task / "children").read_text().split())
         return found
-
-
-def until(true: Callable[[], object], seconds: float) -> None:
-    began = time.monotonic()
-    while not true():
-        assert time.monotonic() - began < seconds
-        time.sleep(0.3)
 
 
 def transfers(backends: list[Backend], replica: str) -> list[str]:

@@ -9,6 +9,7 @@ import re
 import shlex
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import testinfra
 import verbs
 import yaml
 from gated import HOME, USER, Gated
-from harness import CLONE, Ansible, Backend, diff_dumps, lab_command
+from harness import CLONE, Ansible, Backend, diff_dumps, lab_command, until
 from test_replicate import once, options, replicate, target
 
 ROOT = "backup/site a"
@@ -181,7 +182,10 @@ def test_a_stream_reaches_no_further_than_its_command(pair: Gated) -> None:
         f" && zfs snapshot {name}0@s3 && zfs clone {name}@s1 {name}c && zfs snapshot {name}c@s1"
     )
     line = shlex.quote(ours("zfs", "receive", "-s", "-u", place))
-    far = shlex.quote(ours("zfs", "receive", "-s", "-u", "-o", "canmount=noauto", "-o", "readonly=on", f"{ROOT}/new"))
+    born = ("zfs", "receive", "-s", "-u", "-o", "canmount=noauto", "-o", "readonly=on", f"{ROOT}/new")
+    far = shlex.quote(ours(*born))
+    clone = ("zfs", "receive", "-s", "-u", "-o", f"origin={place}@s1", "-o", "readonly=on", f"{ROOT}/new")
+    volume_head = r"{ head -c 32; printf '\3\0\0\0'; tail -c +5; }"
     before = b.dump()
 
     def pipe(stream: str, into: str = line) -> str:
@@ -193,6 +197,7 @@ def test_a_stream_reaches_no_further_than_its_command(pair: Gated) -> None:
         (f"zfs send -p -i @s1 {name}@s2", line, "properties, holds or further datasets"),
         (f"zfs send {name}0@s3", shlex.quote(ours("zfs", "receive", "-s", "-u", f"{ROOT}/new")), "is born with"),
         (f"zfs send -i {name}@s1 {name}c@s1", far, "origin is not named"),
+        (f"zfs send -i {name}@s1 {name}c@s1 | {volume_head}", shlex.quote(ours(*clone)), "is born with canmount"),
         # The head of one package before a stream of another dataset, whose name would become that of a neighbour
         (f"zfs send -I @s1 {name}@s3 | head -c 624; zfs send {name}0@s3", line, "is born with"),
         (f"zfs send -I @s1 {name}@s3 | head -c 624; zfs send -R {name}@s3", line, "properties, holds"),
@@ -203,9 +208,14 @@ def test_a_stream_reaches_no_further_than_its_command(pair: Gated) -> None:
         assert why in told, (stream, told)
     assert "cannot receive" in pipe(f"zfs send -i @s1 {name}@s2 | head -c 100")
     assert not diff_dumps(before, b.dump())
-    # What the collection sends arrives, also in two pieces.
-    slowly = "(head -c 100; sleep 1; head -c 700; sleep 1; cat)"
-    assert pipe(f"zfs send -I @s1 {name}@s3 | {slowly}") == ""
+    # What the collection sends arrives, also in pieces; who waits for it is seen to receive.
+    slowly = "(head -c 100; until rm /tmp/more; do sleep 0.1; done 2>/dev/null; head -c 700; sleep 1; cat)"
+    with ThreadPoolExecutor() as aside:
+        arrived = aside.submit(pipe, f"zfs send -I @s1 {name}@s3 | {slowly}")
+        until(lambda: f"zfs receive -s -u {place}\n" in b.run(["ps", "-eo", "args="]).stdout, 60)
+        assert b.run("pgrep -x zfs", check=False).stdout == ""
+        a.run("touch /tmp/more")
+        assert arrived.result() == ""
     assert a.checksum(f"{name}@s3") == b.checksum(f"{place}@s3")
     assert f"{place}@s2" in b.dump()
 

@@ -9,12 +9,15 @@ Usage: python3 -I gate.py receive|send ROOT [PROPERTY...]
 
 from __future__ import annotations
 
+import array
+import fcntl
 import os
 import select
 import signal
 import stat
 import sys
 import syslog
+import termios
 import time
 from typing import NoReturn
 
@@ -46,8 +49,8 @@ def main() -> NoReturn:
             raise _gate.NotAllowed(f"the resume token is for a snapshot that is not below {root}")
         log(syslog.LOG_INFO, f"runs for {who}: {' | '.join(' '.join(words) for words in commands)!a}")
         run(commands, job)
-    except CerssError as error:
-        why = ascii(error.msg)[1:-1]
+    except (CerssError, OSError) as error:
+        why = ascii(error.msg if isinstance(error, CerssError) else str(error))[1:-1]
         log(syslog.LOG_WARNING, f"refused: {why}; {who}: {line[:SHOWN]!a}")
         print(f"cerss-zfs-gate: refused: {why}", file=sys.stderr)
         sys.exit(REFUSED)
@@ -64,6 +67,13 @@ def snapshots(root: str) -> set[str]:
         found = set(lines.read().split())
     os.wait()
     return found
+
+
+def is_volume(dataset: str) -> bool:
+    with os.fdopen(start(_zfs.get([dataset], ["type"]))) as lines:
+        answer = lines.read()
+    os.wait()
+    return answer.endswith("\tvolume\n")
 
 
 def run(commands: list[list[str]], job: _gate.Job) -> NoReturn:
@@ -84,14 +94,14 @@ def receive(words: list[str]) -> NoReturn:
     """Look at what comes before zfs reads it from the same pipe, stream by stream where it is a package."""
     if not stat.S_ISFIFO(os.fstat(0).st_mode):  # nothing else lets us look ahead
         os.dup2(start(["cat"]), 0)
-    record = ahead()
-    if len(record) < _stream.RECORD or not _gate.check_stream(record, words).package:
-        become(words)  # too short for a stream: zfs says so
+    be_seen_as(words)
+    if not _gate.check_stream(ahead(), words, is_volume).package:
+        become(words)
     left = 2 * _stream.RECORD  # its head and the end of that
     while left:
         left -= len(os.read(0, left)) or left
     while not _stream.is_end(record := ahead()):
-        if len(record) == _stream.RECORD and _gate.check_stream(record, words).package:
+        if _gate.check_stream(record, words, is_volume).package:
             raise _gate.NotAllowed("a package in a package")
         child = os.fork()
         if child == 0:
@@ -102,9 +112,22 @@ def receive(words: list[str]) -> NoReturn:
     sys.exit(0)
 
 
+def be_seen_as(words: list[str]) -> None:
+    """Be found by others who look for receivers, also while nothing has come yet; setproctitle(3) does it so."""
+    import ctypes  # takes its time, and only a receive needs it
+
+    with open("/proc/self/stat", "rb") as line:
+        fields = line.read().rpartition(b")")[2].split()
+    begin, end = int(fields[45]), int(fields[48])  # arg_start and env_end in proc(5); the one goes over into the other
+    title = " ".join(words).encode()
+    if len(title) < end - begin:
+        ctypes.memset(begin, 0, end - begin)
+        ctypes.memmove(begin, title, len(title))
+
+
 def ahead() -> bytes:
-    """The record that comes next and stays in the pipe; shorter where the stream ends."""
-    import ctypes  # takes its time, and only this needs it
+    """The record that comes next and stays in the pipe."""
+    import ctypes
 
     tee = ctypes.CDLL(None, use_errno=True).tee
     tee.argtypes, tee.restype = [ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_uint], ctypes.c_ssize_t
@@ -113,13 +136,18 @@ def ahead() -> bytes:
     writers.register(0, 0)  # tells of their end, and of nothing else
     try:
         while True:
-            whole = bool(writers.poll(0))  # asked first: what comes between the two is looked at once more
+            # Asked first: what comes after that is looked at once more.
+            ended, there = writers.poll(0), array.array("i", [0])
+            fcntl.ioctl(0, termios.FIONREAD, there)
             size = tee(0, writer, _stream.RECORD, 0)
-            if size < 0:
+            if size < 0 or size < min(there[0], _stream.RECORD):
                 raise OSError(ctypes.get_errno(), "cannot look into the stream")
             record = os.read(reader, size) if size else b""
-            if whole or size in (0, _stream.RECORD):
+            if size == _stream.RECORD:
                 return record
+            if ended or not size:
+                print("cannot receive: failed to read from stream", file=sys.stderr)  # as zfs says it
+                sys.exit(1)
             time.sleep(0.01)  # the rest of the record is on its way
     finally:
         os.close(reader)

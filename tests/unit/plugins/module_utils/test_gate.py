@@ -14,8 +14,10 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -327,7 +329,9 @@ def record(kind: int = 0, *, version: int = 1, flags: int = 0, origin: int = 0, 
 
 PLAIN = _zfs.receive(IN, {})
 BORN = _zfs.receive(IN, {"canmount": "noauto", "readonly": "on"})
-BORN_ZVOL = _zfs.receive(IN, {"readonly": "on"})
+BORN_WITH = {"readonly": "on"}
+BORN_ZVOL = _zfs.receive(IN, BORN_WITH)
+CLONE_ZVOL = _zfs.receive(IN, BORN_WITH, "tank/site a/vol@s")
 CLONE = _zfs.receive(IN, {"canmount": "noauto", "readonly": "on"}, SNAP)
 RESUMED = 1 | 1 << 22
 
@@ -342,24 +346,28 @@ RESUMED = 1 | 1 << 22
         pytest.param(record(version=RESUMED), PLAIN, None, id="resumed-first"),
         pytest.param(record(version=RESUMED, flags=1, origin=8), PLAIN, None, id="resumed-clone"),
         pytest.param(record(flags=1, origin=8), CLONE, None, id="clone"),
+        pytest.param(record(flags=1, origin=8, type=3), CLONE_ZVOL, None, id="clone-zvol"),
         pytest.param(record(version=2), PLAIN, None, id="increments"),
         pytest.param(record(), PLAIN, "is born with canmount and readonly", id="writable"),
         pytest.param(record(), BORN_ZVOL, "is born with", id="mountable"),
         pytest.param(record(type=3), PLAIN, "is born with readonly", id="writable-zvol"),
         pytest.param(record(origin=8), _zfs.receive(IN, {}, SNAP), "is born with", id="writable-clone"),
+        pytest.param(record(origin=8, type=3), _zfs.receive(IN, BORN_WITH, SNAP), "is born with", id="not-a-zvol"),
         pytest.param(record(flags=1, origin=8), BORN, "origin is not named", id="clone-of-anything"),
         pytest.param(record(version=2, payload=8), PLAIN, "properties, holds", id="replication"),
         pytest.param(record(version=2, payload=8, big=1), PLAIN, "properties, holds", id="replication-of-other-order"),
         pytest.param(record(5), PLAIN, "no stream", id="end"),
         pytest.param(b"\0" * _stream.RECORD, PLAIN, "no stream", id="nothing"),
+        pytest.param(record().rstrip(b"\0").ljust(_stream.RECORD, b"x"), BORN, "no stream", id="endless-name"),
     ],
 )
 def test_a_stream_reaches_no_further_than_its_command(stream: bytes, words: list[str], why: str | None) -> None:
+    volumes = ["tank/site a/vol"]
     if why is None:
-        assert check_stream(stream, words).package == (stream == record(version=2))
+        assert check_stream(stream, words, volumes.__contains__).package == (stream == record(version=2))
     else:
         with pytest.raises(NotAllowed, match=why):
-            check_stream(stream, words)
+            check_stream(stream, words, volumes.__contains__)
 
 
 @given(st.binary(min_size=_stream.RECORD, max_size=_stream.RECORD))
@@ -385,7 +393,8 @@ def stdin() -> Iterator[int]:
 def test_what_comes_while_the_gate_looks_is_looked_at_too(stdin: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rest of a record, and the end of the stream, just after a part of it was seen."""
     spec = importlib.util.spec_from_file_location("gate", ROLE / "files" / "gate.py")
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     gate = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(gate)
     rest = [record()[100:]]
@@ -401,7 +410,8 @@ def test_what_comes_while_the_gate_looks_is_looked_at_too(stdin: int, monkeypatc
     monkeypatch.setattr(os, "read", meanwhile)
     assert gate.ahead() == record()
     assert read(0, 1000) == record()
-    assert gate.ahead() == b""
+    with pytest.raises(SystemExit):
+        gate.ahead()
 
 
 def test_the_role_installs_all_that_the_gate_imports() -> None:
@@ -425,6 +435,16 @@ def test_the_role_installs_all_that_the_gate_imports() -> None:
             done = ask(text)
             assert (done.returncode, done.stdout) == (126, "")
             assert done.stderr.startswith("cerss-zfs-gate: refused: ")
+        words = _zfs.receive("tank/a b/v", BORN_WITH)
+        with subprocess.Popen(
+            gate, env={"SSH_ORIGINAL_COMMAND": line(words)}, stdin=PIPE, stderr=PIPE, text=True
+        ) as waiting:
+            until = time.monotonic() + 30
+            while (seen_as := Path(f"/proc/{waiting.pid}/cmdline").read_text().rstrip("\0")) != " ".join(words):
+                assert time.monotonic() < until, seen_as
+                time.sleep(0.02)
+            _out, error = waiting.communicate("too short")
+            assert (waiting.returncode, error) == (1, "cannot receive: failed to read from stream\n")
         assert {path.name.partition(".")[0] for path in package.glob("__pycache__/*.pyc")} == set(parts)
 
 

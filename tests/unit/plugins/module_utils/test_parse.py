@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from typing import Any
 
 import pytest
@@ -33,6 +35,38 @@ def test_token_of_a_first_receive() -> None:
 @pytest.mark.parametrize("text", ["", "-", "1-a-b", "2" + FULL_TOKEN[1:], FULL_TOKEN[:-8], "1-x-d8-zz", "1-0-1-00"])
 def test_no_token(text: str) -> None:
     assert _parse.token(text) is None
+
+
+def pair(name: str, kind: int, value: bytes) -> bytes:
+    text = name.encode() + b"\0"
+    text += b"\0" * (-len(text) % 8) + value + b"\0" * (-len(value) % 8)
+    return struct.pack("<ihhii", 16 + len(text), len(name) + 1, 0, 1, kind) + text
+
+
+def made(*pairs: bytes) -> str:
+    """A token, as whoever asks for a stream can make one up."""
+    data = b"\0\1\0\0\0\0\0\0\1\0\0\0" + b"".join(pairs) + bytes(4)
+    return f"1-0-{len(data):x}-{zlib.compress(data).hex()}"
+
+
+GUIDS = [pair("toguid", 8, struct.pack("<Q", number)) for number in (111, 999)]
+REST = [pair("toname", 9, b"tank/t@one\0"), pair("bytes", 8, bytes(8)), pair("rawok", 1, b"")]
+
+
+@pytest.mark.parametrize(
+    ("text", "guid"),
+    [
+        pytest.param(made(GUIDS[0], *REST), "111", id="plain"),
+        pytest.param(made(pair("book_redact_snaps", 16, GUIDS[0]), GUIDS[1], *REST), "999", id="redacted"),
+        pytest.param(made(*GUIDS, *REST), None, id="twice"),
+        pytest.param(made(pair("x", 19, bytes(24)), GUIDS[0], *REST, bytes(4), GUIDS[1]), None, id="list-in-the-list"),
+        pytest.param(made(GUIDS[0], *REST)[:-2] + " " + made(GUIDS[0], *REST)[-2:], None, id="space"),
+    ],
+)
+def test_a_token_says_one_thing(text: str, guid: str | None) -> None:
+    """libzfs takes what is in a list within the list for that one's."""
+    token = _parse.token(text)
+    assert (token.toguid if token else None) == guid
 
 
 @given(st.text(max_size=60))
@@ -131,11 +165,11 @@ PS = r"""    659      26 zfs send -L -c tank/t@one
 
 
 def test_processes() -> None:
-    found, writers = _parse.receiving(PS.splitlines())
-    assert [receiver.pid for receiver in found] == [661, 662]
+    found, writers = _parse.receiving([*PS.splitlines(), "664 2 /usr/sbin/zfs recv backup/with space"])
+    assert [receiver.pid for receiver in found] == [661, 664]
     assert writers == 1
     assert _parse.receiver_of(found, "backup/t") == 26
-    assert _parse.receiver_of(found, "space") == 26  # a name with a space cannot be told from what it ends with
+    assert _parse.receiver_of(found, "space") == 2  # a name with a space cannot be told from what it ends with
     assert _parse.receiver_of(found, "backup/u") is None
     assert _parse.sending(PS.splitlines()) == ["zfs send -L -c tank/t@one"]
 
