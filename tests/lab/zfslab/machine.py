@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -142,13 +143,17 @@ class Machine:
             self.stop()
             raise
 
-    def _come_up(self, resumes: bool) -> None:
+    def _first_monitor(self) -> Monitor:
+        """The socket is there a moment before QEMU listens."""
         deadline = time.monotonic() + 10
-        while not (self.folder / "qmp").exists():
-            if not self.running or time.monotonic() > deadline:
-                raise LabError(f"QEMU for {self.name} did not start\n{self.last_words()}")
+        while self.running and time.monotonic() < deadline:
+            with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+                return Monitor(self.folder)
             time.sleep(0.02)
-        with Monitor(self.folder) as monitor:
+        raise LabError(f"QEMU for {self.name} did not start\n{self.last_words()}")
+
+    def _come_up(self, resumes: bool) -> None:
+        with self._first_monitor() as monitor:
             if resumes:
                 monitor.wait(
                     "query-status", lambda now: now["status"] == "paused", LOAD_SECONDS, "the saved state to load"
