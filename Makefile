@@ -31,7 +31,7 @@ demo-down: ## Remove the demo's machines
 	python3 scripts/demo.py down
 
 .PHONY: test lint unit mutants release-check sanity system trust molecule
-test: .venv/.controller .venv/.docs .venv/.unit .venv/.system lab-packages ## Everything that must pass, in 45 minutes
+test: .venv/.controller .venv/.docs .venv/.unit .venv/.system lab-packages ## Everything that must pass, in 45 to 60 minutes
 	@scripts/parts system -- trust lint unit mutants release-check sanity molecule
 
 lint: .venv/.make .venv/.controller docs ## Style, types, documentation, licences, changelog, the package and its use
@@ -67,7 +67,7 @@ molecule: .venv/.system lab-packages ## Molecule scenarios, on machines with rea
 
 REPLICATION := $(addprefix tests/system/test_replicate,.py _encrypted.py)
 .PHONY: gated cuts
-gated: .venv/.system lab-packages ## The replication tests once more as a service user through the gates: 15 minutes, so "test" leaves it out
+gated: .venv/.system lab-packages ## The replication tests once more as a service user through the gates: half an hour, so "test" leaves it out
 	$(LAB) run -- pytest --gate $(REPLICATION)
 
 cuts: .venv/.system lab-packages ## Transfers cut 50 times at random points; takes long, so "test" leaves it out
