@@ -132,9 +132,9 @@ MUTANTS = [
     Mutant("gate: no stream of several datasets", "_gate",
            "        if head.payload:\n", "        if not head:\n", GATE),
     Mutant("gate: no clone of what is not named", "_gate",
-           'if head.clone and not head.resumed and "origin" not in wanted:', "if head is None:", GATE),
+           "if head.clone and origin is None:", "if head is None:", GATE),
     Mutant("gate: a clone is what its origin is", "_gate",
-           'if "origin" in wanted else head.zvol', "if head is None else head.zvol", GATE),
+           "head.zvol if origin is None else is_volume", "head.zvol if head else is_volume", GATE),
     Mutant("gate: who else receives is not told", "_gate",
            "if writers or any(place.search", "if writers or receivers or any(place.search", GATE),
 ]  # fmt: skip

@@ -374,12 +374,15 @@ def check_stream(record: bytes, words: list[str], is_volume: Callable[[str], boo
         if head.payload:
             raise NotAllowed("a stream with properties, holds or further datasets (zfs send -p, -h, -R)")
         return head
+    if head.resumed:  # what was looked at when it began
+        return head
     wanted = _Words(words[4:]).settings()
-    if head.clone and not head.resumed and "origin" not in wanted:
+    origin = wanted.get("origin")
+    if head.clone and origin is None:
         raise NotAllowed("a clone whose origin is not named")
-    zvol = is_volume(wanted["origin"].partition("@")[0]) if "origin" in wanted else head.zvol
+    zvol = head.zvol if origin is None else is_volume(origin.partition("@")[0])
     born_with = {"readonly"} if zvol else {"readonly", "canmount"}
-    if (head.full or "origin" in wanted) and not head.resumed and not born_with <= set(wanted):
+    if (head.full or origin is not None) and not born_with <= set(wanted):
         raise NotAllowed(f"a new replica is born with {' and '.join(sorted(born_with))}")
     return head
 

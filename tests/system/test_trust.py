@@ -182,8 +182,7 @@ def test_a_stream_reaches_no_further_than_its_command(pair: Gated) -> None:
         f" && zfs snapshot {name}0@s3 && zfs clone {name}@s1 {name}c && zfs snapshot {name}c@s1"
     )
     line = shlex.quote(ours("zfs", "receive", "-s", "-u", place))
-    born = ("zfs", "receive", "-s", "-u", "-o", "canmount=noauto", "-o", "readonly=on", f"{ROOT}/new")
-    far = shlex.quote(ours(*born))
+    far = shlex.quote(ours("zfs", "receive", "-s", "-u", "-o", "canmount=noauto", "-o", "readonly=on", f"{ROOT}/new"))
     clone = ("zfs", "receive", "-s", "-u", "-o", f"origin={place}@s1", "-o", "readonly=on", f"{ROOT}/new")
     volume_head = r"{ head -c 32; printf '\3\0\0\0'; tail -c +5; }"
     before = b.dump()

@@ -63,28 +63,22 @@ def log(level: int, text: str) -> None:
 
 def snapshots(root: str) -> set[str]:
     """The GUIDs of all snapshots below the root."""
-    with os.fdopen(start(_zfs.list_([root], "snapshot", ["guid"], depth=None))) as lines:
-        found = set(lines.read().split())
-    os.wait()
-    return found
+    return set(output(_zfs.list_([root], "snapshot", ["guid"], depth=None))[0].split())
 
 
 def is_volume(dataset: str) -> bool:
-    with os.fdopen(start(_zfs.get([dataset], ["type"]))) as lines:
-        answer = lines.read()
-    os.wait()
-    return answer.endswith("\tvolume\n")
+    return output(_zfs.get([dataset], ["type"]))[0].endswith("\tvolume\n")
 
 
 def run(commands: list[list[str]], job: _gate.Job) -> NoReturn:
     """Become the last of the programs, the ones before it joined to it by pipes."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and a program that is started would inherit that
     if commands == [_zfs.receivers()]:
-        with os.fdopen(start(commands[0]), errors="replace") as lines:
-            print("\n".join(_gate.seen(lines.read().splitlines(), job)))
-        sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+        told, status = output(commands[0])
+        print("\n".join(_gate.seen(told.splitlines(), job)))
+        sys.exit(status)
     for words in commands[:-1]:
-        os.dup2(start(words), 0)
+        os.dup2(start(words)[1], 0)
     if commands[-1][:3] == ["zfs", "receive", "-s"]:
         receive(commands[-1])
     become(commands[-1])
@@ -93,7 +87,7 @@ def run(commands: list[list[str]], job: _gate.Job) -> NoReturn:
 def receive(words: list[str]) -> NoReturn:
     """Look at what comes before zfs reads it from the same pipe, stream by stream where it is a package."""
     if not stat.S_ISFIFO(os.fstat(0).st_mode):  # nothing else lets us look ahead
-        os.dup2(start(["cat"]), 0)
+        os.dup2(start(["cat"])[1], 0)
     be_seen_as(words)
     if not _gate.check_stream(ahead(), words, is_volume).package:
         become(words)
@@ -154,14 +148,23 @@ def ahead() -> bytes:
         os.close(writer)
 
 
-def start(words: list[str]) -> int:
-    """Start a program; what it says can be read from the descriptor that this gives."""
+def start(words: list[str]) -> tuple[int, int]:
+    """Start a program; gives its pid, and the descriptor that what it says can be read from."""
     reader, writer = os.pipe()
-    if os.fork() == 0:
+    pid = os.fork()
+    if pid == 0:
         os.dup2(writer, 1)
         become(words)
     os.close(writer)
-    return reader
+    return pid, reader
+
+
+def output(words: list[str]) -> tuple[str, int]:
+    """What a program says, and its exit code."""
+    pid, reader = start(words)
+    with os.fdopen(reader, errors="replace") as lines:
+        told = lines.read()
+    return told, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def become(words: list[str]) -> NoReturn:

@@ -17,7 +17,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from subprocess import PIPE
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -328,11 +327,10 @@ def record(kind: int = 0, *, version: int = 1, flags: int = 0, origin: int = 0, 
 
 
 PLAIN = _zfs.receive(IN, {})
-BORN = _zfs.receive(IN, {"canmount": "noauto", "readonly": "on"})
-BORN_WITH = {"readonly": "on"}
-BORN_ZVOL = _zfs.receive(IN, BORN_WITH)
-CLONE_ZVOL = _zfs.receive(IN, BORN_WITH, "tank/site a/vol@s")
-CLONE = _zfs.receive(IN, {"canmount": "noauto", "readonly": "on"}, SNAP)
+READONLY = {"readonly": "on"}
+UNMOUNTED = {"canmount": "noauto", **READONLY}
+BORN, BORN_ZVOL = _zfs.receive(IN, UNMOUNTED), _zfs.receive(IN, READONLY)
+CLONE, CLONE_ZVOL = _zfs.receive(IN, UNMOUNTED, SNAP), _zfs.receive(IN, READONLY, "tank/site a/vol@s")
 RESUMED = 1 | 1 << 22
 
 
@@ -352,7 +350,7 @@ RESUMED = 1 | 1 << 22
         pytest.param(record(), BORN_ZVOL, "is born with", id="mountable"),
         pytest.param(record(type=3), PLAIN, "is born with readonly", id="writable-zvol"),
         pytest.param(record(origin=8), _zfs.receive(IN, {}, SNAP), "is born with", id="writable-clone"),
-        pytest.param(record(origin=8, type=3), _zfs.receive(IN, BORN_WITH, SNAP), "is born with", id="not-a-zvol"),
+        pytest.param(record(origin=8, type=3), _zfs.receive(IN, READONLY, SNAP), "is born with", id="not-a-zvol"),
         pytest.param(record(flags=1, origin=8), BORN, "origin is not named", id="clone-of-anything"),
         pytest.param(record(version=2, payload=8), PLAIN, "properties, holds", id="replication"),
         pytest.param(record(version=2, payload=8, big=1), PLAIN, "properties, holds", id="replication-of-other-order"),
@@ -435,10 +433,9 @@ def test_the_role_installs_all_that_the_gate_imports() -> None:
             done = ask(text)
             assert (done.returncode, done.stdout) == (126, "")
             assert done.stderr.startswith("cerss-zfs-gate: refused: ")
-        words = _zfs.receive("tank/a b/v", BORN_WITH)
-        with subprocess.Popen(
-            gate, env={"SSH_ORIGINAL_COMMAND": line(words)}, stdin=PIPE, stderr=PIPE, text=True
-        ) as waiting:
+        words = _zfs.receive("tank/a b/v", READONLY)
+        asked, pipe = {"SSH_ORIGINAL_COMMAND": line(words)}, subprocess.PIPE
+        with subprocess.Popen(gate, env=asked, stdin=pipe, stderr=pipe, text=True) as waiting:
             until = time.monotonic() + 30
             while (seen_as := Path(f"/proc/{waiting.pid}/cmdline").read_text().rstrip("\0")) != " ".join(words):
                 assert time.monotonic() < until, seen_as
