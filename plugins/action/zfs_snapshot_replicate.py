@@ -4,7 +4,7 @@
 
 """Runs the module as any other, and beside it a thread that tells how far it is and keeps it alive.
 
-The module holds a lease (`_runfile.Lease`). As long as the task runs here, the thread renews it; when the task is
+The module holds a lease (`runfiles.Lease`). As long as the task runs here, the thread renews it; when the task is
 cancelled, it is taken away; when the controller dies, it runs out. The thread has a connection object of its own, so
 the module runs and answers exactly as it would without all this: pipelined, with any become, no job files.
 """
@@ -31,14 +31,15 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.cerss.zfs.plugins.module_utils import _parse, _runfile
-from ansible_collections.cerss.zfs.plugins.module_utils._errors import BadInput
-from ansible_collections.cerss.zfs.plugins.module_utils._model import Progress
+from ansible_collections.cerss.zfs.plugins.module_utils._core import units
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Progress
+from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
 
 MODULE = "cerss.zfs.zfs_snapshot_replicate"
 # Two commands at a time through one connection plugin: known to work where each is a process of its own.
 CONNECTIONS = ("ssh", "local")
-RENEWAL = _runfile.LEASE_SECONDS / 4  # three renewals may be lost
+RENEWAL = runfiles.LEASE_SECONDS / 4  # three renewals may be lost
 LOOK = 1.0  # seconds between looks for the controller, which cost nothing
 PATIENCE = 10.0  # seconds that a host which does not answer may keep the play from going on or ending
 ENDED, CANCEL = b"e", b"c"
@@ -71,7 +72,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         )
         own_environment = self._task.environment
         # Not an option: options show in the result's `invocation`, which is the user's.
-        self._task.environment = [*(own_environment or []), {_runfile.RUN_ID: run_id}]
+        self._task.environment = [*(own_environment or []), {runfiles.RUN_ID: run_id}]
         try:
             with watch.running():
                 result: dict[str, Any] = self._execute_module(MODULE, task_vars=task_vars)
@@ -216,7 +217,7 @@ class Schedule:
 def seconds(option: Any) -> float:
     """progress_interval as seconds; what is no duration is 0, for the module says what is wrong with it."""
     try:
-        return float(_parse.duration(option or 0, "progress_interval"))
+        return float(units.duration(option or 0, "progress_interval"))
     except BadInput:
         return 0.0
 
@@ -234,7 +235,7 @@ def give_up(run_id: str) -> str:
 
 
 def _in_folders(commands: str) -> str:
-    return f"for d in {_runfile.FOLDERS_FOR_SH}; do {commands}; done; :"
+    return f"for d in {runfiles.FOLDERS_FOR_SH}; do {commands}; done; :"
 
 
 def running(answer: str) -> list[dict[str, Any]]:

@@ -12,8 +12,9 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.cerss.zfs.plugins.module_utils import _model, _names, _parse
-from ansible_collections.cerss.zfs.plugins.module_utils._errors import BadInput
+from ansible_collections.cerss.zfs.plugins.module_utils._core import units
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import matches
 
 try:
     import jmespath
@@ -31,22 +32,22 @@ else:
             """Seconds since then; null for null, so that what does not exist compares as false."""
             if created is None:
                 return None
-            epoch = _model.epoch_of(created) if isinstance(created, str) else created
+            epoch = units.epoch_of(created) if isinstance(created, str) else created
             if epoch is None:
                 raise BadInput(f"age(): {created!r} is not a time such as 2026-11-23T07:08:02Z")
             return time.time() - epoch
 
         @functions.signature({"types": ["string", "number"]})
         def _func_duration(self, text: str | int) -> int:
-            return _parse.duration(text, "duration()")
+            return units.duration(text, "duration()")
 
         @functions.signature({"types": ["string", "number"]})
         def _func_bytes(self, text: str | int) -> int:
-            return _parse.size(text, "bytes()")
+            return units.size(text, "bytes()")
 
         @functions.signature({"types": ["string", "null"]}, {"types": ["string"]})
         def _func_glob(self, text: str | None, pattern: str) -> bool:
-            return text is not None and _names.matches(text, [pattern])
+            return text is not None and matches(text, [pattern])
 
 
 def snapshot_query(data: Any, expression: str) -> Any:

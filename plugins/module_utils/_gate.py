@@ -4,7 +4,7 @@
 
 """What a key that is bound to one job may run here. Pure; roles/zfs_backend/files/gate.py runs it.
 
-A command line is taken apart, and must come out the same when `_zfs` and `_endpoint` write it anew from its parts. So
+A command line is taken apart, and must come out the same when `_zfs.commands` and `_core.endpoint` write it anew from its parts. So
 nothing passes that they do not write, and what they write differently some day is refused until it is known here.
 """
 
@@ -14,14 +14,18 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from ansible_collections.cerss.zfs.plugins.module_utils import _endpoint, _model, _parse, _stream, _zfs
-from ansible_collections.cerss.zfs.plugins.module_utils._errors import BadInput, CerssError
-from ansible_collections.cerss.zfs.plugins.module_utils._names import (
+from ansible_collections.cerss.zfs.plugins.module_utils._core import endpoint, model
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
     MAX_REPLICA_NAME,
     BookmarkName,
     DatasetName,
     SnapshotName,
 )
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import processes, stream
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs.stream import read_head
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs.token import decode_token
 
 RECEIVE, SEND = "receive", "send"
 MAX_LINE = 128 * 1024  # no more fits into one argument of a program on Linux
@@ -30,15 +34,15 @@ _WORD = re.compile(r"""(?:[A-Za-z0-9_@%+=:,./-]+|'[^']*'|"'")+""")
 _PART = re.compile(r"""[^'"]+|'([^']*)'|"(')\"""")
 _TAG = re.compile(r"cerss\.zfs:(step|last):[0-9a-f]{16}\Z")
 _MARK = re.compile(r"cerss\.zfs_[0-9a-f]{16}_(?:[0-9a-f]{1,16}|open)\Z")
-_REPLICA_MARK = re.compile(re.escape(_model.REPLICA_PREFIX) + r"[0-9a-f]{16}\Z")
+_REPLICA_MARK = re.compile(re.escape(model.REPLICA_PREFIX) + r"[0-9a-f]{16}\Z")
 _TYPES = ("filesystem", "volume", "snapshot", "bookmark")
 _COLUMNS = re.compile(r"[a-z0-9_.:][a-z0-9_.:,@-]*\Z")
 # What a replica may be born with; None is any value.
 _BORN: dict[str, tuple[str, ...] | None] = {
     "readonly": ("on",),
     "canmount": ("noauto", "off"),
-    _model.SOURCE: None,
-    _model.ANNOUNCED: None,
+    model.SOURCE: None,
+    model.ANNOUNCED: None,
 }
 
 
@@ -65,7 +69,7 @@ def decide(line: str, job: Job) -> list[list[str]]:
 
 
 def take_apart(line: str) -> list[list[str]]:
-    """The reverse of what `_endpoint.line` writes; NotAllowed for any other text."""
+    """The reverse of what `endpoint.line` writes; NotAllowed for any other text."""
     if len(line) > MAX_LINE or "\0" in line:
         raise NotAllowed("the command line is too long, or has a NUL in it")
     commands: list[list[str]] = [[]]
@@ -84,9 +88,9 @@ def take_apart(line: str) -> list[list[str]]:
         if line[at] != " ":
             raise NotAllowed("not a command line that cerss.zfs writes")
         at += 1
-    head = len(_endpoint.ENVIRONMENT)
+    head = len(endpoint.ENVIRONMENT)
     commands = [words[head:] for words in commands]
-    if not all(commands) or _endpoint.line(commands) != line:
+    if not all(commands) or endpoint.line(commands) != line:
         raise NotAllowed("not a command line that cerss.zfs writes")
     return commands
 
@@ -96,7 +100,7 @@ def _unquoted(part: re.Match[str]) -> str:
 
 
 def _decide(commands: list[list[str]], job: Job) -> list[list[str]]:
-    packers, unpackers = zip(*_zfs.COMPRESSION.values())
+    packers, unpackers = zip(*zfs.COMPRESSION.values())
     stream = commands[0]
     if len(commands) == 2:
         stream = commands[1] if job.kind == RECEIVE else commands[0]
@@ -115,7 +119,7 @@ _SEND_WORDS = ["zfs", "send", "-vP"]
 
 
 def _check(words: list[str], job: Job) -> None:
-    if words == ["true"] or (job.kind == RECEIVE and words == _zfs.receivers()):
+    if words == ["true"] or (job.kind == RECEIVE and words == zfs.receivers()):
         return
     verb = words[1] if words[0] == "zfs" and len(words) > 1 else ""
     form = _FORMS[job.kind].get(verb)
@@ -211,8 +215,8 @@ def _list(words: _Words, job: Job) -> list[str]:
     words.flag("-Hp")
     depth, types, columns = words.depth(), words.value("-t"), words.value("-o")
     by_dataset = words.value("-s") is None
-    return _zfs.list_(
-        _anything(words.words, job), ",".join(_columns(types, _TYPES)), _columns(columns, _zfs.FAST_COLUMNS),
+    return zfs.list_(
+        _anything(words.words, job), ",".join(_columns(types, _TYPES)), _columns(columns, zfs.FAST_COLUMNS),
         depth, by_dataset,
     )  # fmt: skip
 
@@ -224,12 +228,12 @@ def _get(words: _Words, job: Job) -> list[str]:
     words.value("-o")
     properties = _columns(words.one())
     names = _anything(words.words, job, above=depth == 0 and not types)  # types alone list what stands on them
-    return _zfs.get(names, properties, ",".join(_columns(types, _TYPES)) if types else None, depth, local)
+    return zfs.get(names, properties, ",".join(_columns(types, _TYPES)) if types else None, depth, local)
 
 
 def _holds(words: _Words, job: Job) -> list[str]:
     exact = words.flag("-Hp", "-H") == "-Hp"
-    return _zfs.holds(_snapshots(words.words, job), exact)
+    return zfs.holds(_snapshots(words.words, job), exact)
 
 
 def _tag(words: _Words, job: Job) -> str:
@@ -241,15 +245,15 @@ def _tag(words: _Words, job: Job) -> str:
 
 
 def _hold(words: _Words, job: Job) -> list[str]:
-    return _zfs.hold(_tag(words, job), _snapshots(words.words, job))
+    return zfs.hold(_tag(words, job), _snapshots(words.words, job))
 
 
 def _release(words: _Words, job: Job) -> list[str]:
-    return _zfs.release(_tag(words, job), _snapshots(words.words, job))
+    return zfs.release(_tag(words, job), _snapshots(words.words, job))
 
 
 def _our_property(name: str, job: Job) -> str:
-    ours = name in (_model.SOURCE, _model.ANNOUNCED) if job.kind == RECEIVE else _REPLICA_MARK.match(name)
+    ours = name in (model.SOURCE, model.ANNOUNCED) if job.kind == RECEIVE else _REPLICA_MARK.match(name)
     if not ours:
         raise NotAllowed(f"the property {name[:60]!r} is not one of ours for this job")
     return name
@@ -268,21 +272,21 @@ def _set(words: _Words, job: Job) -> list[str]:
     while words.words and "=" in words.words[0]:
         name, _equals, value = words.one().partition("=")
         settings[_our_property(name, job)] = value
-    return _zfs.set_(settings, _datasets(words.words, job))
+    return zfs.set_(settings, _datasets(words.words, job))
 
 
 def _inherit(words: _Words, job: Job) -> list[str]:
-    return _zfs.inherit(_our_property(words.one(), job), _datasets(words.words, job))
+    return zfs.inherit(_our_property(words.one(), job), _datasets(words.words, job))
 
 
 def _create(words: _Words, job: Job) -> list[str]:
     """A place to hold replicas, which is never mounted."""
-    return _zfs.create(_replica(words.words[-1] if words.words else "", job), {"canmount": "off"})
+    return zfs.create(_replica(words.words[-1] if words.words else "", job), {"canmount": "off"})
 
 
 def _receive(words: _Words, job: Job) -> list[str]:
     if words.flag("-A"):
-        return _zfs.receive_abort(_replica(words.one(), job))
+        return zfs.receive_abort(_replica(words.one(), job))
     words.flag("-s")
     words.flag("-u")
     settings = words.settings()
@@ -293,18 +297,18 @@ def _receive(words: _Words, job: Job) -> list[str]:
         values = _BORN.get(name, ())
         if name not in job.properties and not (values is None or value in values):
             raise NotAllowed(f"a replica here cannot be given {name[:60]}={value[:60]!r}")
-    return _zfs.receive(_replica(words.one(), job), settings, origin)
+    return zfs.receive(_replica(words.one(), job), settings, origin)
 
 
 def _send(words: _Words, job: Job) -> list[str]:
     estimate = words.flag("-vP", "-nvP") == "-nvP"
     text = words.value("-t")
     if text is not None:
-        token = _parse.token(text)
+        token = decode_token(text)
         if token is None:
             raise NotAllowed("that is not a resume token")
         _snapshots([token.toname], job)
-        return _zfs.send_resume(text, estimate)
+        return zfs.send_resume(text, estimate)
     raw = bool(words.flag("-w"))
     words.flag("-L")
     words.flag("-c")
@@ -314,7 +318,7 @@ def _send(words: _Words, job: Job) -> list[str]:
         if "@" not in base and "#" not in base:
             raise NotAllowed(f"the base {base[:60]!r} is no whole name of a snapshot or bookmark")
         _anything([base], job)
-    return _zfs.send(_snapshots([words.one()], job)[0], base, intermediates, raw, estimate)
+    return zfs.send(_snapshots([words.one()], job)[0], base, intermediates, raw, estimate)
 
 
 def _our_bookmark(text: str, job: Job) -> BookmarkName:
@@ -327,7 +331,7 @@ def _our_bookmark(text: str, job: Job) -> BookmarkName:
 
 def _bookmark(words: _Words, job: Job) -> list[str]:
     snapshot = _snapshots([words.one()], job)[0]
-    return _zfs.bookmark(snapshot, str(_our_bookmark(words.one(), job)))
+    return zfs.bookmark(snapshot, str(_our_bookmark(words.one(), job)))
 
 
 def _destroy(words: _Words, job: Job) -> list[str]:
@@ -335,7 +339,7 @@ def _destroy(words: _Words, job: Job) -> list[str]:
     text = words.one()
     if "#" not in text:
         raise NotAllowed(f"a key to {job.kind} cannot destroy anything but bookmarks of ours")
-    return _zfs.destroy(str(_our_bookmark(text, job)))
+    return zfs.destroy(str(_our_bookmark(text, job)))
 
 
 _Form = Callable[[_Words, Job], "list[str]"]
@@ -357,17 +361,17 @@ _FORMS: dict[str, dict[str, _Form]] = {
 def resumed(commands: list[list[str]]) -> str | None:
     """The GUID of the snapshot that a resume token asks for: libzfs looks for it in the whole pool."""
     words = next((words for words in commands if words[:2] == ["zfs", "send"] and "-t" in words), None)
-    token = _parse.token(words[words.index("-t") + 1]) if words else None
+    token = decode_token(words[words.index("-t") + 1]) if words else None
     return token.toguid if token else None
 
 
-def check_stream(record: bytes, words: list[str], is_volume: Callable[[str], bool]) -> _stream.Head:
+def check_stream(record: bytes, words: list[str], is_volume: Callable[[str], bool]) -> stream.Head:
     """What begins with the record, for ``zfs receive`` with the words; NotAllowed if it could reach further than these.
 
     libzfs looks in the whole pool for what a package or a clone belongs to. That of ``zfs send -I`` carries nothing of
     its own; the streams in it are looked at and received one by one. A clone is what its origin is, whatever it says.
     """
-    head = _stream.head(record)
+    head = read_head(record)
     if head is None:
         raise NotAllowed("that is no stream of zfs send")
     if head.package:
@@ -392,7 +396,7 @@ def seen(lines: Iterable[str], job: Job) -> list[str]:
     place = re.compile(rf" {re.escape(str(job.root))}(?:/[^=\"]*)?\Z")
     found = []
     for line in lines:
-        receivers, writers = _parse.receiving([line])
+        receivers, writers = processes.receiving([line])
         if writers or any(place.search(receiver.arguments) for receiver in receivers):
             found.append(line)
         else:

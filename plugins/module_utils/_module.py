@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.cerss.zfs.plugins.module_utils._errors import CerssError
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError
 
 
 def run_module(verb: Callable[[dict[str, Any], bool], dict[str, Any]], **spec: Any) -> None:

@@ -116,13 +116,13 @@ actions:
   sample: ["allow cerss-zfs hold,release on tank/db and below"]
 """
 
-from ansible_collections.cerss.zfs.plugins.module_utils._allow import allow
+from ansible_collections.cerss.zfs.plugins.module_utils._dataset import allow
 from ansible_collections.cerss.zfs.plugins.module_utils._module import run_module
 
 
 def main() -> None:
     run_module(
-        allow,
+        allow.main,
         argument_spec={
             "dataset": {"type": "str", "required": True},
             "user": {"type": "str", "required": True},

@@ -176,13 +176,13 @@ actions:
   sample: [create clone tank/db-test of tank/db@nightly]
 """
 
-from ansible_collections.cerss.zfs.plugins.module_utils._clones import run
+from ansible_collections.cerss.zfs.plugins.module_utils._dataset import clone
 from ansible_collections.cerss.zfs.plugins.module_utils._module import run_module
 
 
 def main() -> None:
     run_module(
-        run,
+        clone.main,
         argument_spec={
             "name": {"type": "str", "required": True},
             "snapshot": {"type": "str"},

@@ -116,13 +116,13 @@ id:
 """
 
 from ansible_collections.cerss.zfs.plugins.module_utils._module import run_module
-from ansible_collections.cerss.zfs.plugins.module_utils._relationship import relate
-from ansible_collections.cerss.zfs.plugins.module_utils._replicate_options import ENDPOINT_OPTIONS
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import relationship
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import ENDPOINT_OPTIONS
 
 
 def main() -> None:
     run_module(
-        relate,
+        relationship.main,
         argument_spec={
             "id": {"type": "str"},
             "name": {"type": "str"},

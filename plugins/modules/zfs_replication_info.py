@@ -132,12 +132,12 @@ replications:
 """
 
 from ansible_collections.cerss.zfs.plugins.module_utils._module import run_module
-from ansible_collections.cerss.zfs.plugins.module_utils._relationship_info import replication_info
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import info
 
 
 def main() -> None:
     run_module(
-        replication_info,
+        info.main,
         argument_spec={
             "name": {"type": "list", "elements": "str", "default": []},
             "max_lag": {"type": "str"},

@@ -127,13 +127,13 @@ actions:
 """
 
 from ansible_collections.cerss.zfs.plugins.module_utils._module import run_module
-from ansible_collections.cerss.zfs.plugins.module_utils._rollback import rollback
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import rollback
 
 
 def main() -> None:
     globs = {"type": "list", "elements": "str", "default": []}
     run_module(
-        rollback,
+        rollback.main,
         argument_spec={
             "name": {"type": "str", "required": True},
             "allow_loss": {

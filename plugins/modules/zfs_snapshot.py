@@ -297,7 +297,7 @@ actions:
 """
 
 from ansible_collections.cerss.zfs.plugins.module_utils._module import run_module
-from ansible_collections.cerss.zfs.plugins.module_utils._snapshots import snapshot
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import absent, present
 
 
 def main() -> None:
@@ -311,7 +311,7 @@ def main() -> None:
         },
     }
     run_module(
-        snapshot,
+        lambda params, check_mode: (present if params["state"] == "present" else absent).main(params, check_mode),
         argument_spec={
             "name": {"type": "list", "elements": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

@@ -259,12 +259,12 @@ output_file:
 """
 
 from ansible_collections.cerss.zfs.plugins.module_utils._module import run_module
-from ansible_collections.cerss.zfs.plugins.module_utils._snapshot_info import snapshot_info
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import info
 
 
 def main() -> None:
     run_module(
-        snapshot_info,
+        info.main,
         argument_spec={
             "name": {"type": "list", "elements": "str"},
             "recursive": {"type": "bool", "default": False},

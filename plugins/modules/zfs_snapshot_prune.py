@@ -163,13 +163,13 @@ actions:
 """
 
 from ansible_collections.cerss.zfs.plugins.module_utils._module import run_module
-from ansible_collections.cerss.zfs.plugins.module_utils._prune import prune
-from ansible_collections.cerss.zfs.plugins.module_utils._retention import RULES
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import prune
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.retention import RULES
 
 
 def main() -> None:
     run_module(
-        prune,
+        prune.main,
         argument_spec={
             "name": {"type": "list", "elements": "str", "required": True},
             "recursive": {"type": "bool", "default": False},

@@ -296,13 +296,13 @@ bytes_sent:
 """
 
 from ansible_collections.cerss.zfs.plugins.module_utils._module import run_module
-from ansible_collections.cerss.zfs.plugins.module_utils._replicate import replicate
-from ansible_collections.cerss.zfs.plugins.module_utils._replicate_options import ENDPOINT_OPTIONS
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import replicate
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import ENDPOINT_OPTIONS
 
 
 def main() -> None:
     run_module(
-        replicate,
+        replicate.main,
         argument_spec={
             "name": {"type": "list", "elements": "str", "required": True},
             "target": {

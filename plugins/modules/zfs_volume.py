@@ -140,13 +140,13 @@ actions:
   sample: [create filesystem tank/db, mount tank/db]
 """
 
+from ansible_collections.cerss.zfs.plugins.module_utils._dataset import dataset
 from ansible_collections.cerss.zfs.plugins.module_utils._module import run_module
-from ansible_collections.cerss.zfs.plugins.module_utils._volumes import volume
 
 
 def main() -> None:
     run_module(
-        volume,
+        dataset.main,
         argument_spec={
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

@@ -21,13 +21,13 @@ from harness import Backend, Failed, lab_command
 
 from ansible_collections.cerss.zfs.tests.unit import scenarios, transcript
 
-# Every process is started by module_utils/_process.py, so that is where to listen.
+# Every process is started by module_utils/_host/process.py, so that is where to listen.
 _RUNNER = r"""
 import importlib, json, shutil, subprocess, sys, threading, time, traceback
 sys.path.insert(0, {folder!r})
 PREFIX = 'ansible_collections.cerss.zfs.plugins.module_utils.'
-errors = importlib.import_module(PREFIX + '_errors')
-process = importlib.import_module(PREFIX + '_process')
+errors = importlib.import_module(PREFIX + '_core.errors')
+process = importlib.import_module(PREFIX + '_host.process')
 real_run, real_spawn, real_end, RealLines = process.run, process.spawn, process.end, process.Lines
 real_which, real_time = shutil.which, time.time
 commands, streams, lacks = [], [], []
@@ -65,7 +65,7 @@ class Words:  # a program's stderr, which also stays here
             yield line
 
 def spawn(argv, **options):
-    if not sys._getframe(1).f_code.co_filename.endswith('_transfer.py'):
+    if not sys._getframe(1).f_code.co_filename.endswith('_replication/transfer.py'):
         return real_spawn(argv, **options)
     entry = {{'argv': argv, 'stream': True}}
     commands.append(entry)

@@ -47,7 +47,7 @@ def options(name: str | list[str] = "tank/vol", **more: Any) -> dict[str, Any]:
 
 
 def replicate(backend: Backend, *cases: dict[str, Any] | str, look: bool = True, passes: int = 4) -> list[Any]:
-    return verbs.run(backend, "_replicate:replicate", cases, look, passes)
+    return verbs.run(backend, "_replication.replicate", cases, look, passes)
 
 
 def once(backend: Backend, **more: Any) -> Any:
@@ -353,8 +353,8 @@ def test_one_run_at_a_time(filled: list[Backend]) -> None:
     one.zfs("snapshot", "tank/vol@s3")
     package = "ansible_collections.cerss.zfs.plugins.module_utils"
     holder = (
-        f"import sys, time; sys.path.insert(0, {verbs.FOLDER!r}); from {package} import _runfile; "
-        "lock = _runfile.lock('backend-b:backup/vol'); print(lock.__enter__(), flush=True); time.sleep(300)"
+        f"import sys, time; sys.path.insert(0, {verbs.FOLDER!r}); from {package}._host import runfiles; "
+        "lock = runfiles.lock('backend-b:backup/vol'); print(lock.__enter__(), flush=True); time.sleep(300)"
     )
     user = ["sudo", "-u", verbs.USER] if verbs.USER else []
     one.run([*user, "sh", "-c", f'python3 -c "{holder}" > /tmp/holder 2>&1 < /dev/null & echo $! > /tmp/holder.pid'])
@@ -403,7 +403,7 @@ def test_bad_input(filled: list[Backend]) -> None:
         (options(properties={"quota": "1G"}), "quota does not belong on a replica"),
         (options(target=target(dataset="backup")), "not a replica made by this collection"),
     ]  # fmt: skip
-    verbs.refused(one, "_replicate:replicate", table)
+    verbs.refused(one, "_replication.replicate", table)
     ((check, real),) = replicate(one, options("tank/vol@none"), look=False, passes=2)
     assert check["warnings"] == ["tank/vol@none is not there; it counts as made by an earlier task"]
     assert "tank/vol@none does not exist" in real["msg"]

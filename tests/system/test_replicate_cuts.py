@@ -99,6 +99,6 @@ def test_cuts_at_random_points(volume: str, backends: list[Backend]) -> None:
         two.run(["zfs", "load-key", "-L", "prompt", "backup/vol"], input="long enough a secret\n")
     assert one.checksum(f"tank/vol@c{CUTS - 1}b") == two.checksum(f"backup/vol@c{CUTS - 1}b")
     end = {"id": None, "name": "tank/vol", "source": {}, "target": target(), "state": "absent", "force": False}
-    verbs.run(one, "_relationship:relate", [end], look=False, passes=1)
+    verbs.run(one, "_replication.relationship", [end], look=False, passes=1)
     assert marks(*backends) == []
     assert leftovers(backends) == []

@@ -288,7 +288,7 @@ def test_each_permission_is_needed_and_told(pair: Gated) -> None:
             if what == "prune":
                 keep = dict.fromkeys(("last", "hourly", "daily", "weekly", "monthly", "yearly"))
                 task = {"name": [f"{ROOT}/prune"], "recursive": False, "match": ["*"], "keep": {**keep, "last": 1}}
-                ((told,),) = verbs.run(b, "_prune:prune", [task], look=False, passes=1)
+                ((told,),) = verbs.run(b, "_snapshot.prune", [task], look=False, passes=1)
             else:
                 ((told,),) = replicate(a, run, look=False, passes=1)
             backend.run(["zfs", "allow", "-u", USER, narrow, dataset])

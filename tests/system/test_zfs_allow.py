@@ -11,7 +11,7 @@ import pytest
 import verbs
 from harness import Ansible, Backend
 
-VERB = "_allow:allow"
+VERB = "_dataset.allow"
 
 
 def allow(*permissions: str, **options: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import verbs
 from harness import Ansible, Backend
 
 MODULE = "cerss.zfs.zfs_clone"
-VERB = "_clones:run"
+VERB = "_dataset.clone"
 REPLICA = '{"id":"00112233445566aa","host":"elsewhere","dataset":"tank/x","guid":"1","mode":"plain"}'
 
 

@@ -11,7 +11,7 @@ import pytest
 import verbs
 from harness import Ansible, Backend
 
-VERB = "_rollback:rollback"
+VERB = "_snapshot.rollback"
 REPLICA = '{"id":"00112233445566aa","host":"elsewhere","dataset":"tank/x","guid":"1","mode":"plain"}'
 HISTORY = """zfs create tank/v && echo one > /tank/v/file && zfs snapshot tank/v@s1
 echo two > /tank/v/file && zfs snapshot tank/v@s2

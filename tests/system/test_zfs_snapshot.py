@@ -13,7 +13,7 @@ import pytest
 import verbs
 from harness import Ansible, Backend
 
-VERB = "_snapshots:snapshot"
+VERB = "_snapshot.{state}"
 MODULE = "cerss.zfs.zfs_snapshot"
 TRICKY = "tab\tnewline\nreturn\rnext\u0085line\u2028 größer ≠"
 VOLUMES = "for n in vol vol/below log; do zfs create tank/$n; done; zfs create backup/other; zfs create -V 8M tank/z"

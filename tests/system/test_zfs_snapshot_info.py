@@ -12,7 +12,7 @@ import pytest
 import verbs
 from harness import Ansible, Backend
 
-VERB = "_snapshot_info:snapshot_info"
+VERB = "_snapshot.info"
 OPTIONS: dict[str, Any] = {
     "name": None, "recursive": False, "states": None, "match": None, "detail": "state", "properties": None,
     "limit": None, "output_file": None,

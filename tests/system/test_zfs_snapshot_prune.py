@@ -11,7 +11,7 @@ import pytest
 import verbs
 from harness import Ansible, Backend
 
-VERB = "_prune:prune"
+VERB = "_snapshot.prune"
 HISTORY = """zfs create tank/v && zfs create tank/v/w
 for n in 0 1 2 3 4 5 6 7; do zfs snapshot -r tank/v@auto-$n; done; zfs snapshot tank/v@other
 zfs hold mine tank/v@auto-1 && zfs hold cerss.zfs:last:00112233445566aa tank/v@auto-2 && zfs clone tank/v@auto-3 tank/c

@@ -11,7 +11,7 @@ import pytest
 import verbs
 from harness import Ansible, Backend
 
-VERB = "_volumes:volume"
+VERB = "_dataset.dataset"
 REPLICA = '{"id":"00112233445566aa","host":"elsewhere","dataset":"tank/x","guid":"1","mode":"plain"}'
 
 

@@ -24,11 +24,9 @@ _RUNNER = r"""
 import importlib, json, os, pwd, subprocess, sys, traceback
 sys.path.insert(0, {folder!r})
 PREFIX = 'ansible_collections.cerss.zfs.plugins.module_utils.'
-errors = importlib.import_module(PREFIX + '_errors')
-process = importlib.import_module(PREFIX + '_process')
+errors = importlib.import_module(PREFIX + '_core.errors')
+process = importlib.import_module(PREFIX + '_host.process')
 work = json.load(sys.stdin)
-module, name = work['verb'].split(':')
-verb = getattr(importlib.import_module(PREFIX + module), name)
 commands = []
 spawn = process.spawn
 def counted(argv, **more):
@@ -40,6 +38,7 @@ def dump():
 def answer(options, check):
     del commands[:]
     try:
+        verb = importlib.import_module(PREFIX + work['verb'].format(**options)).main
         result = verb(json.loads(json.dumps(options)), check)
     except errors.CerssError as error:
         result = {{'failed': True, 'msg': error.msg, **error.details}}
@@ -91,8 +90,8 @@ def install(backend: Backend) -> None:
     """The module_utils as they stand in the clone."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
-        for file in sorted((CLONE / "plugins" / "module_utils").glob("*.py")):
-            tar.add(file, f"ansible_collections/cerss/zfs/plugins/module_utils/{file.name}")
+        for file in sorted((CLONE / "plugins").glob("module_utils/**/*.py")):
+            tar.add(file, f"ansible_collections/cerss/zfs/{file.relative_to(CLONE)}")
     text = packed.getvalue().hex()
     mark = hashlib.sha256(text.encode()).hexdigest()
     if backend.run(["cat", f"{FOLDER}/mark"], check=False).stdout == mark:
@@ -123,9 +122,10 @@ def run(
 
     Of these four as many as ``passes`` says; 1 is just for real. The verb runs as ``USER``, the rest as root.
 
-    ``verb``: module_utils module and function, as ``_clones:run``. Each answer has ``zfs``, the first words of the zfs
-    command lines. With ``look`` it is asserted that check runs foretell the real ones and change nothing, that the
-    second pair has nothing left to do, and that a failure changed nothing.
+    ``verb``: the file in module_utils that has the entry point, as ``_dataset.clone``; ``{state}`` in it is the option.
+    Each answer has ``zfs``, the first words of the zfs command lines. With ``look`` it is asserted that check runs
+    foretell the real ones and change nothing, that the second pair has nothing left to do, and that a failure changed
+    nothing.
     """
     install(backend)
     phases = [False] if passes == 1 else [True, False, True, False][:passes]

@@ -242,7 +242,7 @@ def test_variable_on_a_command_line(where: str, word: str) -> None:
 def sentences() -> list[str]:
     """All texts in the code, with … for what is filled in."""
     found = []
-    for path in ROOT.glob("plugins/module_utils/*.py"):
+    for path in ROOT.glob("plugins/module_utils/**/*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.JoinedStr):
                 parts = [str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values]

@@ -24,8 +24,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cerss.zfs.plugins.module_utils import _process, _replicate, _runfile, _transfer
-from ansible_collections.cerss.zfs.plugins.module_utils._errors import CerssError, TimedOut
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, TimedOut
+from ansible_collections.cerss.zfs.plugins.module_utils._host import process, runfiles
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import replicate, transfer
 from ansible_collections.cerss.zfs.tests.unit.scenarios import SESSIONS, Call
 from ansible_collections.cerss.zfs.tests.unit.transcript import (
     FOLDER,
@@ -70,13 +71,13 @@ class Replay:
     def left(self) -> list[tuple[str, str]]:
         return [key for key, entries in self.answers.items() for _entry in entries]
 
-    def run(self, argv: list[str], stdin: str | None = None, **_options: Any) -> _process.Result:
+    def run(self, argv: list[str], stdin: str | None = None, **_options: Any) -> process.Result:
         assert stdin is None, "what is fed to commands is not recorded"
         entry = self.answer(argv)
         if "late" in entry:
             raise TimedOut(entry["late"])
         out, err = self.texts(entry)
-        return _process.Result(argv, entry.get("rc", 0), out, err)
+        return process.Result(argv, entry.get("rc", 0), out, err)
 
     def texts(self, entry: dict[str, Any]) -> tuple[str, str]:
         """(stdout, stderr)"""
@@ -99,11 +100,11 @@ class Replay:
 
 
 class _Output:
-    """`_process.Lines` of a recorded run."""
+    """`process.Lines` of a recorded run."""
 
     def __init__(self, replay: Replay, argv: list[str]) -> None:
         self.replay, self.argv = replay, argv
-        self.result: _process.Result | None = None
+        self.result: process.Result | None = None
 
     def __iter__(self) -> Iterator[str]:
         ended = self.replay.run(self.argv)
@@ -111,7 +112,7 @@ class _Output:
         self.result = ended
 
 
-_SPAWN = _process.spawn
+_SPAWN = process.spawn
 
 
 def changes(order: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -122,12 +123,12 @@ def changes(order: list[tuple[str, str]]) -> list[tuple[str, str]]:
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The machine of the recordings, as far as verbs look at it themselves. What they wait for has come already."""
-    monkeypatch.setattr(_runfile, "SYSTEM_FOLDER", tmp_path / "run")
-    monkeypatch.delenv(_runfile.RUN_ID, raising=False)
+    monkeypatch.setattr(runfiles, "SYSTEM_FOLDER", tmp_path / "run")
+    monkeypatch.delenv(runfiles.RUN_ID, raising=False)
     monkeypatch.setattr(platform, "node", lambda: "backend-a")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(_replicate, "POLL", 0.01)
-    monkeypatch.setattr(_transfer, "TICK", 0.01)
+    monkeypatch.setattr(replicate, "POLL", 0.01)
+    monkeypatch.setattr(transfer, "TICK", 0.01)
     monkeypatch.setattr(random, "uniform", lambda *_: 0.0)
     sleep, monotonic, passed = time.sleep, time.monotonic, [0.0]
 
@@ -167,9 +168,9 @@ def test_session(name: str, monkeypatch: pytest.MonkeyPatch, elsewhere: None) ->
 
 def run(replay: Replay, call: Call, check: bool, step: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Any:
     with monkeypatch.context() as patch:
-        patch.setattr(_process, "run", replay.run)
-        patch.setattr(_process, "Lines", replay.output)
-        patch.setattr(_process, "spawn", replay.spawn)
+        patch.setattr(process, "run", replay.run)
+        patch.setattr(process, "Lines", replay.output)
+        patch.setattr(process, "spawn", replay.spawn)
         patch.setattr(time, "time", lambda: step["now"])
         lacks = step.get("lacks", ())
         patch.setattr(shutil, "which", lambda program, **_: None if program in lacks else f"/usr/bin/{program}")

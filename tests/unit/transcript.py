@@ -15,8 +15,8 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.cerss.zfs.plugins.module_utils import _zfs
-from ansible_collections.cerss.zfs.plugins.module_utils._endpoint import ENVIRONMENT
+from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import ENVIRONMENT
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.tests.unit.scenarios import Call
 
 FOLDER = Path(__file__).parents[1] / "recorded"
@@ -134,7 +134,7 @@ def _packed(entry: dict[str, Any], lines: Lines, heads: list[str]) -> dict[str, 
             heads.append(head)
         packed["ssh"] = heads.index(head)
     out = entry.pop("out", "")
-    if words.endswith(shlex.join(_zfs.receivers())):  # other processes are nobody's business
+    if words.endswith(shlex.join(zfs.receivers())):  # other processes are nobody's business
         out = "".join(line + "\n" for line in out.splitlines() if re.search("zfs (send|receive)|receive_writer", line))
     if out:
         packed["out"] = lines.pack(out)

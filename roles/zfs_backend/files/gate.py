@@ -24,9 +24,12 @@ from typing import NoReturn
 # Neither pathlib nor subprocess: each command starts this anew, and they would be half of the time that it takes.
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-from ansible_collections.cerss.zfs.plugins.module_utils import _endpoint, _gate, _stream, _zfs
-from ansible_collections.cerss.zfs.plugins.module_utils._errors import CerssError
-from ansible_collections.cerss.zfs.plugins.module_utils._names import DatasetName
+from ansible_collections.cerss.zfs.plugins.module_utils import _gate
+from ansible_collections.cerss.zfs.plugins.module_utils._core import endpoint
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import stream
 
 REFUSED = 126
 SHOWN = 400  # characters of a refused command line that go to the log
@@ -63,17 +66,17 @@ def log(level: int, text: str) -> None:
 
 def snapshots(root: str) -> set[str]:
     """The GUIDs of all snapshots below the root."""
-    return set(output(_zfs.list_([root], "snapshot", ["guid"], depth=None))[0].split())
+    return set(output(zfs.list_([root], "snapshot", ["guid"], depth=None))[0].split())
 
 
 def is_volume(dataset: str) -> bool:
-    return output(_zfs.get([dataset], ["type"]))[0].endswith("\tvolume\n")
+    return output(zfs.get([dataset], ["type"]))[0].endswith("\tvolume\n")
 
 
 def run(commands: list[list[str]], job: _gate.Job) -> NoReturn:
     """Become the last of the programs, the ones before it joined to it by pipes."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and a program that is started would inherit that
-    if commands == [_zfs.receivers()]:
+    if commands == [zfs.receivers()]:
         told, status = output(commands[0])
         print("\n".join(_gate.seen(told.splitlines(), job)))
         sys.exit(status)
@@ -91,10 +94,10 @@ def receive(words: list[str]) -> NoReturn:
     be_seen_as(words)
     if not _gate.check_stream(ahead(), words, is_volume).package:
         become(words)
-    left = 2 * _stream.RECORD  # its head and the end of that
+    left = 2 * stream.RECORD  # its head and the end of that
     while left:
         left -= len(os.read(0, left)) or left
-    while not _stream.is_end(record := ahead()):
+    while not stream.is_end(record := ahead()):
         if _gate.check_stream(record, words, is_volume).package:
             raise _gate.NotAllowed("a package in a package")
         child = os.fork()
@@ -133,11 +136,11 @@ def ahead() -> bytes:
             # Asked first: what comes after that is looked at once more.
             ended, there = writers.poll(0), array.array("i", [0])
             fcntl.ioctl(0, termios.FIONREAD, there)
-            size = tee(0, writer, _stream.RECORD, 0)
-            if size < 0 or size < min(there[0], _stream.RECORD):
+            size = tee(0, writer, stream.RECORD, 0)
+            if size < 0 or size < min(there[0], stream.RECORD):
                 raise OSError(ctypes.get_errno(), "cannot look into the stream")
             record = os.read(reader, size) if size else b""
-            if size == _stream.RECORD:
+            if size == stream.RECORD:
                 return record
             if ended or not size:
                 print("cannot receive: failed to read from stream", file=sys.stderr)  # as zfs says it
@@ -176,7 +179,7 @@ def become(words: list[str]) -> NoReturn:
 
 
 def environment() -> dict[str, str]:
-    return dict(word.split("=", 1) for word in _endpoint.ENVIRONMENT[1:])
+    return dict(word.split("=", 1) for word in endpoint.ENVIRONMENT[1:])
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cerss.zfs.plugins.action import zfs_snapshot_replicate as action
-from ansible_collections.cerss.zfs.plugins.module_utils import _runfile
+from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
 
 GIB, MIB = 2**30, 2**20
 RUN: dict[str, Any] = {
@@ -112,11 +112,11 @@ def test_schedule(interval: int, pauses: list[float]) -> None:
 @pytest.fixture(params=["XDG_RUNTIME_DIR", "TMPDIR"])
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run folder of our own, as the module finds it: not the one of the system."""
-    monkeypatch.setattr(_runfile, "SYSTEM_FOLDER", tmp_path / "none" / "such")
+    monkeypatch.setattr(runfiles, "SYSTEM_FOLDER", tmp_path / "none" / "such")
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     monkeypatch.setenv(request.param, str(tmp_path))
-    monkeypatch.setenv(_runfile.RUN_ID, RUN_ID)
+    monkeypatch.setenv(runfiles.RUN_ID, RUN_ID)
     return tmp_path
 
 
@@ -127,7 +127,7 @@ def sh(script: str) -> str:
 def test_scripts_and_module_meet(place: Path) -> None:
     """The scripts find by sh what the module wrote by Python, and the lease does what it is for."""
     assert not sh(action.renew(RUN_ID))
-    lease, run_file = _runfile.Lease(), _runfile.RunFile()
+    lease, run_file = runfiles.Lease(), runfiles.RunFile()
     assert lease.path is not None
     assert lease.path.is_relative_to(place)
     run_file.write(RUN)
@@ -147,12 +147,12 @@ def test_scripts_and_module_meet(place: Path) -> None:
 def test_lease_runs_out(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    lease = _runfile.Lease()
+    lease = runfiles.Lease()
     for _round in range(3):
-        now += _runfile.LEASE_SECONDS - 1
+        now += runfiles.LEASE_SECONDS - 1
         sh(action.renew(RUN_ID))
         assert not lease.lost()
-    now += _runfile.LEASE_SECONDS + 1
+    now += runfiles.LEASE_SECONDS + 1
     assert "not been heard of for 60 s" in lease.lost()
     lease.remove()
     lease.remove()
@@ -160,8 +160,8 @@ def test_lease_runs_out(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
     for given_id in ("", "../../etc/passwd"):
-        monkeypatch.setenv(_runfile.RUN_ID, given_id)
-        lease = _runfile.Lease()
+        monkeypatch.setenv(runfiles.RUN_ID, given_id)
+        lease = runfiles.Lease()
         assert lease.path is None
         assert not lease.lost()
         lease.remove()

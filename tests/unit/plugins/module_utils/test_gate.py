@@ -7,7 +7,6 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import os
-import re
 import shlex
 import shutil
 import struct
@@ -19,12 +18,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.cerss.zfs.plugins.module_utils import _endpoint, _inventory, _stream, _zfs
-from ansible_collections.cerss.zfs.plugins.module_utils._endpoint import Endpoint
-from ansible_collections.cerss.zfs.plugins.module_utils._errors import GateRefused, zfs_error
+from ansible_collections.cerss.zfs.plugins.module_utils._core import endpoint
+from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import GateRefused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._gate import (
     RECEIVE,
     SEND,
@@ -35,7 +36,11 @@ from ansible_collections.cerss.zfs.plugins.module_utils._gate import (
     resumed,
     seen,
 )
-from ansible_collections.cerss.zfs.plugins.module_utils._names import DatasetName
+from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import stream
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import zfs_error
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs.stream import read_head
 
 ROOT = DatasetName("tank/site a")
 JOBS = {
@@ -51,78 +56,78 @@ TOKEN = (
     "b0c2336fd25f9e9a599290c0cae971f7609b9df5fac8124cf0996cf4bcc4d05d28979d9fa250ef979a90877703320dc9d9c9f5b50945a5c9c9fcd"
     "00070022a51ad4"
 )
-ZSTD = _zfs.COMPRESSION["zstd"]
-LZ4 = _zfs.COMPRESSION["lz4"]
+ZSTD = zfs.COMPRESSION["zstd"]
+LZ4 = zfs.COMPRESSION["lz4"]
 
 BOTH = [
-    _zfs.list_([IN, SNAP], _inventory.ALL_TYPES, depth=1),
-    _zfs.list_([str(ROOT)], "snapshot", depth=None, by_dataset=True),
-    _zfs.list_([IN], "snapshot"),
-    _zfs.get([IN, "tank", SNAP, f"{IN}#b"], ["guid", "cerss.zfs:source"]),
-    _zfs.get([IN], ["all"], "filesystem,volume,snapshot", depth=None, local=True),
-    _zfs.get([IN], ["all"], "snapshot", depth=1),
-    _zfs.holds([SNAP, f"{IN}@b"]),
-    _zfs.holds([SNAP], exact_time=False),
-    _zfs.hold(f"cerss.zfs:last:{ID}", [SNAP, f"{IN}@b"]),
-    _zfs.release(f"cerss.zfs:last:{ID}", [SNAP]),
+    zfs.list_([IN, SNAP], inventory.ALL_TYPES, depth=1),
+    zfs.list_([str(ROOT)], "snapshot", depth=None, by_dataset=True),
+    zfs.list_([IN], "snapshot"),
+    zfs.get([IN, "tank", SNAP, f"{IN}#b"], ["guid", "cerss.zfs:source"]),
+    zfs.get([IN], ["all"], "filesystem,volume,snapshot", depth=None, local=True),
+    zfs.get([IN], ["all"], "snapshot", depth=1),
+    zfs.holds([SNAP, f"{IN}@b"]),
+    zfs.holds([SNAP], exact_time=False),
+    zfs.hold(f"cerss.zfs:last:{ID}", [SNAP, f"{IN}@b"]),
+    zfs.release(f"cerss.zfs:last:{ID}", [SNAP]),
     ["true"],
 ]
 INSIDE: dict[str, list[list[list[str]]]] = {
     RECEIVE: [
         *([form] for form in BOTH),
-        [_zfs.receivers()],
-        [_zfs.create(IN, {"canmount": "off"})],
-        [_zfs.set_({"cerss.zfs:inbound": '[{"guid":"1","snapshot":"it\'s","bytes":null}]'}, [IN])],
-        [_zfs.set_({"cerss.zfs:source": "a=b $(id) ; `id`\n'\"'\"'"}, [IN])],
-        [_zfs.inherit("cerss.zfs:inbound", [IN])],
-        [_zfs.receive(IN, {})],
+        [zfs.receivers()],
+        [zfs.create(IN, {"canmount": "off"})],
+        [zfs.set_({"cerss.zfs:inbound": '[{"guid":"1","snapshot":"it\'s","bytes":null}]'}, [IN])],
+        [zfs.set_({"cerss.zfs:source": "a=b $(id) ; `id`\n'\"'\"'"}, [IN])],
+        [zfs.inherit("cerss.zfs:inbound", [IN])],
+        [zfs.receive(IN, {})],
         [
-            _zfs.receive(
+            zfs.receive(
                 IN,
                 {"readonly": "on", "canmount": "noauto", "cerss.zfs:source": "{}", "cerss.zfs:inbound": "[]"},
                 f"{IN}x@s",
             )
         ],
-        [_zfs.receive(IN, {"compression": "zstd", "org.example:note": "-o\n x=y"})],
-        [ZSTD[1], _zfs.receive(IN, {})],
-        [LZ4[1], _zfs.receive(IN, {})],
-        [_zfs.receive_abort(IN)],
+        [zfs.receive(IN, {"compression": "zstd", "org.example:note": "-o\n x=y"})],
+        [ZSTD[1], zfs.receive(IN, {})],
+        [LZ4[1], zfs.receive(IN, {})],
+        [zfs.receive_abort(IN)],
     ],
     SEND: [
         *([form] for form in BOTH),
-        [_zfs.hold(f"cerss.zfs:step:{ID}", [SNAP])],
-        [_zfs.release(f"cerss.zfs:step:{ID}", [SNAP])],
-        [_zfs.set_({f"cerss.zfs:replica.{ID}": "{}"}, [IN])],
-        [_zfs.inherit(f"cerss.zfs:replica.{ID}", [IN])],
-        [_zfs.send(SNAP, None, intermediates=True, raw=False)],
-        [_zfs.send(SNAP, f"{IN}@a", intermediates=True, raw=True, estimate=True)],
-        [_zfs.send(SNAP, f"{IN}#a", intermediates=False, raw=False)],
-        [_zfs.send(SNAP, f"{IN}@a", intermediates=False, raw=True), ZSTD[0]],
-        [_zfs.send(SNAP, None, intermediates=False, raw=False), LZ4[0]],
-        [_zfs.bookmark(SNAP, f"{IN}#cerss.zfs_{ID}_ffffffffffffffff")],
-        [_zfs.bookmark(SNAP, f"{IN}#cerss.zfs_{ID}_open")],
-        [_zfs.destroy(f"{IN}#cerss.zfs_{ID}_1f")],
+        [zfs.hold(f"cerss.zfs:step:{ID}", [SNAP])],
+        [zfs.release(f"cerss.zfs:step:{ID}", [SNAP])],
+        [zfs.set_({f"cerss.zfs:replica.{ID}": "{}"}, [IN])],
+        [zfs.inherit(f"cerss.zfs:replica.{ID}", [IN])],
+        [zfs.send(SNAP, None, intermediates=True, raw=False)],
+        [zfs.send(SNAP, f"{IN}@a", intermediates=True, raw=True, estimate=True)],
+        [zfs.send(SNAP, f"{IN}#a", intermediates=False, raw=False)],
+        [zfs.send(SNAP, f"{IN}@a", intermediates=False, raw=True), ZSTD[0]],
+        [zfs.send(SNAP, None, intermediates=False, raw=False), LZ4[0]],
+        [zfs.bookmark(SNAP, f"{IN}#cerss.zfs_{ID}_ffffffffffffffff")],
+        [zfs.bookmark(SNAP, f"{IN}#cerss.zfs_{ID}_open")],
+        [zfs.destroy(f"{IN}#cerss.zfs_{ID}_1f")],
     ],
 }
 # What no key may do, whatever it is for
 NEVER = {
-    "snapshot": [_zfs.snapshot([SNAP], {})],
+    "snapshot": [zfs.snapshot([SNAP], {})],
     "destroy_snapshots": [
-        _zfs.destroy_snapshots(IN, ["a", "b"], defer=False),
-        _zfs.destroy_snapshots(IN, ["a"], defer=True),
+        zfs.destroy_snapshots(IN, ["a", "b"], defer=False),
+        zfs.destroy_snapshots(IN, ["a"], defer=True),
     ],
-    "verify": [_zfs.verify(IN, {}, None)],
-    "clone": [_zfs.clone(SNAP, f"{IN}2", {})],
-    "promote": [_zfs.promote(IN)],
-    "rename": [_zfs.rename(IN, f"{IN}2", "filesystem"), _zfs.rename(IN, f"{IN}2", "volume")],
-    "sync": [_zfs.sync("tank")],
-    "rollback": [_zfs.rollback(SNAP)],
-    "mount": [_zfs.mount(IN)],
-    "unmount": [_zfs.unmount(IN)],
-    "allow": [_zfs.allow("u", ["send"], IN)],
-    "unallow": [_zfs.unallow("u", [], IN)],
-    "allowed": [_zfs.allowed(IN)],
-    "permissions": [_zfs.permissions()],
+    "verify": [zfs.verify(IN, {}, None)],
+    "clone": [zfs.clone(SNAP, f"{IN}2", {})],
+    "promote": [zfs.promote(IN)],
+    "rename": [zfs.rename(IN, f"{IN}2", "filesystem"), zfs.rename(IN, f"{IN}2", "volume")],
+    "sync": [zfs.sync("tank")],
+    "rollback": [zfs.rollback(SNAP)],
+    "mount": [zfs.mount(IN)],
+    "unmount": [zfs.unmount(IN)],
+    "allow": [zfs.allow("u", ["send"], IN)],
+    "unallow": [zfs.unallow("u", [], IN)],
+    "allowed": [zfs.allowed(IN)],
+    "permissions": [zfs.permissions()],
 }
 # The functions of _zfs that at least one key may run; what each runs is in INSIDE
 SOMETIMES = {
@@ -139,8 +144,8 @@ def test_every_command_line_of_the_collection_is_sorted() -> None:
     """Whoever adds one decides here which key may run it."""
     functions = {
         name
-        for name, thing in vars(_zfs).items()
-        if inspect.isfunction(thing) and thing.__module__ == _zfs.__name__ and not name.startswith("_")
+        for name, thing in vars(zfs).items()
+        if inspect.isfunction(thing) and thing.__module__ == zfs.__name__ and not name.startswith("_")
     }
     assert functions - {"batches"} == SOMETIMES | set(NEVER)
 
@@ -176,16 +181,16 @@ def test_every_form_of_the_job_stays_below_the_root():
 
 def test_what_lies_above_the_root_is_only_looked_at():
     job = Job(RECEIVE, DatasetName("tank/a/b"))
-    look = _zfs.get(["tank", "tank/a", "tank/a/b"], ["guid"])
+    look = zfs.get(["tank", "tank/a", "tank/a/b"], ["guid"])
     assert decide(line(look), job) == [look]
     for command in (
-        _zfs.get(["tank"], ["all"], "filesystem", depth=None),
-        _zfs.get(["tank/a"], ["all"], "snapshot", depth=1),
-        _zfs.get(["tank/a"], ["all"], "snapshot"),
-        _zfs.get(["tank/a@s"], ["all"]),
-        _zfs.get(["tank/c"], ["all"]),
-        _zfs.list_(["tank"], "filesystem"),
-        _zfs.create("tank/a", {"canmount": "off"}),
+        zfs.get(["tank"], ["all"], "filesystem", depth=None),
+        zfs.get(["tank/a"], ["all"], "snapshot", depth=1),
+        zfs.get(["tank/a"], ["all"], "snapshot"),
+        zfs.get(["tank/a@s"], ["all"]),
+        zfs.get(["tank/c"], ["all"]),
+        zfs.list_(["tank"], "filesystem"),
+        zfs.create("tank/a", {"canmount": "off"}),
     ):
         with pytest.raises(NotAllowed):
             decide(line(command), job)
@@ -214,60 +219,60 @@ REFUSED: list[tuple[str, str, str]] = [
     (RECEIVE, line(["true"]) + " x" * 70_000, "too long"),
     (RECEIVE, line(["true", "x"]), "cannot run"),
     (RECEIVE, line(["ps", "-ef"]), "cannot run"),
-    (RECEIVE, line(["sudo", "-n", *_zfs.receive(IN, {})]), "cannot run"),
+    (RECEIVE, line(["sudo", "-n", *zfs.receive(IN, {})]), "cannot run"),
     (RECEIVE, line(["zfs"]), "cannot run"),
     (RECEIVE, line(["true"], ["true"]), "such a pipe"),
-    (RECEIVE, line(["cat"], _zfs.receive(IN, {})), "such a pipe"),
-    (RECEIVE, line(ZSTD[1], _zfs.receive_abort(IN), ["true"]), "such a pipe"),
-    (RECEIVE, line(ZSTD[1], _zfs.list_([IN], "snapshot")), "such a pipe"),
-    (RECEIVE, line([*ZSTD[1], "-o", "/x"], _zfs.receive(IN, {})), "such a pipe"),
+    (RECEIVE, line(["cat"], zfs.receive(IN, {})), "such a pipe"),
+    (RECEIVE, line(ZSTD[1], zfs.receive_abort(IN), ["true"]), "such a pipe"),
+    (RECEIVE, line(ZSTD[1], zfs.list_([IN], "snapshot")), "such a pipe"),
+    (RECEIVE, line([*ZSTD[1], "-o", "/x"], zfs.receive(IN, {})), "such a pipe"),
     (RECEIVE, line(["zfs", "receive", "-F", IN]), "-F"),
     (RECEIVE, line(["zfs", "receive", "-s", "-u", "-F", IN]), "-F"),
     (RECEIVE, line(["zfs", "receive", "-s", "-u", "-d", IN]), "-d"),
     (RECEIVE, line(["zfs", "receive", "-s", "-u", IN, "tank/other"]), "not a form"),
     (RECEIVE, line(["zfs", "receive", "-s", IN]), "not a form"),
     (RECEIVE, line(["zfs", "receive", "-s", "-u"]), "empty"),
-    (RECEIVE, line(_zfs.receive(IN, {"mountpoint": "/etc"})), "cannot be given mountpoint"),
-    (RECEIVE, line(_zfs.receive(IN, {"readonly": "off"})), "cannot be given readonly"),
-    (RECEIVE, line(_zfs.receive(IN, {"canmount": "on"})), "cannot be given canmount"),
-    (RECEIVE, line(_zfs.receive(IN, {"setuid": "on"})), "cannot be given setuid"),
-    (RECEIVE, line([*_zfs.receive(IN, {"readonly": "on"})[:-1], "-o", "readonly=on", IN]), "not a form"),
-    (RECEIVE, line(_zfs.receive(IN, {}, "tank/x@s")), "not below"),
-    (RECEIVE, line(_zfs.receive(f"{IN}@s", {})), "a dataset is wanted"),
-    (RECEIVE, line(_zfs.receive(f"{ROOT}/{'x' * 240}", {})), "a replica's name"),
-    (RECEIVE, line(_zfs.create(f"{ROOT}/{'x' * 240}", {"canmount": "off"})), "a replica's name"),
-    (RECEIVE, line(_zfs.create(IN, {})), "not a form"),
-    (RECEIVE, line(_zfs.create(IN, {"canmount": "off"}, size=10)), "not a form"),
-    (RECEIVE, line(_zfs.create(IN, {"canmount": "off"}, parents=True)), "not a form"),
-    (RECEIVE, line(_zfs.hold("mine", [SNAP])), "not one of ours"),
-    (RECEIVE, line(_zfs.release(f"cerss.zfs:step:{ID}", [SNAP])), "not one of ours"),
-    (RECEIVE, line(_zfs.release(".send-1-1", [SNAP])), "not one of ours"),
+    (RECEIVE, line(zfs.receive(IN, {"mountpoint": "/etc"})), "cannot be given mountpoint"),
+    (RECEIVE, line(zfs.receive(IN, {"readonly": "off"})), "cannot be given readonly"),
+    (RECEIVE, line(zfs.receive(IN, {"canmount": "on"})), "cannot be given canmount"),
+    (RECEIVE, line(zfs.receive(IN, {"setuid": "on"})), "cannot be given setuid"),
+    (RECEIVE, line([*zfs.receive(IN, {"readonly": "on"})[:-1], "-o", "readonly=on", IN]), "not a form"),
+    (RECEIVE, line(zfs.receive(IN, {}, "tank/x@s")), "not below"),
+    (RECEIVE, line(zfs.receive(f"{IN}@s", {})), "a dataset is wanted"),
+    (RECEIVE, line(zfs.receive(f"{ROOT}/{'x' * 240}", {})), "a replica's name"),
+    (RECEIVE, line(zfs.create(f"{ROOT}/{'x' * 240}", {"canmount": "off"})), "a replica's name"),
+    (RECEIVE, line(zfs.create(IN, {})), "not a form"),
+    (RECEIVE, line(zfs.create(IN, {"canmount": "off"}, size=10)), "not a form"),
+    (RECEIVE, line(zfs.create(IN, {"canmount": "off"}, parents=True)), "not a form"),
+    (RECEIVE, line(zfs.hold("mine", [SNAP])), "not one of ours"),
+    (RECEIVE, line(zfs.release(f"cerss.zfs:step:{ID}", [SNAP])), "not one of ours"),
+    (RECEIVE, line(zfs.release(".send-1-1", [SNAP])), "not one of ours"),
     (RECEIVE, line(["zfs", "release", "-r", f"cerss.zfs:last:{ID}", SNAP]), "not one of ours"),
     (RECEIVE, line(["zfs", "release", f"cerss.zfs:last:{ID}"]), "no snapshot"),
     (RECEIVE, line(["zfs", "release", f"cerss.zfs:last:{ID}", "-r", SNAP]), "no snapshot"),
-    (RECEIVE, line(_zfs.set_({"cerss.zfs:origin": "1"}, [IN])), "not one of ours"),
-    (RECEIVE, line(_zfs.set_({"readonly": "off"}, [IN])), "not one of ours"),
-    (RECEIVE, line(_zfs.set_({"cerss.zfs:source": "1", "mountpoint": "/"}, [IN])), "not one of ours"),
+    (RECEIVE, line(zfs.set_({"cerss.zfs:origin": "1"}, [IN])), "not one of ours"),
+    (RECEIVE, line(zfs.set_({"readonly": "off"}, [IN])), "not one of ours"),
+    (RECEIVE, line(zfs.set_({"cerss.zfs:source": "1", "mountpoint": "/"}, [IN])), "not one of ours"),
     (RECEIVE, line(["zfs", "set", "-u", "cerss.zfs:source=1", IN]), "not a valid dataset name"),
     (RECEIVE, line(["zfs", "set", "cerss.zfs:source=1"]), "no dataset"),
     (RECEIVE, line(["zfs", "inherit", "-r", "cerss.zfs:source", IN]), "not one of ours"),
-    (RECEIVE, line(_zfs.get([IN], ["-rtsnapshot"])), "not among the forms"),
-    (RECEIVE, line(_zfs.list_([], "snapshot", depth=None)), "would mean all"),
-    (RECEIVE, line(_zfs.list_([f"{IN}%recv"], "snapshot")), "not a valid"),
-    (RECEIVE, line(_zfs.list_(["tank/site \N{CYRILLIC SMALL LETTER A}/v"], "snapshot")), "not a valid"),
+    (RECEIVE, line(zfs.get([IN], ["-rtsnapshot"])), "not among the forms"),
+    (RECEIVE, line(zfs.list_([], "snapshot", depth=None)), "would mean all"),
+    (RECEIVE, line(zfs.list_([f"{IN}%recv"], "snapshot")), "not a valid"),
+    (RECEIVE, line(zfs.list_(["tank/site \N{CYRILLIC SMALL LETTER A}/v"], "snapshot")), "not a valid"),
     (SEND, line(["zfs", "send", "-R", SNAP]), "-R"),
     (SEND, line(["zfs", "send", "-vP", "-p", SNAP]), "-p"),
     (SEND, line(["zfs", "send", "-vP", "-L", "-c", IN]), "names no snapshot"),
     (SEND, line(["zfs", "send", "-vP", "-L", "-c", "-i", "@a", SNAP]), "is empty"),
     (SEND, line(["zfs", "send", "-vP", "-L", "-c", "-i", "a", SNAP]), "no whole name"),
-    (SEND, line(_zfs.send(SNAP, "tank/x@a", intermediates=False, raw=False)), "not below"),
-    (SEND, line(_zfs.send(SNAP, None, False, False, estimate=True), ZSTD[0]), "such a pipe"),
-    (SEND, line(_zfs.send(SNAP, None, False, False), ["sh"]), "such a pipe"),
-    (SEND, line(_zfs.send_resume("1-2-3-4")), "no"),
-    (SEND, line(_zfs.bookmark(SNAP, f"{IN}#mine")), "not one of ours"),
-    (SEND, line(_zfs.bookmark(SNAP, f"tank/x#cerss.zfs_{ID}_1")), "not below"),
-    (SEND, line(_zfs.destroy(f"{IN}#mine")), "not one of ours"),
-    (SEND, line(_zfs.destroy(IN)), "anything but bookmarks"),
+    (SEND, line(zfs.send(SNAP, "tank/x@a", intermediates=False, raw=False)), "not below"),
+    (SEND, line(zfs.send(SNAP, None, False, False, estimate=True), ZSTD[0]), "such a pipe"),
+    (SEND, line(zfs.send(SNAP, None, False, False), ["sh"]), "such a pipe"),
+    (SEND, line(zfs.send_resume("1-2-3-4")), "no"),
+    (SEND, line(zfs.bookmark(SNAP, f"{IN}#mine")), "not one of ours"),
+    (SEND, line(zfs.bookmark(SNAP, f"tank/x#cerss.zfs_{ID}_1")), "not below"),
+    (SEND, line(zfs.destroy(f"{IN}#mine")), "not one of ours"),
+    (SEND, line(zfs.destroy(IN)), "anything but bookmarks"),
     (SEND, line(["zfs", "destroy", "-r", f"{IN}#cerss.zfs_{ID}_1"]), "anything but bookmarks"),
 ]
 
@@ -279,14 +284,14 @@ def test_refusals_say_why(kind: str, text: str, why: str) -> None:
 
 
 def test_a_resumed_stream_is_of_something_below_the_root():
-    resume = _zfs.send_resume(TOKEN)
+    resume = zfs.send_resume(TOKEN)
     job = Job(SEND, DatasetName("tank/t"))
     assert decide(line(resume), job) == [resume]
     assert decide(line(resume, ZSTD[0]), job) == [resume, ZSTD[0]]
-    assert decide(line(_zfs.send_resume(TOKEN, estimate=True)), job) == [_zfs.send_resume(TOKEN, estimate=True)]
+    assert decide(line(zfs.send_resume(TOKEN, estimate=True)), job) == [zfs.send_resume(TOKEN, estimate=True)]
     for commands in ([resume], [resume, ZSTD[0]]):
         assert resumed(commands) == "11808234892953768773"
-    assert resumed([_zfs.send(SNAP, None, False, False)]) is None
+    assert resumed([zfs.send(SNAP, None, False, False)]) is None
     with pytest.raises(NotAllowed, match="not below"):
         decide(line(resume), JOBS[SEND])
     with pytest.raises(NotAllowed, match="not a form"):
@@ -323,19 +328,19 @@ def record(kind: int = 0, *, version: int = 1, flags: int = 0, origin: int = 0, 
         9,
         origin,
     )
-    return packed.ljust(_stream.RECORD, b"\0")
+    return packed.ljust(stream.RECORD, b"\0")
 
 
-PLAIN = _zfs.receive(IN, {})
+PLAIN = zfs.receive(IN, {})
 READONLY = {"readonly": "on"}
 UNMOUNTED = {"canmount": "noauto", **READONLY}
-BORN, BORN_ZVOL = _zfs.receive(IN, UNMOUNTED), _zfs.receive(IN, READONLY)
-CLONE, CLONE_ZVOL = _zfs.receive(IN, UNMOUNTED, SNAP), _zfs.receive(IN, READONLY, "tank/site a/vol@s")
+BORN, BORN_ZVOL = zfs.receive(IN, UNMOUNTED), zfs.receive(IN, READONLY)
+CLONE, CLONE_ZVOL = zfs.receive(IN, UNMOUNTED, SNAP), zfs.receive(IN, READONLY, "tank/site a/vol@s")
 RESUMED = 1 | 1 << 22
 
 
 @pytest.mark.parametrize(
-    ("stream", "words", "why"),
+    ("head", "words", "why"),
     [
         pytest.param(record(origin=8), PLAIN, None, id="increment"),
         pytest.param(record(), BORN, None, id="first"),
@@ -349,29 +354,29 @@ RESUMED = 1 | 1 << 22
         pytest.param(record(), PLAIN, "is born with canmount and readonly", id="writable"),
         pytest.param(record(), BORN_ZVOL, "is born with", id="mountable"),
         pytest.param(record(type=3), PLAIN, "is born with readonly", id="writable-zvol"),
-        pytest.param(record(origin=8), _zfs.receive(IN, {}, SNAP), "is born with", id="writable-clone"),
-        pytest.param(record(origin=8, type=3), _zfs.receive(IN, READONLY, SNAP), "is born with", id="not-a-zvol"),
+        pytest.param(record(origin=8), zfs.receive(IN, {}, SNAP), "is born with", id="writable-clone"),
+        pytest.param(record(origin=8, type=3), zfs.receive(IN, READONLY, SNAP), "is born with", id="not-a-zvol"),
         pytest.param(record(flags=1, origin=8), BORN, "origin is not named", id="clone-of-anything"),
         pytest.param(record(version=2, payload=8), PLAIN, "properties, holds", id="replication"),
         pytest.param(record(version=2, payload=8, big=1), PLAIN, "properties, holds", id="replication-of-other-order"),
         pytest.param(record(5), PLAIN, "no stream", id="end"),
-        pytest.param(b"\0" * _stream.RECORD, PLAIN, "no stream", id="nothing"),
-        pytest.param(record().rstrip(b"\0").ljust(_stream.RECORD, b"x"), BORN, "no stream", id="endless-name"),
+        pytest.param(b"\0" * stream.RECORD, PLAIN, "no stream", id="nothing"),
+        pytest.param(record().rstrip(b"\0").ljust(stream.RECORD, b"x"), BORN, "no stream", id="endless-name"),
     ],
 )
-def test_a_stream_reaches_no_further_than_its_command(stream: bytes, words: list[str], why: str | None) -> None:
+def test_a_stream_reaches_no_further_than_its_command(head: bytes, words: list[str], why: str | None) -> None:
     volumes = ["tank/site a/vol"]
     if why is None:
-        assert check_stream(stream, words, volumes.__contains__).package == (stream == record(version=2))
+        assert check_stream(head, words, volumes.__contains__).package == (head == record(version=2))
     else:
         with pytest.raises(NotAllowed, match=why):
-            check_stream(stream, words, volumes.__contains__)
+            check_stream(head, words, volumes.__contains__)
 
 
-@given(st.binary(min_size=_stream.RECORD, max_size=_stream.RECORD))
-def test_what_is_no_stream_is_refused(stream: bytes) -> None:
-    assert _stream.head(stream) is None
-    assert _stream.is_end(stream) == (stream[:4] in (b"\5\0\0\0", b"\0\0\0\5"))
+@given(st.binary(min_size=stream.RECORD, max_size=stream.RECORD))
+def test_what_is_no_stream_is_refused(record: bytes) -> None:
+    assert read_head(record) is None
+    assert stream.is_end(record) == (record[:4] in (b"\5\0\0\0", b"\0\0\0\5"))
 
 
 ROLE = Path(__file__).parents[4] / "roles" / "zfs_backend"
@@ -414,13 +419,13 @@ def test_what_comes_while_the_gate_looks_is_looked_at_too(stdin: int, monkeypatc
 
 def test_the_role_installs_all_that_the_gate_imports() -> None:
     """Started as on a host: with nothing but the folder that the role makes."""
-    (listed,) = re.findall(r"^zfs_backend_gate_parts: \[(.*)\]$", (ROLE / "vars" / "main.yml").read_text(), re.M)
-    parts = listed.split(", ")
+    parts = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["zfs_backend_gate_parts"]
+    utils = ROLE.parents[1] / "plugins" / "module_utils"
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / "ansible_collections" / "cerss" / "zfs" / "plugins" / "module_utils"
-        package.mkdir(parents=True)
-        for part in parts:
-            shutil.copy(ROLE.parents[1] / "plugins" / "module_utils" / f"{part}.py", package)
+        for part in (path for glob in parts for path in utils.glob(glob)):
+            (package / part.relative_to(utils)).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(part, package / part.relative_to(utils))
         shutil.copy(ROLE / "files" / "gate.py", folder)
         gate = [sys.executable, "-I", "-S", f"{folder}/gate.py", "receive", "tank/a b"]
 
@@ -433,7 +438,7 @@ def test_the_role_installs_all_that_the_gate_imports() -> None:
             done = ask(text)
             assert (done.returncode, done.stdout) == (126, "")
             assert done.stderr.startswith("cerss-zfs-gate: refused: ")
-        words = _zfs.receive("tank/a b/v", READONLY)
+        words = zfs.receive("tank/a b/v", READONLY)
         asked, pipe = {"SSH_ORIGINAL_COMMAND": line(words)}, subprocess.PIPE
         with subprocess.Popen(gate, env=asked, stdin=pipe, stderr=pipe, text=True) as waiting:
             until = time.monotonic() + 30
@@ -442,7 +447,9 @@ def test_the_role_installs_all_that_the_gate_imports() -> None:
                 time.sleep(0.02)
             _out, error = waiting.communicate("too short")
             assert (waiting.returncode, error) == (1, "cannot receive: failed to read from stream\n")
-        assert {path.name.partition(".")[0] for path in package.glob("__pycache__/*.pyc")} == set(parts)
+        imported = {path.name.partition(".")[0] for path in package.rglob("*.pyc")}
+        assert "commands" in imported
+        assert "properties" not in imported, "each command starts the gate anew: it imports no more than it needs"
 
 
 # -- generated -------------------------------------------------------------------------------------------------------
@@ -485,7 +492,7 @@ def lines(draw: st.DrawFn) -> str:
             words[at] = words[at][:middle] + nasty + words[at][middle:]
     if draw(st.integers(0, 9)) == 0:
         commands.append(draw(st.sampled_from([["sh"], ["tee", "/x"], *(c for pair in (ZSTD, LZ4) for c in pair)])))
-    text = _endpoint.line(commands)
+    text = endpoint.line(commands)
     if draw(st.integers(0, 2)) == 0:
         at = draw(st.integers(0, len(text)))
         text = text[:at] + draw(st.sampled_from(NASTY)) + text[at + draw(st.integers(0, 3)) :]
@@ -494,7 +501,7 @@ def lines(draw: st.DrawFn) -> str:
 
 def harmless(words: list[str], kind: str) -> bool:
     """Judged anew and in another way than the gate does: does what it would run keep to the job?"""
-    if words in (["true"], _zfs.receivers(), *ZSTD, *LZ4):
+    if words in (["true"], zfs.receivers(), *ZSTD, *LZ4):
         return True
     verbs = {RECEIVE: {"receive", "create"}, SEND: {"send", "bookmark", "destroy"}}[kind]
     if words[0] != "zfs" or words[1] not in verbs | {"list", "get", "holds", "hold", "release", "set", "inherit"}:
@@ -522,6 +529,6 @@ def test_of_generated_lines_only_the_forms_run(text: str, kind: str) -> None:
         commands = decide(text, JOBS[kind])
     except NotAllowed:
         return
-    assert " | ".join(shlex.join(["env", "LC_ALL=C", f"PATH={_endpoint.SEARCH_PATH}", *c]) for c in commands) == text
+    assert " | ".join(shlex.join(["env", "LC_ALL=C", f"PATH={endpoint.SEARCH_PATH}", *c]) for c in commands) == text
     for words in commands:
         assert harmless(words, kind), words

@@ -11,7 +11,7 @@ import json
 import pytest
 from ansible.module_utils import basic
 
-from ansible_collections.cerss.zfs.plugins.module_utils._errors import CerssError
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError
 from ansible_collections.cerss.zfs.plugins.module_utils._module import run_module
 
 

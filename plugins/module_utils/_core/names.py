@@ -1,0 +1,201 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Names of datasets, snapshots and bookmarks as value objects (zfsconcepts(7), zfs_namecheck.c)."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
+
+MAX_NAME = 255  # ZFS_MAX_DATASET_NAME_LEN less its NUL
+MAX_REPLICA_NAME = 249  # an increment appends "/%recv"; a longer path panics the kernel of the replica (docs/facts.md)
+MAX_TAG = 200  # a hold's tag is a ZAP key of at most 255; ours and the prefix of temporary holds must fit
+MAX_VALUE = 8191  # ZAP_MAXVALUELEN less its NUL, in bytes
+
+_COMPONENT = re.compile(r"[A-Za-z0-9_.:\- ]+\Z")
+_RESERVED_POOLS = ("mirror", "raidz", "draid", "spare", "log", "cache", "special", "dedup")
+_USER_PROPERTY = re.compile(r"[a-z0-9_.\-]*:[a-z0-9_.\-:]*\Z")
+_NATIVE_PROPERTY = re.compile(r"[a-z0-9@_]+\Z")
+
+
+def _check_component(text: str, whole: str, kind: str) -> None:
+    if not text:
+        raise BadInput(f"{whole!r} is not a valid {kind} name: a part of it is empty")
+    if text in (".", ".."):
+        raise BadInput(f"{whole!r} is not a valid {kind} name: {text!r} cannot be a part of it")
+    if not _COMPONENT.match(text):
+        bad = sorted({char for char in text if not _COMPONENT.match(char)})
+        raise BadInput(
+            f"{whole!r} is not a valid {kind} name: it has {' '.join(map(repr, bad))}; "
+            "allowed are letters, digits, space and - _ . :"
+        )
+
+
+def _check_length(text: str, kind: str) -> None:
+    if len(text) > MAX_NAME:
+        raise BadInput(f"{text[:40]}… is not a valid {kind} name: {len(text)} characters, ZFS takes {MAX_NAME}")
+
+
+@dataclass(frozen=True, order=True)
+class DatasetName:
+    """A filesystem or zvol, ``pool[/component ...]``."""
+
+    path: str
+
+    @classmethod
+    def parse(cls, text: str) -> DatasetName:
+        """Raise BadInput unless ``text`` could name a dataset."""
+        if not text:
+            raise BadInput("a dataset name is empty; give it as pool/dataset")
+        for mark, kind in (("@", "a snapshot"), ("#", "a bookmark")):
+            if mark in text:
+                raise BadInput(f"{text!r} names {kind}; a dataset is wanted here, as pool/dataset")
+        _check_length(text, "dataset")
+        parts = text.split("/")
+        for part in parts:
+            _check_component(part, text, "dataset")
+        if not parts[0][0].isalpha() or parts[0].startswith(_RESERVED_POOLS):
+            raise BadInput(f"{text!r} is not a valid dataset name: {parts[0]!r} cannot be the name of a pool")
+        return cls(text)
+
+    @property
+    def pool(self) -> str:
+        return self.path.split("/", 1)[0]
+
+    @property
+    def parent(self) -> DatasetName | None:
+        head, slash, _tail = self.path.rpartition("/")
+        return DatasetName(head) if slash else None
+
+    def ancestors(self) -> list[DatasetName]:
+        """All datasets above, the pool first."""
+        parts = self.path.split("/")
+        return [DatasetName("/".join(parts[:count])) for count in range(1, len(parts))]
+
+    def covers(self, other: DatasetName | str) -> bool:
+        """True for itself and for everything below it."""
+        path = str(other)
+        return path == self.path or path.startswith(self.path + "/")
+
+    def moved(self, old: DatasetName, new: DatasetName) -> DatasetName:
+        """The same place below ``new`` as this has below ``old``."""
+        return DatasetName(new.path + self.path[len(old.path) :])
+
+    def __str__(self) -> str:
+        return self.path
+
+
+@dataclass(frozen=True, order=True)
+class SnapshotName:
+    """``dataset@snapshot``."""
+
+    dataset: DatasetName
+    snapshot: str
+
+    @classmethod
+    def parse(cls, text: str) -> SnapshotName:
+        """Raise BadInput unless ``text`` could name a snapshot."""
+        if not text:
+            raise BadInput("a snapshot name is empty; give it as pool/dataset@snapshot")
+        head, at, tail = text.partition("@")
+        if not at:
+            raise BadInput(f"{text!r} names no snapshot; give it as pool/dataset@snapshot")
+        _check_length(text, "snapshot")
+        dataset = DatasetName.parse(head)
+        _check_component(tail, text, "snapshot")
+        return cls(dataset, tail)
+
+    def __str__(self) -> str:
+        return f"{self.dataset}@{self.snapshot}"
+
+
+@dataclass(frozen=True, order=True)
+class BookmarkName:
+    """``dataset#bookmark``."""
+
+    dataset: DatasetName
+    bookmark: str
+
+    @classmethod
+    def parse(cls, text: str) -> BookmarkName:
+        """Raise BadInput unless ``text`` could name a bookmark."""
+        head, mark, tail = text.partition("#")
+        if not mark:
+            raise BadInput(f"{text!r} names no bookmark; give it as pool/dataset#bookmark")
+        _check_length(text, "bookmark")
+        dataset = DatasetName.parse(head)
+        _check_component(tail, text, "bookmark")
+        return cls(dataset, tail)
+
+    def __str__(self) -> str:
+        return f"{self.dataset}#{self.bookmark}"
+
+
+def dataset_or_snapshot(text: str) -> DatasetName | SnapshotName:
+    """Either of the two, told apart by the ``@``."""
+    return SnapshotName.parse(text) if "@" in text else DatasetName.parse(text)
+
+
+def check_unique(names: list[str], option: str) -> None:
+    """Raise BadInput when a name is listed twice."""
+    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if twice:
+        raise BadInput(f"{option} lists {', '.join(twice)} more than once; name each one once")
+
+
+def check_hold_tag(tag: str) -> str:
+    """A tag that users may set: not empty, not ours, not one of ZFS's own."""
+    if not tag or tag != tag.strip() or not tag.isprintable():
+        raise BadInput(f"{tag!r} is not a valid hold tag: it must be printable text without blanks around it")
+    if tag.startswith("cerss.zfs:"):
+        raise BadInput(
+            f"hold tag {tag!r} belongs to this collection's relationships; choose a tag without 'cerss.zfs:'"
+        )
+    if tag.startswith("."):
+        raise BadInput(f"hold tag {tag!r} begins with a dot; such tags are ZFS's own")
+    if tag.startswith("-"):
+        raise BadInput(f"hold tag {tag!r} begins with a dash; choose another one")
+    if len(tag.encode()) > MAX_TAG:
+        raise BadInput(f"hold tag {tag[:40]}… is {len(tag.encode())} bytes long; at most {MAX_TAG} are taken")
+    return tag
+
+
+def is_user_property(name: str) -> bool:
+    return ":" in name
+
+
+def check_property(name: str, value: str | None, user_only: bool = False) -> None:
+    """A property name and the text it shall have (zfsprops(7), "User Properties"); None unsets it."""
+    if is_user_property(name):
+        if not _USER_PROPERTY.match(name) or name.startswith("-") or len(name) > MAX_NAME:
+            raise BadInput(
+                f"property {name!r} is not a valid user property: lower-case letters, digits and - _ . : "
+                f"with one colon at least, at most {MAX_NAME} characters"
+            )
+        if name.startswith("cerss.zfs:"):
+            raise BadInput(f"property {name!r} belongs to this collection; use the options made for it")
+        if value is not None and len(value.encode()) > MAX_VALUE:
+            raise BadInput(f"property {name!r}: the value has {len(value.encode())} bytes, ZFS takes {MAX_VALUE}")
+        if value is not None and "\0" in value:
+            raise BadInput(f"property {name!r}: the value has a NUL character, which ZFS cannot store")
+    elif user_only:
+        raise BadInput(f"property {name!r}: only user properties (with a colon, as org:name) can be set on a snapshot")
+    elif not _NATIVE_PROPERTY.match(name):
+        raise BadInput(f"property {name!r} is not a valid property name")
+
+
+def matches(text: str, patterns: list[str]) -> bool:
+    """True when one of the globs matches the whole text, upper and lower case told apart."""
+    return any(fnmatch.fnmatchcase(text, pattern) for pattern in patterns)
+
+
+def listing(things: Iterable[str]) -> str:
+    """``a, b and c``."""
+    listed = list(things)
+    return " and ".join([", ".join(listed[:-1]), listed[-1]] if len(listed) > 1 else listed)

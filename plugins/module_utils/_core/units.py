@@ -1,0 +1,51 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Durations, sizes and times, as people write them and as numbers."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
+
+_DURATION = re.compile(r"([0-9]+)([smhdw]?)\Z")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTPE]?)(?:i?B)?\Z", re.IGNORECASE)
+
+
+def duration(text: str | int, option: str) -> int:
+    """``90s 15m 2h 7d 4w`` or whole seconds, as seconds."""
+    found = _DURATION.match(str(text).strip())
+    if not found:
+        raise BadInput(f"{option}: {text!r} is not a duration; write 90s, 15m, 2h, 7d, 4w or whole seconds")
+    return int(found.group(1)) * _SECONDS[found.group(2)]
+
+
+def size(text: str | int, option: str) -> int:
+    """``64K 10M 2G`` (units of 1024) or bytes, as bytes."""
+    found = _SIZE.match(str(text).strip())
+    if not found:
+        raise BadInput(f"{option}: {text!r} is not a size; write 64K, 10M, 2G (units of 1024) or bytes")
+    return int(float(found.group(1)) * 1024 ** " KMGTPE".index(found.group(2).upper() or " "))
+
+
+def number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def iso_time(epoch: int | float | None) -> str | None:
+    """Seconds since 1970 as ``2026-11-23T07:08:02Z``."""
+    if epoch is None:
+        return None
+    return datetime.fromtimestamp(int(epoch), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def epoch_of(text: str | None) -> int | None:
+    """The reverse of iso_time; None for what is no such time."""
+    try:
+        return int(datetime.strptime(text or "", "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp())
+    except ValueError:
+        return None

@@ -1,0 +1,172 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The verb of zfs_allow: exactly these permissions of a user on a dataset."""
+
+from __future__ import annotations
+
+import pwd
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, NotFound, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
+from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
+from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
+from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import carry_out
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
+
+# ZFS keeps two lists, one for the dataset and one for all below it; "Local+Descendent" is what stands in both.
+LOCAL, BELOW = "local", "descendents"
+REACHES = {"both": (LOCAL, BELOW), LOCAL: (LOCAL,), BELOW: (BELOW,)}
+_SECTIONS = {
+    "Local permissions:": "local",
+    "Descendent permissions:": "descendents",
+    "Local+Descendent permissions:": "both",
+}
+_FLAGS = {"both": "", LOCAL: "-l", BELOW: "-d"}
+_WORDS = {"both": "on {0} and below", LOCAL: "on {0} itself", BELOW: "below {0}"}
+_PERMISSION = re.compile(r"@?[a-z0-9][a-z0-9_.:\-]*\Z")
+
+Permissions = dict[str, set[str]]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The module's options, checked as far as they can be without asking ZFS."""
+
+    dataset: DatasetName
+    user: str
+    permissions: frozenset[str]
+    reach: str
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Wanted:
+        user, permissions = options["user"], options["permissions"] or []
+        if not re.match(r"[A-Za-z0-9_.][A-Za-z0-9_.@\\\-]*\$?\Z", user):
+            raise BadInput(f"user is {user!r}, which is not the name or number of a user")
+        if options["state"] == "absent" and permissions:
+            raise BadInput("permissions cannot be combined with state=absent, which takes all of them; leave it out")
+        if options["state"] == "present" and not permissions:
+            raise BadInput("permissions is empty; list what the user shall have, or take all away with state=absent")
+        for permission in permissions:
+            if not _PERMISSION.match(permission):
+                raise BadInput(f"permissions: {permission!r} is not the name of a permission (see zfs-allow(8))")
+        return cls(DatasetName.parse(options["dataset"]), user, frozenset(permissions), options["reach"])
+
+
+def main(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    """The verb."""
+    wanted = Wanted.from_options(options)
+    backend = Backend()
+    present = options["state"] == "present"
+    names = _names_of(wanted.user)
+    try:
+        stands = _read(backend, wanted, names)
+    except NotFound as error:
+        if present:
+            raise Refused(f"{wanted.dataset} does not exist; check the name, or create it first") from error
+        stands = {LOCAL: set(), BELOW: set()}
+    if present and not names:
+        raise Refused(f"there is no user {wanted.user} here; create it first")
+    if present:
+        _check_known(backend, wanted)
+    plan = plan_allow(wanted, stands)
+    if check_mode or not plan.changed:
+        return {**plan.to_result(), "permissions": _shown(_after(wanted, stands))}
+    carry_out(backend, plan)
+    now = _read(backend, wanted, names)
+    if now != _after(wanted, stands):
+        raise CerssError(f"the permissions of {wanted.user} on {wanted.dataset} are {_shown(now)} after all")
+    return {**plan.to_result(), "permissions": _shown(now)}
+
+
+def _names_of(user: str) -> set[str]:
+    """How ``zfs allow`` may show the user; nothing for a name that nobody has. A number may have outlived its user."""
+    try:
+        account = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
+    except KeyError:
+        return {f"(unknown: {user})"} if user.isdigit() else set()
+    return {account.pw_name}
+
+
+def _read(backend: Backend, wanted: Wanted, names: set[str]) -> Permissions:
+    lines = backend.run(zfs.allowed(str(wanted.dataset))).stdout.split("\n")
+    return parse(lines, str(wanted.dataset), names)
+
+
+def _check_known(backend: Backend, wanted: Wanted) -> None:
+    """A permission that this ZFS does not know is an error in check mode too."""
+    known = supported(backend.run(zfs.permissions(), check=False).stderr.splitlines())
+    # The table does not have what is narrower than a subcommand, as receive:append (seen on 2.3.9).
+    unknown = sorted(name for name in wanted.permissions - known if not name.startswith("@") and ":" not in name)
+    if known and unknown:
+        raise BadInput(f"permissions: this version of ZFS does not know {', '.join(unknown)}; leave it out there")
+
+
+# -- pure ------------------------------------------------------------------------------------------------------------
+
+
+def supported(lines: Iterable[str]) -> set[str]:
+    """The names in the table that ends the usage of ``zfs allow``."""
+    found: set[str] = set()
+    table = False
+    for line in lines:
+        columns = line.split()
+        if columns[:2] == ["NAME", "TYPE"]:
+            table = True
+        elif table and not line.startswith("\t") and columns[1:2] in (["subcommand"], ["property"], ["other"]):
+            found.add(columns[0])
+    return found
+
+
+def parse(lines: Iterable[str], dataset: str, users: Iterable[str]) -> Permissions:
+    """What ``zfs allow DATASET`` says of a user on that very dataset; it also tells of the datasets above."""
+    found: Permissions = {LOCAL: set(), BELOW: set()}
+    here, section = False, ""
+    head = f"---- Permissions on {dataset} "
+    for line in lines:
+        if line.startswith("---- Permissions on "):
+            here, section = line.startswith(head) and not line[len(head) :].strip("-"), ""
+        elif not line.startswith("\t"):
+            section = _SECTIONS.get(line, "")
+        elif here and section:
+            who, _space, names = line[1:].rpartition(" ")
+            if who in {f"user {user}" for user in users}:
+                for reach in REACHES[section]:
+                    found[reach].update(names.split(","))
+    return found
+
+
+def plan_allow(wanted: Wanted, stands: Permissions) -> Plan:
+    """What is missing is given first: an error then leaves what was there."""
+    plan = Plan()
+    target = _after(wanted, stands)
+    given = {reach: target[reach] - stands[reach] for reach in stands}
+    taken = {reach: stands[reach] - target[reach] for reach in stands}
+    name = str(wanted.dataset)
+    for verb, change, command in (("allow", given, zfs.allow), ("unallow", taken, zfs.unallow)):
+        shares = {"both": change[LOCAL] & change[BELOW]}
+        shares[LOCAL], shares[BELOW] = change[LOCAL] - shares["both"], change[BELOW] - shares["both"]
+        for reach, names in shares.items():
+            if names:
+                listed = sorted(names)
+                plan.add(
+                    f"{verb} {wanted.user} {','.join(listed)} {_WORDS[reach].format(name)}",
+                    command(wanted.user, listed, name, _FLAGS[reach]),
+                    before={name: {wanted.user: _shown(stands)}},
+                    after={name: {wanted.user: _shown(target)}},
+                )
+    return plan
+
+
+def _after(wanted: Wanted, stands: Permissions) -> Permissions:
+    decided = REACHES[wanted.reach]
+    return {reach: set(wanted.permissions) if reach in decided else set(stands[reach]) for reach in stands}
+
+
+def _shown(permissions: Permissions) -> dict[str, list[str]]:
+    return {reach: sorted(names) for reach, names in permissions.items()}

@@ -1,0 +1,326 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The verb of zfs_volume: a filesystem or zvol, its properties, whether it is mounted, and its name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName, listing
+from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
+from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity, read_activity
+from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
+from ansible_collections.cerss.zfs.plugins.module_utils._host.datasets import Thing, check_values, read_all, read_tree
+from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import carry_out
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import properties as zfs_properties
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs.properties import Value, Values
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The module's options, checked as far as they can be without asking ZFS."""
+
+    name: DatasetName
+    properties: zfs_properties.Wishes
+    mounted: bool | None
+    renamed_from: DatasetName | None
+    create_parents: bool
+    root: bool = True  # may this user mount? On Linux only root can
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Wanted:
+        name = DatasetName.parse(options["name"])
+        given = ("properties", "mounted", "renamed_from", "create_parents")
+        useless = [option for option in given if options[option] not in (None, False, {})]
+        if options["state"] == "absent" and useless:
+            raise BadInput(f"{', '.join(useless)} cannot be combined with state=absent; leave it out")
+        old = DatasetName.parse(options["renamed_from"]) if options["renamed_from"] is not None else None
+        if old is not None:
+            if old.pool != name.pool:
+                raise BadInput(
+                    f"{old} cannot be renamed to {name}: that is another pool. Replicate it (zfs_snapshot_replicate)"
+                )
+            if old == name or old.covers(name):
+                raise BadInput(f"{old} cannot be renamed to {name}: that is the same, or a place below itself")
+            if old.parent is None or name.parent is None:
+                raise BadInput(f"{old} cannot be renamed to {name}: pools are renamed by export and import (zpool)")
+        return cls(
+            name,
+            zfs_properties.wishes(options["properties"]),
+            options["mounted"],
+            old,
+            options["create_parents"],
+            os.geteuid() == 0,
+        )
+
+    @property
+    def size(self) -> int | None:
+        """Of a zvol to be made; None makes a filesystem."""
+        text = self.properties.get("volsize")
+        return None if text is None else units.size(text, "properties.volsize")
+
+
+def main(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    """The verb."""
+    wanted = Wanted.from_options(options)
+    backend = Backend()
+    if options["state"] == "absent":
+        return _absent(backend, wanted, check_mode)
+    names = [wanted.name, wanted.renamed_from, *wanted.name.ancestors()]
+    things = read_all(backend, [str(name) for name in names if name is not None])
+    running = read_activity(backend) if _renames(wanted, things) else Activity()
+    plan = plan_present(wanted, things, running)
+    if plan.changed:
+        here = things.get(str(wanted.name)) or things.get(str(wanted.renamed_from))
+        fixed = zfs_properties.AT_CREATION if here else frozenset()
+        free = {name: wish for name, wish in wanted.properties.items() if name not in fixed}
+        check_values(backend, str(wanted.name), free, here.get("volsize") if here else wanted.size)
+    if check_mode:
+        return {**plan.to_result(), "volume": _foreseen(wanted, things)}
+    carry_out(backend, plan)
+    if plan.changed:
+        things = read_all(backend, [str(wanted.name)])
+        _verify(wanted, things)
+    return {**plan.to_result(), "volume": _shown(things[str(wanted.name)])}
+
+
+def _renames(wanted: Wanted, things: Mapping[str, Thing]) -> bool:
+    return str(wanted.renamed_from) in things and str(wanted.name) not in things
+
+
+# -- present ---------------------------------------------------------------------------------------------------------
+
+
+def plan_present(wanted: Wanted, things: Mapping[str, Thing], running: Activity) -> Plan:
+    """What must happen so that the volume stands as wished."""
+    here = things.get(str(wanted.name))
+    old = things.get(str(wanted.renamed_from))
+    if here is not None and old is not None:
+        raise Refused(f"{old.name} cannot be renamed to {here.name}: both exist. Remove or rename one of them first")
+    subject = here or old
+    if subject is None:
+        if wanted.renamed_from is not None:
+            raise Refused(f"neither {wanted.name} nor {wanted.renamed_from} exists; create it without renamed_from")
+        return _plan_create(wanted, things)
+    plan = Plan()
+    moved = False
+    if old is not None:
+        _plan_rename(plan, wanted, things, old, running)
+        moved = wanted.renamed_from is not None and wanted.renamed_from.parent != wanted.name.parent
+    settings = zfs_properties.plan(str(wanted.name), subject.values, wanted.properties, moved)
+    plan.actions += settings.actions
+    _plan_mount(plan, wanted, subject.values, subject.is_mounted)
+    return plan
+
+
+def _plan_create(wanted: Wanted, things: Mapping[str, Thing]) -> Plan:
+    plan = Plan()
+    if wanted.name.parent is None:
+        raise Refused(f"{wanted.name} is a pool that does not exist; pools are made with zpool, not by this module")
+    _plan_parents(plan, wanted, things)
+    above = next(thing for name in reversed(wanted.name.ancestors()) for thing in [things.get(str(name))] if thing)
+    if wanted.size is None:
+        fixed = {name: wish for name, wish in wanted.properties.items() if name not in zfs_properties.AT_CREATION}
+        zfs_properties.check_known(f"{wanted.name}, a filesystem,", above.values, fixed)
+    _check_key(wanted)
+    setting = zfs_properties.at_creation(wanted.properties)
+    setting.pop("volsize", None)
+    kind = "filesystem" if wanted.size is None else "volume"
+    size = {} if wanted.size is None else {"volsize": str(wanted.size)}
+    plan.add(
+        f"create {kind} {wanted.name}",
+        zfs.create(str(wanted.name), setting, size=wanted.size),
+        before={str(wanted.name): None},
+        after={str(wanted.name): {"type": kind, **size, **setting}},
+    )
+    born = {"type": Value(kind, "-"), **{name: _born(above, name) for name in ("canmount", "mountpoint")}}
+    _plan_mount(plan, wanted, born, False)
+    return plan
+
+
+def _born(above: Thing, name: str) -> Value:
+    if name == "canmount":  # is not inherited
+        return Value("on", "default")
+    return Value(above.get(name) or "none", "inherited")
+
+
+def _plan_parents(plan: Plan, wanted: Wanted, things: Mapping[str, Thing]) -> None:
+    """Parents must be filesystems; missing ones are made on request."""
+    missing: list[DatasetName] = []
+    for name in wanted.name.ancestors():
+        thing = things.get(str(name))
+        if thing is None:
+            missing.append(name)
+        elif thing.type == "volume":
+            raise Refused(f"{wanted.name} cannot be made: {name} is a zvol and can have nothing below it")
+    if missing and missing[0].parent is None:
+        raise Refused(f"{wanted.name} cannot be made: there is no pool {missing[0]} here. Check the name, or import it")
+    if missing and not wanted.create_parents:
+        raise Refused(
+            f"{wanted.name} cannot be made: its parent {missing[-1]} does not exist. Create it, or set create_parents"
+        )
+    for name in missing:
+        above = next(things[str(up)] for up in reversed(name.ancestors()) if str(up) in things)
+        plan.add(
+            f"create filesystem {name}",
+            zfs.create(str(name), {}),
+            before={str(name): None},
+            after={str(name): {"type": "filesystem"}},
+        )
+        born = {"type": Value("filesystem", "-"), **{key: _born(above, key) for key in ("canmount", "mountpoint")}}
+        _plan_mount(plan, replace(wanted, name=name, properties={}, mounted=None), born, False)
+
+
+def _check_key(wanted: Wanted) -> None:
+    """Nobody is there to be asked for a passphrase."""
+    location = wanted.properties.get("keylocation")
+    if location == "prompt" or (wanted.properties.get("keyformat") and location is None):
+        raise BadInput(
+            f"{wanted.name}: a key cannot be asked for here; give keylocation as file:///path or https://… of the key"
+        )
+
+
+def _plan_rename(
+    plan: Plan, wanted: Wanted, things: Mapping[str, Thing], old: Thing, running: Activity
+) -> None:  # fmt: skip
+    replica = old.local(model.SOURCE)
+    if replica is not None and old.relationships():
+        raise Refused(
+            f"{old.name} cannot be renamed: it is {' and '.join(old.relationships())}, whose source sends to it. "
+            "End it first (zfs_replication with state=absent)"
+        )
+    if old.token is not None or running.receives(old.name) or old.get("receive_resume_token"):
+        raise Refused(
+            f"{old.name} cannot be renamed: a snapshot is being received into it, or was in part, and a rename breaks "
+            "that. Let the transfer end first"
+        )
+    _plan_parents(plan, wanted, things)
+    plan.add(
+        f"rename {old.name} to {wanted.name}",
+        zfs.rename(old.name, str(wanted.name), old.type, remount=True),
+        before={old.name: {"type": old.type}, str(wanted.name): None},
+        after={old.name: None, str(wanted.name): {"type": old.type}},
+    )
+
+
+def _plan_mount(plan: Plan, wanted: Wanted, values: Values, mounted: bool) -> None:
+    """Mount or unmount last. What is new is mounted when ZFS would do so at boot, and this user may."""
+    name = str(wanted.name)
+    if values["type"].text == "volume":
+        if wanted.mounted is not None:
+            raise BadInput(f"{name} is a zvol, which is not mounted by ZFS; leave mounted out")
+        return
+    canmount, mountpoint = (_wished(wanted, values, key) for key in ("canmount", "mountpoint"))
+    why_not = "canmount=off" if canmount == "off" else f"mountpoint={mountpoint}" if mountpoint in _NOWHERE else None
+    if wanted.mounted and why_not:
+        raise Refused(f"{name} cannot be mounted: it has {why_not}. Change that property, or leave mounted out")
+    fresh = wanted.mounted is None and "guid" not in values and wanted.root and canmount == "on" and not why_not
+    if (wanted.mounted or fresh) and not mounted:
+        plan.add(f"mount {name}", zfs.mount(name), before={name: {"mounted": False}}, after={name: {"mounted": True}})
+    elif wanted.mounted is False and mounted:
+        plan.add(
+            f"unmount {name}", zfs.unmount(name), before={name: {"mounted": True}}, after={name: {"mounted": False}}
+        )
+
+
+_NOWHERE = ("none", "legacy")
+
+
+def _wished(wanted: Wanted, values: Values, name: str) -> str:
+    return wanted.properties.get(name) or (values[name].text if name in values else "")
+
+
+def _verify(wanted: Wanted, things: Mapping[str, Thing]) -> None:
+    """What stands now is what was wished, whatever the commands said."""
+    here = things.get(str(wanted.name))
+    if here is None:
+        raise CerssError(f"{wanted.name} is not there after all; somebody else may have removed it meanwhile")
+    unmet = zfs_properties.unmet(here.values, wanted.properties)
+    if wanted.mounted is not None and here.is_mounted != wanted.mounted:
+        unmet.append("mounted (only root can mount on Linux)")
+    if unmet:
+        raise CerssError(
+            f"{here.name} stands, but these did not take: {', '.join(unmet)}; a missing permission (zfs allow) is the "
+            "usual reason"
+        )
+
+
+def _shown(thing: Thing) -> dict[str, Any]:
+    return {
+        "name": thing.name,
+        "guid": thing.guid,
+        "type": thing.type,
+        "origin": thing.origin,
+        "mounted": None if thing.type == "volume" else thing.is_mounted,
+        "properties": zfs_properties.shown(thing.values),
+    }
+
+
+def _foreseen(wanted: Wanted, things: Mapping[str, Thing]) -> dict[str, Any]:
+    """As it will be; what only ZFS knows is None."""
+    old = things.get(str(wanted.name)) or things.get(str(wanted.renamed_from))
+    if old is not None:
+        shown = {**_shown(old), "name": str(wanted.name)}
+    else:
+        kind = "filesystem" if wanted.size is None else "volume"
+        shown = {"name": str(wanted.name), "guid": None, "type": kind, "origin": None, "mounted": None}
+        shown["properties"] = {}
+    for name, wish in wanted.properties.items():
+        if wish is None:
+            shown["properties"].pop(name, None)
+        else:
+            shown["properties"][name] = zfs_properties.stored(name, wish)
+    if wanted.mounted is not None:
+        shown["mounted"] = wanted.mounted
+    return shown
+
+
+# -- absent ----------------------------------------------------------------------------------------------------------
+
+
+def _absent(backend: Backend, wanted: Wanted, check_mode: bool) -> dict[str, Any]:
+    name = str(wanted.name)
+    here = read_all(backend, [name]).get(name)
+    if here is None:
+        return {**Plan().to_result(), "volume": None}
+    plan = plan_absent(wanted, here, read_tree(backend, [name], ("type", "clones")))
+    if not check_mode:
+        carry_out(backend, plan)
+        if name in read_all(backend, [name]):
+            raise CerssError(f"{name} was destroyed, but is there again; somebody else may have made it anew")
+    return {**plan.to_result(), "volume": None}
+
+
+def plan_absent(wanted: Wanted, here: Thing, tree: Mapping[str, Thing]) -> Plan:
+    """The end of one volume that nothing depends on."""
+    if wanted.name.parent is None:
+        raise BadInput(f"{here.name} is a pool; pools are destroyed with zpool, not by this module")
+    if here.relationships():
+        raise Refused(
+            f"{here.name} cannot be removed: it is {' and '.join(here.relationships())}. "
+            "End it first (zfs_replication with state=absent)"
+        )
+    others = [thing for name, thing in sorted(tree.items()) if name != here.name]
+    left = [f"{'snapshot' if '@' in thing.name else 'dataset'} {thing.name}" for thing in others]
+    left += sorted({f"clone {clone}" for thing in others for clone in thing.clones})
+    if left:
+        raise Refused(
+            f"{here.name} cannot be removed: it has {listing(left)}. Remove these first; this module "
+            "never takes anything along"
+        )
+    plan = Plan()
+    plan.add(
+        f"destroy {here.type} {here.name}",
+        zfs.destroy(here.name),
+        before={here.name: {"type": here.type}},
+        after={here.name: None},
+    )
+    return plan

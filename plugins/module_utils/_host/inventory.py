@@ -1,0 +1,159 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reads one backend into the model, in as few zfs processes as there can be.
+
+The fast read (`read`) opens no snapshot and is enough for names, GUIDs, order, origins and bookmarks.
+`read_values` and `read_holds` fill in what an answer needs beyond that, only for the things it needs it for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Snapshot
+from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import zfs_error
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs.token import decode_token
+
+ALL_TYPES = "filesystem,volume,snapshot,bookmark"
+SNAPSHOT_VALUES = (
+    "creation", "defer_destroy", "userrefs", "clones", "used", "referenced", "written",
+    model.TEMPORARY, model.EXPIRES,
+)  # fmt: skip
+DATASET_VALUES = (
+    "type",
+    "origin",
+    "receive_resume_token",
+    "inconsistent",
+    model.SOURCE,
+    model.ANNOUNCED,
+    model.ORIGIN,
+)
+
+Inventory = dict[str, Dataset]
+
+_NUMBERS = {"createtxg": "createtxg", "creation": "created", "userrefs": "userrefs", "used": "used",
+            "referenced": "referenced", "written": "written"}  # fmt: skip
+
+
+def read(
+    backend: Backend, names: Sequence[str], depth: int | None = 1, types: str = ALL_TYPES
+) -> tuple[Inventory, list[str]]:
+    """(datasets by name, names that do not exist), by the fast columns. One process, unless the names fill several.
+
+    ``depth``: 1 the named ones with their snapshots and bookmarks, None the whole trees. No names: all pools.
+    Of direct children that ``depth`` 1 shows by the way only the names are kept, in ``children``.
+    """
+    found: Inventory = {}
+    gone: list[str] = []
+    wanted = set(names)
+    for batch in zfs.batches(list(names), room_each=backend.room) or [[]]:
+        lines, absent = backend.read(zfs.list_(batch, types, depth=depth if names else None))
+        gone += absent
+        for name, guid, createtxg, origin, inconsistent in output.rows(lines):
+            if "@" in name:
+                _owner(found, name.partition("@")[0]).snapshots.append(Snapshot(name, guid, int(createtxg)))
+            elif "#" in name:
+                _owner(found, name.partition("#")[0]).bookmarks.append(Bookmark(name, guid, int(createtxg)))
+            else:
+                dataset = _owner(found, name)
+                dataset.guid, dataset.createtxg = guid, int(createtxg)
+                dataset.origin = None if origin == "-" else origin
+                dataset.inconsistent = inconsistent in ("1", "on", "yes")
+    for name in found:
+        parent = found.get(name.rpartition("/")[0])
+        if parent is not None:
+            parent.children.append(name)
+    if depth == 1 and names:
+        found = {name: dataset for name, dataset in found.items() if name in wanted}
+    return found, gone
+
+
+def _owner(found: Inventory, name: str) -> Dataset:
+    return found.setdefault(name, Dataset(name))
+
+
+def read_values(
+    backend: Backend, found: Inventory, names: Iterable[str], properties: Sequence[str] | None = None,
+    types: str | None = None, depth: int | None = 0, keep: Collection[str] = (),
+) -> list[str]:  # fmt: skip
+    """Fill in the slow columns of the named datasets and snapshots, which `read` has found; return what is gone by now.
+
+    One process, unless the names fill several. ``types`` and ``depth`` name whole trees by their roots instead.
+    ``keep``: see `fill_snapshot`.
+    """
+    gone: list[str] = []
+    wanted = properties or (*DATASET_VALUES, *SNAPSHOT_VALUES)
+    snapshots = {snapshot.name: snapshot for dataset in found.values() for snapshot in dataset.snapshots}
+    bookmarks = {mark.name: mark for dataset in found.values() for mark in dataset.bookmarks}
+    for batch in zfs.batches(list(names), room_each=backend.room):
+        lines = backend.lines(zfs.get(batch, wanted, types, depth), gone)
+        for name, property_name, source, value in output.records(lines):
+            if name in snapshots:
+                fill_snapshot(snapshots[name], property_name, source, value, keep)
+            elif name in found:
+                _fill_dataset(found[name], property_name, source, value)
+            elif name in bookmarks and property_name == "creation":
+                bookmarks[name].created = units.number(value)
+    return gone
+
+
+def _fill_dataset(dataset: Dataset, property_name: str, source: str, value: str) -> None:
+    if property_name.startswith("cerss.zfs:"):
+        if source == "local":
+            dataset.ours[property_name] = value
+    elif source != "none" and property_name == "receive_resume_token":
+        dataset.token = decode_token(value)
+        dataset.values[property_name] = value
+    else:
+        dataset.values[property_name] = value
+
+
+def fill_snapshot(
+    snapshot: Snapshot, property_name: str, source: str, value: str, keep: Collection[str] = ()
+) -> None:  # fmt: skip
+    """Put one record of ``zfs get`` into the snapshot; native properties in ``keep`` also go to its ``properties``."""
+    if property_name in keep or (":" in property_name and not property_name.startswith("cerss.zfs:")):
+        snapshot.properties = snapshot.properties or {}
+        if ":" not in property_name or source in ("local", "received"):
+            snapshot.properties[property_name] = value
+    if property_name == "guid":
+        snapshot.guid = value
+    elif property_name in _NUMBERS:
+        setattr(snapshot, _NUMBERS[property_name], units.number(value))
+    elif property_name == "defer_destroy":
+        if value == "on":
+            snapshot.state = model.PENDING_DELETE
+    elif property_name == "clones":
+        snapshot.clones = sorted(value.split(",")) if value not in ("", "-") else []
+    elif property_name == model.TEMPORARY:
+        snapshot.temporary = source == "local" and value in ("true", "on", "yes", "1")
+    elif property_name == model.EXPIRES:
+        snapshot.lifetime = units.number(value) if source == "local" else None
+
+
+def read_holds(backend: Backend, snapshots: Iterable[Snapshot]) -> None:
+    """Fill the holds of those snapshots in that have any (``userrefs``, read before). One process or none."""
+    by_name = {snapshot.name: snapshot for snapshot in snapshots}
+    for snapshot in by_name.values():
+        snapshot.holds = []
+    for batch in zfs.batches(
+        [name for name, snapshot in by_name.items() if snapshot.userrefs != 0], room_each=backend.room
+    ):
+        command = zfs.holds(batch)
+        result = backend.run(command, check=False)
+        if result.rc != 0 and "invalid option" in result.stderr:  # OpenZFS 2.1 has no -p
+            command = zfs.holds(batch, exact_time=False)
+            result = backend.run(command, check=False)
+        _gone, other = output.missing(result.stderr)
+        if result.rc != 0 and other:
+            raise zfs_error(command, result.rc, result.stderr, backend.endpoint.label)
+        for name, hold in output.holds(result.stdout.splitlines()):
+            holds = by_name[name].holds
+            if holds is not None:
+                holds.append(hold)

@@ -1,0 +1,189 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The verb of zfs_replication_info: what one backend alone knows of its relationships, as a source or as a replica."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import read_json
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
+from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory, runfiles
+from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
+from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import Inventory
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import listed, txg, with_hold
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import processes
+
+
+def main(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:  # pylint: disable=unused-argument
+    """Reads only. At most three zfs processes, four when there are holds."""
+    names = [str(DatasetName.parse(text)) for text in options.get("name") or []]
+    max_lag = units.duration(options["max_lag"], "max_lag") if options.get("max_lag") else None
+    backend = Backend()
+    found, gone = inventory.read(backend, names, 1)
+    if gone:
+        raise Refused(f"{', '.join(gone)} does not exist; check the name")
+    look(backend, found)
+    running = {str(run["id"]): run for run in runfiles.running() if run.get("operation") == "send" and "id" in run}
+    receiving = processes.receiving(backend.run(zfs.receivers()).stdout.splitlines())[0]
+    active = {name for name in found if processes.receiver_of(receiving, name) is not None}
+    return {"changed": False, "replications": relationships(found, running, active, time.time(), max_lag)}
+
+
+def look(backend: Backend, found: Inventory) -> None:
+    """Fill in what relationships are read from, and drop what has none."""
+    if not found:
+        return
+    # Names of our properties end in an id, so they can only be had among all local ones; a token's source is none.
+    inventory.read_values(backend, found, sorted(found), ("all",))
+    for name in [name for name, dataset in found.items() if not ids(dataset) and not mark_of(dataset)]:
+        if not any(snapshot.userrefs for snapshot in found[name].snapshots):
+            del found[name]
+    snapshots = [snapshot for dataset in found.values() for snapshot in dataset.snapshots]
+    marks = [mark.name for dataset in found.values() for _id, _guid, mark in dataset.cursors()]
+    if snapshots or marks:
+        wanted = ("creation", "written", "userrefs", "defer_destroy", "clones", model.TEMPORARY)
+        inventory.read_values(backend, found, [snapshot.name for snapshot in snapshots] + marks, wanted)
+    inventory.read_holds(backend, snapshots)
+
+
+def mark_of(dataset: Dataset) -> dict[str, Any]:
+    """What a replica says of its source; empty when it is none."""
+    found = read_json(dataset.ours.get(model.SOURCE))
+    return found if isinstance(found, dict) else {}
+
+
+def records(dataset: Dataset) -> dict[str, dict[str, Any]]:
+    """id -> what the source remembers of that replica; an empty dict where it is spoilt."""
+    found = {}
+    for name, text in dataset.ours.items():
+        if name.startswith(model.REPLICA_PREFIX):
+            value = read_json(text)
+            found[name[len(model.REPLICA_PREFIX) :]] = value if isinstance(value, dict) else {}
+    return found
+
+
+def ids(dataset: Dataset) -> set[str]:
+    """Every relationship that has left anything on the dataset as a source."""
+    held = {hold.relationship for snap in dataset.snapshots for hold in snap.holds or []}
+    opened = {
+        mark.bookmark[len("cerss.zfs_") : -len(model.OPEN_SUFFIX)]
+        for mark in dataset.bookmarks
+        if mark.bookmark.startswith("cerss.zfs_") and mark.bookmark.endswith(model.OPEN_SUFFIX)
+    }
+    return {*records(dataset), *(id_ for id_, _guid, _mark in dataset.cursors()), *filter(None, held), *opened}
+
+
+def relationships(
+    found: Mapping[str, Dataset],
+    running: Mapping[str, dict[str, Any]],
+    active: Iterable[str],
+    now: float,
+    max_lag: int | None,
+) -> list[dict[str, Any]]:
+    """All relationships that these datasets tell of, in the order of their names."""
+    result = []
+    for _name, dataset in sorted(found.items()):
+        mark = mark_of(dataset)
+        if mark.get("id"):
+            result.append(_as_replica(dataset, mark, dataset.name in set(active), now, max_lag))
+        others = sorted(ids(dataset) - {mark.get("id")})
+        result += [_as_source(dataset, id_, running.get(id_), now, max_lag) for id_ in others]
+    return result
+
+
+def _as_source(
+    dataset: Dataset, id_: str, run: dict[str, Any] | None, now: float, max_lag: int | None
+) -> dict[str, Any]:
+    record = records(dataset).get(id_)
+    cursors = sorted((mark for other, _guid, mark in dataset.cursors() if other == id_), key=txg)
+    cursor = cursors[-1] if cursors else None
+    last = dataset.by_guid(cursor.guid) if cursor else None
+    newer = [snap for snap in dataset.snapshots if not cursor or txg(snap) > txg(cursor)]
+    wished = [snap for snap in newer if not snap.temporary]
+    head = int(dataset.values.get("written") or 0)
+    behind = sum(snap.written or 0 for snap in newer) + head
+    created = last.created if last else cursor.created if cursor else None
+    lag = int(now - created) if created and (wished or behind) else 0 if created else None
+    held = with_hold(dataset, model.STEP_HOLD + id_)
+    problems = []
+    if record is None:
+        problems.append(
+            "left over: the relationship is not recorded on the volume any more; end it with zfs_replication"
+        )
+    elif cursor is None and run is None:
+        problems.append("nothing has been replicated yet")
+    if held and run is None:
+        problems.append(f"a transfer was interrupted and keeps {listed(held)}; the next run resumes it")
+    if record and record.get("aside"):
+        problems.append(
+            f"a reseed is not finished: what stood below the replica is below {record['aside']}; the next run goes on"
+        )
+    if max_lag is not None and lag is not None and lag > max_lag:
+        problems.append(f"the replica is {lag} s behind, more than max_lag allows ({max_lag} s)")
+    return {
+        "id": id_,
+        "role": "source",
+        "source": dataset.name,
+        "target": (record or {}).get("target"),
+        "last_replicated": last.name if last else cursor.name if cursor else None,
+        "snapshots_behind": len(wished),
+        "lag_seconds": lag,
+        "lag_bytes": behind if cursor else None,
+        "in_progress": model.Progress(
+            "send", run.get("bytes_done"), run.get("bytes_total"), run.get("bytes_per_second"), run.get("started"),
+            run.get("updated"), True,
+        ).to_result() if run else None,
+        "healthy": not problems,
+        "problems": problems,
+    }  # fmt: skip
+
+
+def _as_replica(
+    dataset: Dataset, mark: dict[str, Any], active: bool, now: float, max_lag: int | None
+) -> dict[str, Any]:
+    held = with_hold(dataset, model.LAST_HOLD + str(mark["id"]))
+    last = held[-1] if held else None
+    newer = [snap for snap in dataset.snapshots if last and txg(snap) > txg(last)]
+    token = dataset.token
+    lag = int(now - last.created) if last and last.created is not None else None
+    problems = []
+    if mark.get("released"):
+        problems.append("released by a failover: nothing is received any more")
+    elif max_lag is not None and lag is not None and lag > max_lag:
+        problems.append(f"the last received snapshot is {lag} s old, more than max_lag allows ({max_lag} s)")
+    if not last and not token:
+        problems.append("no snapshot is kept as the last received one")
+    if newer:
+        problems.append(f"diverged: it holds {listed(newer)} after the last received snapshot")
+    if token and not active:
+        problems.append(f"a transfer of {token.toname} was interrupted; the next run resumes it")
+    expected = next(
+        (
+            item.get("bytes")
+            for item in read_json(dataset.ours.get(model.ANNOUNCED)) or []
+            if token and isinstance(item, dict) and item.get("guid") == token.toguid
+        ),
+        None,
+    )
+    return {
+        "id": mark["id"],
+        "role": "replica",
+        "source": f"{mark.get('host')}:{mark.get('dataset')}",
+        "target": dataset.name,
+        "last_replicated": last.name if last else None,
+        "snapshots_behind": None,
+        "lag_seconds": lag,
+        "lag_bytes": None,
+        "in_progress": model.Progress("receive", token.bytes, expected, active=active).to_result() if token else None,
+        "healthy": not problems,
+        "problems": problems,
+    }

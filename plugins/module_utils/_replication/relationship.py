@@ -1,0 +1,244 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The verb of zfs_replication: take a replica over into a relationship, or end one on both sides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core import model
+from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
+from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
+from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
+from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend, session
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.info import ids, look, mark_of, records
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import (
+    SOURCE,
+    TARGET,
+    Pair,
+    newest_common,
+    with_hold,
+)
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.survey import Reader
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import processes
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The options, checked."""
+
+    id: str | None
+    name: DatasetName | None
+    replica: DatasetName | None
+    source: Endpoint
+    target: Endpoint
+    present: bool
+    force: bool
+
+    @classmethod
+    def from_options(cls, options: dict[str, Any]) -> Wish:
+        """Raise BadInput for what cannot be carried out, before anything is read."""
+        source, target = options.get("source") or {}, options.get("target") or {}
+        id_, name, replica = options.get("id"), options.get("name"), target.get("dataset")
+        if id_ and not model.is_relationship(id_):
+            raise BadInput(f"id {id_!r} is not the id of a relationship, which has 16 hex digits")
+        if not id_ and not (name and replica):
+            raise BadInput("say which relationship: id, or name (the volume) with target.dataset (its replica)")
+        if options["state"] == "present" and not (name and replica):
+            raise BadInput("to adopt a replica give name (the volume) and target.dataset (the replica)")
+        return cls(
+            id=id_ or None,
+            name=DatasetName.parse(name) if name else None,
+            replica=DatasetName.parse(replica) if replica else None,
+            source=Endpoint.from_options(source, "source"),
+            target=Endpoint.from_options(target, "target"),
+            present=options["state"] == "present",
+            force=options["force"],
+        )
+
+
+def main(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    """The result of the module."""
+    wish = Wish.from_options(options)
+    with session(wish.source, wish.target) as (source, target):
+        plan, relationship = _adopt(wish, source, target) if wish.present else _end(wish, source, target)
+        if not check_mode:
+            for action in plan.actions:
+                for command in action.commands:
+                    (source if action.side == SOURCE else target).run(command)
+        return {**plan.to_result(), "id": relationship}
+
+
+# --- adopt -----------------------------------------------------------------------------------------------------------
+
+
+def _adopt(wish: Wish, source: Backend, target: Backend) -> tuple[Plan, str]:
+    name, replica = str(wish.name), str(wish.replica)
+    pair = Pair(
+        Dataset(name), replica, source_words=wish.source.words(name), target_words=wish.target.words(replica),
+        source_host=source.node, target_host=wish.target.seen_from(wish.source).label,
+    )  # fmt: skip
+    pair = Reader(source, target).observe(pair)
+    return adopt(pair), pair.id
+
+
+def adopt(pair: Pair) -> Plan:
+    """Make an existing copy this volume's replica.
+
+    It must hold a snapshot of the volume by GUID, and must not be another volume's replica.
+    """
+    plan = Plan()
+    if pair.replica is None:
+        raise Refused(f"{pair.target_words} does not exist; replicate to it with zfs_snapshot_replicate instead")
+    mark = pair.mark
+    if mark and not mark.get("released") and mark.get("guid") != pair.source.guid:
+        raise Refused(
+            f"{pair.target_words} is the replica of {mark.get('host')}:{mark.get('dataset')}; end that relationship "
+            "first (zfs_replication with state=absent)"
+        )
+    if newest_common(pair.source, pair.replica) is None:
+        raise Refused(
+            f"{pair.target_words} and {pair.source_words} have no snapshot in common, so no increment could ever follow"
+        )
+    if not mark or mark.get("released"):
+        raw = pair.replica.values.get("encryption", "off") not in ("off", "-")
+        value = bookkeeping.source_mark(pair, raw)
+        plan.add(
+            f"adopt {pair.target_words} as the replica of {pair.source_words}",
+            zfs.set_({model.SOURCE: value}, [pair.replica_name]),
+            before={pair.replica_name: {"replica_of": None}},
+            after={pair.replica_name: {"replica_of": pair.source_words}},
+            side=TARGET,
+        )
+        pair.replica.ours[model.SOURCE] = value
+    plan.actions += bookkeeping.settle(pair)
+    return plan
+
+
+# --- end -------------------------------------------------------------------------------------------------------------
+
+
+def _end(wish: Wish, source: Backend, target: Backend) -> tuple[Plan, str | None]:
+    """Find what each side has of it, as far as a side can be reached, and plan its removal."""
+    sides: dict[str, list[Dataset]] = {}
+    unreached: list[str] = []
+    for side, backend, name in ((SOURCE, source, wish.name), (TARGET, target, wish.replica)):
+        if side == TARGET and wish.replica is None and wish.target.host is None and wish.id is None:
+            continue
+        try:
+            found, _gone = inventory.read(backend, [str(name)] if name else [], 1)
+            look(backend, found)
+            sides[side] = list(found.values())
+        except CerssError as error:
+            if not wish.force:
+                error.msg += "; with force=true the side that can be reached is cleaned up alone"
+                raise
+            unreached.append(f"{backend.endpoint.label or 'this machine'} ({error.msg})")
+    plan, relationship = end(
+        wish.id, sides, str(wish.replica) if wish.replica else None, wish.target.seen_from(wish.source)
+    )
+    if wish.source.host == wish.target.host:  # an id alone finds the same datasets on both sides
+        plan.actions = list({str(action.commands): action for action in reversed(plan.actions)}.values())[::-1]
+    receiving = sides.get(TARGET) and processes.receiving(target.run(zfs.receivers()).stdout.splitlines())[0]
+    for dataset in sides.get(TARGET, []):
+        ours = mark_of(dataset).get("id") == relationship
+        if ours and receiving and processes.receiver_of(receiving, dataset.name) is not None:
+            raise Refused(f"{wish.target.words(dataset.name)} is receiving just now; stop that first")
+    if unreached:
+        plan.warnings.append(f"could not reach {', '.join(unreached)}; what the relationship left there is still there")
+    return plan, relationship
+
+
+def end(
+    wanted: str | None, sides: dict[str, list[Dataset]], replica: str | None, target: Endpoint
+) -> tuple[Plan, str | None]:
+    """All marks of one relationship on the datasets of both sides go; snapshots stay."""
+    sources, replicas = sides.get(SOURCE, []), sides.get(TARGET, [])
+    known = wanted
+    if known is None:
+        known = next((str(mark_of(dataset)["id"]) for dataset in replicas if mark_of(dataset).get("id")), None)
+        words = target.words(replica)
+        recorded = [
+            id_ for dataset in sources for id_, record in records(dataset).items() if record.get("target") == words
+        ]
+        elsewhere = known is not None and recorded and not any(known in ids(dataset) for dataset in sources)
+        if known and sources and not any(known in ids(dataset) for dataset in sources):
+            for dataset in replicas:
+                _check_is_of(dataset, sources[0], words)
+        if known is None or elsewhere:
+            known = recorded[0] if recorded else None
+    plan = Plan()
+    if known is None:
+        return plan, None
+    for dataset in replicas:
+        _end_replica(plan, dataset, known, target)
+    for dataset in sources:
+        _end_source(plan, dataset, known)
+    return plan, known
+
+
+def _check_is_of(replica: Dataset, source: Dataset, words: str) -> None:
+    """What neither side ties to the source is not ended in its name."""
+    mark = mark_of(replica)
+    if mark and mark.get("guid") != source.guid:
+        raise Refused(
+            f"{words} is the replica of {mark.get('host')}:{mark.get('dataset')}, not of {source.name}; give the name "
+            f"of that, or id={mark.get('id')}"
+        )
+
+
+def _end_replica(plan: Plan, dataset: Dataset, id_: str, target: Endpoint) -> None:
+    words = target.words(dataset.name)
+    _step, last_hold = bookkeeping.tags(id_)
+    held = [snap.name for snap in with_hold(dataset, last_hold)]
+    ours = mark_of(dataset).get("id") == id_
+    if ours and dataset.token:
+        plan.add(
+            f"abort the partial receive of {dataset.token.toname} in {words}"
+            + ("" if dataset.snapshots else f", with which {words} goes"),
+            zfs.receive_abort(dataset.name), side=TARGET,
+        )  # fmt: skip
+        if not dataset.snapshots:
+            return
+    if held:
+        freed = bookkeeping.freed_words(bookkeeping.freed(with_hold(dataset, last_hold)))
+        plan.add(f"release {last_hold} from {', '.join(held)}{freed}", zfs.release(last_hold, held), side=TARGET)
+    if ours:
+        for name in (model.ANNOUNCED, model.SOURCE):
+            if name in dataset.ours:
+                plan.add(
+                    f"remove {name} from {words}", zfs.inherit(name, [dataset.name]),
+                    before={dataset.name: {name: "set"}}, after={dataset.name: {name: None}}, side=TARGET,
+                )  # fmt: skip
+
+
+def _end_source(plan: Plan, dataset: Dataset, id_: str) -> None:
+    for tag in bookkeeping.tags(id_):
+        held = with_hold(dataset, tag)
+        if held:
+            freed = bookkeeping.freed_words(bookkeeping.freed(held))
+            names = [snap.name for snap in held]
+            plan.add(f"release {tag} from {', '.join(names)}{freed}", zfs.release(tag, names), side=SOURCE)
+    for mark in dataset.bookmarks:
+        if mark.bookmark.startswith(f"cerss.zfs_{id_}_"):
+            plan.add(
+                f"remove the bookmark {mark.name}", zfs.destroy(mark.name),
+                before={mark.name: {"state": "present"}}, after={mark.name: {"state": "absent"}}, side=SOURCE,
+            )  # fmt: skip
+    name = model.REPLICA_PREFIX + id_
+    aside = records(dataset).get(id_, {}).get("aside")
+    if aside:
+        plan.warnings.append(f"a reseed was not finished: what stood below the replica stays below {aside}")
+    if name in dataset.ours:
+        plan.add(
+            f"remove {name} from {dataset.name}", zfs.inherit(name, [dataset.name]),
+            before={dataset.name: {name: "set"}}, after={dataset.name: {name: None}}, side=SOURCE,
+        )  # fmt: skip

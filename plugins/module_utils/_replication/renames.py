@@ -1,0 +1,141 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where a replica is when names have changed: its source's, its own, or that of what a reseed put aside."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core import model
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import GateRefused, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import read_json
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
+from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
+from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import divergence, info
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Request
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, PairPlan
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output
+
+
+def follow(source: Backend, target: Backend, request: Request, pairs: Sequence[Pair]) -> None:
+    """A source that was renamed goes on in the replica that it has.
+
+    The former's lies where this request would have put it under its former name; elsewhere it is another job's.
+    """
+    lost = {pair.source.name: pair for pair in pairs if not pair.replica and info.ids(pair.source)}
+    if not lost:
+        return
+    sources = {name: pair.source for name, pair in lost.items()}
+    marks = {model.REPLICA_PREFIX + id_ for found in sources.values() for id_ in info.ids(found)}
+    inventory.read_values(source, sources, sorted(sources), sorted(marks))
+    here = request.target.seen_from(request.source).words("")
+    known = {
+        str(record.get("target")).removeprefix(here): pair
+        for pair in lost.values()
+        for record in info.records(pair.source).values()
+        if str(record.get("target")).startswith(here)
+        and (here or ":" not in str(record.get("target")).partition("/")[0])
+    }
+    found, _gone = inventory.read(target, sorted(known)) if known else ({}, [])
+    inventory.read_values(target, found, sorted(found), (model.SOURCE,))
+    for place, replica in found.items():
+        pair, mark = known[place], info.mark_of(replica)
+        former = str(mark.get("dataset"))
+        if mark.get("guid") == pair.source.guid and str(request.place_of(DatasetName(former))) == place:
+            _move(pair, request, place, replica)
+    _follow_parents(target, request, pairs)
+    for pair in lost.values():
+        for id_, record in info.records(pair.source).items():
+            if not pair.replica and record.get("aside") and record.get("target") == pair.target_record:
+                pair.known_id = id_
+
+
+def _follow_parents(target: Backend, request: Request, pairs: Sequence[Pair]) -> None:
+    """What is new below a source that was renamed goes below the replica that this has."""
+    followed = {pair.source.name: pair for pair in pairs if _is_moved(pair, request)}
+    begun: dict[str, Pair] = {}
+    for pair in sorted(pairs, key=lambda pair: pair.source.name) if followed else ():
+        above, _slash, leaf = pair.source.name.rpartition("/")
+        if above in followed and not pair.replica:
+            _move(pair, request, f"{followed[above].replica_name}/{leaf}", None)
+            followed[pair.source.name] = begun[pair.replica_name] = pair
+    found = inventory.read(target, sorted(begun), 1)[0] if begun else {}
+    for place, replica in found.items():
+        begun[place].replica = replica
+
+
+def find_strayed(target: Backend, pairs: Sequence[Pair]) -> None:
+    """Where a replica is that the source remembers at this very place, and that is not there.
+
+    Only a mark that is really there counts: two machines of one name may well call their replicas alike.
+    """
+    strays = {
+        id_: pair
+        for pair in pairs
+        for id_, record in info.records(pair.source).items()
+        if not pair.replica and (id_ == pair.id or record.get("target") == pair.target_record)
+    }
+
+    def read(name: str) -> list[str]:
+        return target.read(zfs.get([name], [model.SOURCE], "filesystem,volume", None, local=True))[0]
+
+    for lines in around(strays.values(), read):
+        for name, _property, _source, value in output.records(lines):
+            mark = read_json(value)
+            if isinstance(mark, dict) and mark.get("id") in strays and not mark.get("released"):
+                pair = strays[mark["id"]]
+                pair.known_id = mark["id"]
+                pair.half_aside = _look_at_half_aside(target, name, pair.replica_name)
+                pair.strayed = None if pair.half_aside else target.endpoint.words(name)
+
+
+def _look_at_half_aside(target: Backend, name: str, place: str) -> Dataset | None:
+    if not name.startswith(place + divergence.ASIDE):
+        return None
+    found = inventory.read(target, [name], 1)[0]
+    dataset = found[name]
+    if name != divergence.aside_name(place, dataset.guid):
+        return None
+    names = [name, *(snap.name for snap in dataset.snapshots)]
+    inventory.read_values(target, found, names, ("userrefs", model.SOURCE, model.ANNOUNCED))
+    inventory.read_holds(target, dataset.snapshots)
+    return dataset
+
+
+def _is_moved(pair: Pair, request: Request) -> bool:
+    return pair.replica_name != str(request.place_of(DatasetName(pair.source.name)))
+
+
+def _move(pair: Pair, request: Request, place: str, replica: Dataset | None) -> None:
+    pair.replica_name, pair.replica, pair.target_words = place, replica, request.target.words(place)
+
+
+def taken_places(request: Request, pairs: Sequence[Pair]) -> list[PairPlan]:
+    """A source that has taken the name of a renamed one does not get the replica of that."""
+    followed = {pair.replica_name: pair for pair in pairs if _is_moved(pair, request)}
+    return [
+        PairPlan(pair, error=Refused(
+            f"{pair.source_words} cannot go to {pair.target_words}: that is the replica of "
+            f"{followed[pair.replica_name].source_words}, which was renamed; give one of the two another target"
+        ))
+        for pair in pairs
+        if pair.replica_name in followed and followed[pair.replica_name] is not pair
+    ]  # fmt: skip
+
+
+def around(pairs: Iterable[Pair], read: Callable[[str], Any]) -> Iterator[Any]:
+    """What a read finds on the pools of the replicas, or on as much of them around the places as a gate shows."""
+    done: list[DatasetName] = []
+    for place in sorted(DatasetName(pair.replica_name) for pair in pairs):
+        for name in [] if any(root.covers(place) for root in done) else [*place.ancestors(), place]:
+            with contextlib.suppress(GateRefused):
+                yield read(str(name))
+                done.append(name)
+                break

@@ -1,0 +1,197 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs one stream: the pipe of processes, its progress and its end. The kernel moves the bytes, not this program."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, TimedOut
+from ansible_collections.cerss.zfs.plugins.module_utils._host import process
+from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import zfs_error
+
+TICK = 0.25  # seconds between looks at the processes
+PATIENCE = 60.0  # seconds that a receiver gets to write down what has arrived, once the stream has ended
+OWN_CONNECTION_FROM = 64 * 1024 * 1024  # bytes: below it, a login costs more than sharing a connection does
+
+
+class Stopped(CerssError):
+    """The run was told to end; what has arrived can be resumed."""
+
+
+class Stalled(TimedOut):
+    """No byte moved for longer than stall_timeout."""
+
+
+@dataclass(frozen=True)
+class Transport:
+    """How streams travel. Seconds and bytes per second; None is "no limit"."""
+
+    compression: str = "none"
+    bandwidth_limit: int | None = None
+    stall_timeout: float | None = None
+    deadline: float | None = None
+
+
+@dataclass
+class Meter:
+    """How far one stream is; written by the thread that reads the sender's words."""
+
+    total: int | None = None
+    done: int = 0
+    snapshot: str = ""
+    started: float = field(default_factory=time.time)
+    moved: float = field(default_factory=time.monotonic)
+    _before: int = 0
+    _at: int = 0
+
+    def note(self, amount: int, snapshot: str) -> None:
+        """zfs counts each snapshot of a stream anew."""
+        if snapshot != self.snapshot:
+            self._before, self._at, self.snapshot = self._before + self._at, 0, snapshot
+        if self._before + amount > self.done:
+            self.done, self.moved = self._before + amount, time.monotonic()
+        self._at = amount
+
+    @property
+    def rate(self) -> int | None:
+        """Bytes per second since the start."""
+        seconds = time.time() - self.started
+        return int(self.done / seconds) if seconds >= 1 and self.done else None
+
+
+class _Words(threading.Thread):
+    """Keeps what a program says on stderr, so that no pipe fills up; progress lines go to the meter."""
+
+    def __init__(self, program: subprocess.Popen[bytes], meter: Meter | None) -> None:
+        super().__init__(daemon=True)
+        self.program, self.meter, self.kept = program, meter, bytearray()
+        self.start()
+
+    def run(self) -> None:
+        stream: Any = self.program.stderr
+        with stream:
+            for raw in stream:
+                self._note(raw)
+
+    def _note(self, raw: bytes) -> None:
+        line = raw.decode(errors="replace")
+        progress = output.sent(line)
+        if progress and self.meter:
+            self.meter.note(*progress)
+        elif not (self.meter and (output.announced(line) or line.startswith(("size\t", "TIME")))):
+            self.kept += raw[: 65536 - len(self.kept)]
+
+    def text(self) -> str:
+        self.join(5)
+        return self.kept.decode(errors="replace")
+
+
+def run_pipe(
+    source: Backend, target: Backend, send: list[str], receive: list[str], transport: Transport, meter: Meter,
+    stop: threading.Event, tick: Callable[[], None],
+) -> None:  # fmt: skip
+    """Run the stream to its end; raise what went wrong. Whether the snapshot arrived, the replica tells the caller."""
+    own = meter.total is None or meter.total >= OWN_CONNECTION_FROM
+    pack, unpack = zfs.COMPRESSION.get(transport.compression, ([], []))
+    limit = [["pv", "-q", "-L", str(transport.bandwidth_limit)]] if transport.bandwidth_limit else []
+    sending = source.endpoint.pipeline([send, *([pack] if pack else [])], own)
+    receiving = target.endpoint.pipeline([*([unpack] if unpack else []), receive], own)
+    stages = [*sending, *limit, *receiving]
+
+    processes: list[subprocess.Popen[bytes]] = []
+    words: list[_Words] = []
+    try:
+        for index, argv in enumerate(stages):
+            last = index == len(stages) - 1
+            program = process.spawn(
+                argv,
+                stdin=processes[-1].stdout if processes else subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL if last else subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            if processes and processes[-1].stdout:
+                processes[-1].stdout.close()  # so that the one before it learns when this one ends
+            processes.append(program)
+            words.append(_Words(program, meter if index == 0 else None))
+        why = _watch(processes, transport, meter, stop, tick)
+    except OSError as error:
+        raise BadInput(
+            f"{error.filename} cannot be started here: {error.strerror}; install it, or do without"
+        ) from error
+    finally:
+        # The sender first: the receiver then sees the end of the stream and keeps what has arrived.
+        for program in processes:
+            process.end(program, PATIENCE if program is not processes[0] else 5.0) if program.poll() is None else None
+    if why:
+        raise why
+    _judge(processes, words, len(sending), [send, receive], [source, target])
+
+
+def _watch(
+    processes: list[subprocess.Popen[bytes]], transport: Transport, meter: Meter, stop: threading.Event,
+    tick: Callable[[], None],
+) -> CerssError | None:  # fmt: skip
+    """Wait for the end of all; on a reason to stop end the sender, wait for the receiver, and return the reason."""
+    why: CerssError | None = None
+    ended: float | None = None
+    while any(program.poll() is None for program in processes):
+        now = time.monotonic()
+        if why is None:
+            if stop.is_set():
+                why = Stopped("the transfer was told to stop; what has arrived stays there and the next run resumes it")
+            elif transport.deadline is not None and now > transport.deadline:
+                why = TimedOut(
+                    "the transfer took longer than timeout allows; what has arrived stays there to be resumed"
+                )
+                why.transient = False
+            elif (
+                transport.stall_timeout and now - meter.moved > transport.stall_timeout and processes[0].poll() is None
+            ):
+                why = Stalled(
+                    f"no byte moved for {transport.stall_timeout:g} s (stall_timeout); what has arrived can be resumed"
+                )
+            if why:
+                process.end(processes[0])
+        # When the receiver is gone there is nobody to send to; when the sender is, the rest must follow soon.
+        if processes[-1].poll() is not None and processes[0].poll() is None:
+            process.end(processes[0], 2.0)
+        if processes[0].poll() is not None:
+            ended = ended or now
+            if why and now - ended > PATIENCE:
+                break
+        tick()
+        time.sleep(TICK)
+    return why
+
+
+def _judge(
+    processes: list[subprocess.Popen[bytes]], words: list[_Words], senders: int, commands: list[list[str]],
+    backends: list[Backend],
+) -> None:  # fmt: skip
+    """Raise the error of the side that failed first: a receiver's "incomplete stream" only follows the sender's end."""
+    sides = [range(senders), range(senders, len(processes))]
+    errors = []
+    failed = any(program.returncode != 0 for program in processes)
+    for side, command, backend in zip(sides, commands, backends):
+        bad = [processes[index].returncode for index in side if processes[index].returncode != 0]
+        said = "".join(words[index].text() for index in side)
+        # On another host a compressor's good end hides the bad one of zfs send before it, but not its words.
+        if bad or (failed and said.strip()):
+            errors.append(zfs_error(command, (bad or [1])[0], said, backend.endpoint.label))
+    if not errors:
+        return
+    # A sender killed by a broken pipe tells nothing; the receiver knows why.
+    sender_only_broke = len(errors) == 2 and (not errors[0].stderr.strip() or "roken pipe" in errors[0].stderr)
+    permanent = [error for error in errors if not error.transient]
+    raise errors[1] if sender_only_broke else (permanent or errors)[0]

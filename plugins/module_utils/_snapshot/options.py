@@ -1,0 +1,159 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the options of zfs_snapshot ask for, and the shape of its result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Snapshot
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
+    SnapshotName,
+    check_hold_tag,
+    check_property,
+    check_unique,
+)
+from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
+from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import Inventory
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.hooks import Command
+
+_PRESENT_ONLY = ("properties", "holds", "purge_holds", "temporary", "expires", "min_age", "match", "before", "after")
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the options ask for, checked as far as that can be done without looking at a pool."""
+
+    names: list[SnapshotName]
+    recursive: bool = False
+    properties: Mapping[str, str | None] = field(default_factory=dict)
+    holds: list[str] = field(default_factory=list)
+    purge_holds: bool = False
+    temporary: bool | None = None
+    lifetime: int | None = None
+    min_age: int | None = None
+    match: list[str] = field(default_factory=list)
+    before: list[Command] = field(default_factory=list)
+    after: list[Command] = field(default_factory=list)
+    on_dependents: str = "defer"
+    wait: float = 0
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Wishes:
+        check_unique(options["name"], "name")
+        if not options["name"]:
+            raise BadInput("name is empty; give at least one snapshot as pool/dataset@snapshot")
+        names = [SnapshotName.parse(name) for name in options["name"]]
+        if options["state"] == "absent":
+            useless = [option for option in _PRESENT_ONLY if options[option] not in (None, False)]
+            if useless:
+                raise BadInput(f"{', '.join(useless)} cannot be combined with state=absent; leave it out")
+        elif options["on_dependents"] != "defer" or options["wait"]:
+            raise BadInput("on_dependents and wait are for state=absent; leave them out")
+        if options["wait"] < 0:
+            raise BadInput(f"wait is {options['wait']}; give the seconds to wait, 0 for not at all")
+        if options["purge_holds"] and options["holds"] is None:
+            raise BadInput("purge_holds needs holds, the tags that stay; give an empty list to drop all foreign holds")
+        if (options["min_age"] is None) != (options["match"] is None):
+            raise BadInput("min_age and match belong together: which snapshots count, and how young one must be")
+        holds = [check_hold_tag(tag) for tag in options["holds"] or []]
+        check_unique(holds, "holds")
+        return cls(
+            names,
+            options["recursive"],
+            _properties(options["properties"]),
+            holds,
+            options["purge_holds"],
+            options["temporary"],
+            _lifetime(options),
+            None if options["min_age"] is None else units.duration(options["min_age"], "min_age"),
+            options["match"] or [],
+            Command.from_options(options["before"], "before"),
+            Command.from_options(options["after"], "after"),
+            options["on_dependents"],
+            options["wait"],
+        )
+
+    def marks(self) -> dict[str, str]:
+        """The properties that a new snapshot is born with."""
+        marks = {name: value for name, value in self.properties.items() if value is not None}
+        if self.temporary:
+            marks[model.TEMPORARY] = "true"
+        if self.lifetime is not None:
+            marks[model.EXPIRES] = str(self.lifetime)
+        return marks
+
+    def unmarks(self) -> list[str]:
+        """The properties that must not be set."""
+        ours = [model.TEMPORARY, model.EXPIRES] if self.temporary is False else []
+        return [name for name, value in self.properties.items() if value is None] + ours
+
+
+def _properties(given: dict[str, Any] | None) -> dict[str, str | None]:
+    result: dict[str, str | None] = {}
+    for name, value in (given or {}).items():
+        if isinstance(value, (dict, list)):
+            raise BadInput(
+                f"property {name!r}: the value is a {type(value).__name__}; give text, a number or a boolean"
+            )
+        text = None if value is None else ("on" if value else "off") if isinstance(value, bool) else str(value)
+        check_property(name, text, user_only=True)
+        result[name] = text
+    return result
+
+
+def _lifetime(options: Mapping[str, Any]) -> int | None:
+    if options["expires"] is None:
+        return None
+    if not options["temporary"]:
+        raise BadInput("expires needs temporary=true: only temporary snapshots expire")
+    lifetime = units.duration(options["expires"], "expires")
+    if not lifetime:
+        raise BadInput("expires is 0, so the snapshot would expire at its creation; give a duration such as 2h or 7d")
+    return lifetime
+
+
+def result(
+    plan: Plan, snapshots: Sequence[Snapshot], failures: Mapping[str, str], busy: Sequence[str] = (),
+    problem: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """What the module returns. ``failures``: why, by the name of what was not done; ``problem``: what else failed."""
+    result = {
+        **plan.to_result(),
+        "snapshots": [
+            {**snapshot.to_result(), "failed": snapshot.name in failures, "msg": failures.get(snapshot.name)}
+            for snapshot in snapshots
+        ],
+        "pending": [snapshot.name for snapshot in snapshots if snapshot.state == model.PENDING_DELETE],
+        "busy": list(busy),
+    }
+    if failures or problem:
+        result.update(failed=True, msg="; ".join(dict.fromkeys([*([problem] if problem else []), *failures.values()])))
+    return result
+
+
+def volumes_of(wishes: Wishes) -> list[str]:
+    return list(dict.fromkeys(str(name.dataset) for name in wishes.names))
+
+
+def expanded(wishes: Wishes, found: Inventory) -> list[str]:
+    """The names meant, with those below when that was asked for."""
+    names = [str(name) for name in wishes.names]
+    if wishes.recursive:
+        names = [
+            f"{dataset}@{name.snapshot}"
+            for name in wishes.names
+            for dataset in sorted(found)
+            if name.dataset.covers(dataset)
+        ]
+    return list(dict.fromkeys(names))
+
+
+def joined(plans: Sequence[Plan], warnings: list[str]) -> Plan:
+    return Plan([action for plan in plans for action in plan.actions], warnings)

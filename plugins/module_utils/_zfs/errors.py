@@ -1,0 +1,99 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a program says on stderr, as the error of the right kind."""
+
+from __future__ import annotations
+
+import re
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
+    BadKey,
+    BadProperty,
+    Busy,
+    Denied,
+    Diverged,
+    Exists,
+    GateRefused,
+    HasClones,
+    Held,
+    HostKeyRefused,
+    Inbound,
+    Interrupted,
+    LoginRefused,
+    NoSpace,
+    NotBase,
+    NotFound,
+    NoZfs,
+    StaleToken,
+    Unreachable,
+    ZfsError,
+)
+
+# The first match decides, so the particular stands before the general. Texts: libzfs_util.c, libzfs_sendrecv.c, ssh.
+_KINDS: tuple[tuple[str, type[ZfsError]], ...] = (
+    (r"^cerss-zfs-gate: refused", GateRefused),
+    (r"host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED|no .* host key is known", HostKeyRefused),
+    (
+        r"^Permission denied \(|: Permission denied \(publickey|Too many authentication failures|"
+        r"Load key .*(invalid|error)|Identity file .* not accessible",
+        LoginRefused,
+    ),
+    (
+        r"ssh: (connect to|could not resolve)|Connection (closed|reset|timed out|refused)|kex_exchange_identification|"
+        r"No route to host|Connection to \S+ closed by remote|client_loop: send disconnect|Timeout, server|"
+        r"mux_client|Control socket",
+        Unreachable,
+    ),
+    (
+        r"zfs: (command )?not found|No such file or directory: '?zfs|'zfs': No such file|"
+        r"/dev/zfs and /proc/self/mounts|"
+        r"ZFS modules (are not loaded|cannot be auto-loaded)|/dev/zfs: No such",
+        NoZfs,
+    ),
+    (r"permission denied|sudo: .*(password|not allowed|not in the sudoers)|Operation not permitted", Denied),
+    (r"contains partially-complete state", Inbound),
+    (r"has been modified\b|must destroy them to overwrite|must specify -F|destination .* exists", Diverged),
+    (
+        r"does not match incremental source|incremental source .* (is not earlier|does not exist)|"
+        r"not an earlier snapshot",
+        NotBase,
+    ),
+    (
+        r"resume token is corrupt|cannot be resumed|cannot resume send|used in the initial send no longer exists|"
+        r"incremental source .*no longer exists",
+        StaleToken,
+    ),
+    (
+        r"checksum mismatch or incomplete stream|partial stream|incomplete stream|invalid backup stream|"
+        r"failed to read from stream|Broken pipe|signal received",
+        Interrupted,
+    ),
+    (r"out of space|no space left|quota exceeded|exceeds? .*quota", NoSpace),
+    (
+        r"IV set guid|inconsistent IV|encryption key not loaded|key must be loaded|missing keys?\b|"
+        r"raw send.*encrypt|key is not loaded|wrapping key",
+        BadKey,
+    ),
+    (r"it'?s being held|snapshot is held|tag already exists on this dataset|dataset is held", Held),
+    (r"dependent clones|has dependents|has children", HasClones),
+    (r"is busy|dataset is busy|target is busy|pool or dataset is busy", Busy),
+    (r"already exists|dataset already exists|bookmark exists", Exists),
+    (r"does not exist|no such (pool|dataset|snapshot|tag)|could not find any snapshots|not found", NotFound),
+    (
+        r"invalid property|bad property|must be (one of|a|on)|is readonly|cannot be (set|changed)|value too long|"
+        r"property .* (is|can)",
+        BadProperty,
+    ),
+)
+
+
+def zfs_error(argv: list[str], rc: int, stderr: str, where: str = "") -> ZfsError:
+    """The error of the right kind for what a program said on stderr."""
+    for pattern, kind in _KINDS:
+        if re.search(pattern, stderr, re.IGNORECASE | re.MULTILINE):
+            return kind(argv, rc, stderr, where)
+    if not stderr.strip() and (rc < 0 or rc > 128):  # by a signal; ssh that is lost says 255
+        return Interrupted(argv, rc, stderr, where)
+    return ZfsError(argv, rc, stderr, where)

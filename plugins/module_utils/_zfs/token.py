@@ -1,0 +1,70 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A receive_resume_token, decoded."""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from typing import Any
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Token
+
+
+def decode_token(text: str) -> Token | None:
+    """Decode a receive_resume_token without a process; None when it is none, or not one we understand.
+
+    ``1-<checksum>-<size>-<hex>``: zlib over a natively encoded nvlist (zfs_send_resume_token_to_nvlist in libzfs).
+    """
+    words = re.fullmatch(r"1-[0-9a-f]+-([0-9a-f]+)-((?:[0-9a-f]{2})+)", text)
+    if words is None:
+        return None
+    try:
+        data = zlib.decompress(bytes.fromhex(words[2]))
+        if len(data) != int(words[1], 16):
+            return None
+        values = _nvlist(data)
+        return Token(
+            text=text,
+            toguid=str(values["toguid"]),
+            toname=str(values["toname"]),
+            bytes=int(values["bytes"]),
+            fromguid=str(values["fromguid"]) if values.get("fromguid") else None,
+            raw="rawok" in values,
+        )
+    except (ValueError, KeyError, IndexError, struct.error, zlib.error):
+        return None
+
+
+def _nvlist(data: bytes) -> dict[str, Any]:
+    """Flags, 64-bit numbers and strings of a packed nvlist in the machine's own encoding (nvpair.c, nvs_native_*).
+
+    ValueError for what no token holds: what is in a list within the list would be taken for what is in this one.
+    """
+    encoding, little = data[0], data[1]
+    if encoding != 0:
+        raise ValueError("not a native nvlist")
+    order = "<" if little else ">"
+    at = 12
+    result: dict[str, Any] = {}
+    while True:
+        (length,) = struct.unpack_from(order + "i", data, at)
+        if length <= 0:
+            return result
+        name_size, _reserve, _count, kind = struct.unpack_from(order + "hhii", data, at + 4)
+        name = data[at + 16 : at + 16 + name_size - 1].decode()
+        if name in result:  # others might take the other one
+            raise ValueError(f"{name} is there twice")
+        value_at = at + (16 + name_size + 7) // 8 * 8
+        if kind == 1:  # DATA_TYPE_BOOLEAN
+            result[name] = True
+        elif kind == 8:  # DATA_TYPE_UINT64
+            result[name] = struct.unpack_from(order + "Q", data, value_at)[0]
+        elif kind == 9:  # DATA_TYPE_STRING
+            result[name] = data[value_at : data.index(b"\0", value_at)].decode()
+        elif kind != 16:  # DATA_TYPE_UINT64_ARRAY: the snapshots of a redacted stream
+            raise ValueError(f"{name} is of type {kind}")
+        at += length

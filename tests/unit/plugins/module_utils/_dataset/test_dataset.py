@@ -1,0 +1,108 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError
+from ansible_collections.cerss.zfs.plugins.module_utils._dataset.dataset import Wanted, plan_absent, plan_present
+from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
+from ansible_collections.cerss.zfs.plugins.module_utils._host.datasets import Thing
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs.properties import Value
+
+
+def thing(name: str, **values: str) -> Thing:
+    """A filesystem; keys with __ are ours and local."""
+    known = {"type": "filesystem", "guid": "1", "canmount": "on", "mountpoint": f"/{name}", "mounted": "yes", **values}
+    return Thing(
+        name,
+        {
+            key.replace("__", "cerss.zfs:"): Value(text, "local" if key.startswith("__") else "default")
+            for key, text in known.items()
+        },
+    )
+
+
+def wanted(name: str, root: bool = True, **options: Any) -> Wanted:
+    given = {"state": "present", "properties": {}, "mounted": None, "renamed_from": None, "create_parents": False}
+    return replace(Wanted.from_options({"name": name, **given, **options}), root=root)
+
+
+def texts(wishes: Wanted, *things: Thing) -> list[str]:
+    stands = {one.name: one for one in [thing("tank"), *things]}
+    return [action.text for action in plan_present(wishes, stands, Activity()).actions]
+
+
+@pytest.mark.parametrize(
+    ("options", "mounts"),
+    [
+        ({}, True),
+        ({"root": False}, False),
+        ({"mounted": False}, False),
+        ({"properties": {"canmount": "noauto"}}, False),
+        ({"properties": {"canmount": "noauto"}, "mounted": True}, True),
+        ({"properties": {"mountpoint": "none"}}, False),
+    ],
+)
+def test_a_new_filesystem_is_mounted_where_zfs_would_do_so(options: dict[str, Any], mounts: bool) -> None:
+    assert texts(wanted("tank/a", **options)) == ["create filesystem tank/a", *(["mount tank/a"] if mounts else [])]
+
+
+def test_parents_are_made_from_the_top() -> None:
+    assert texts(wanted("tank/a/b", create_parents=True, mounted=False)) == [
+        "create filesystem tank/a",
+        "mount tank/a",
+        "create filesystem tank/a/b",
+    ]
+
+
+def test_a_zvol_is_made_of_its_size() -> None:
+    wishes = wanted("tank/z", properties={"volsize": "1G", "refreservation": "none"})
+    (action,) = plan_present(wishes, {"tank": thing("tank")}, Activity()).actions
+    assert action.text == "create volume tank/z"
+    assert "-V" in action.commands[0]
+    assert "1073741824" in action.commands[0]
+
+
+def test_a_rename_to_another_parent_trusts_no_inherited_value() -> None:
+    old = thing("tank/a", atime="off")
+    wishes = wanted("tank/b", renamed_from="tank/a", properties={"atime": False})
+    assert texts(wishes, old) == ["rename tank/a to tank/b"]
+    wishes = wanted("tank/x/b", renamed_from="tank/a", properties={"atime": False})
+    assert texts(wishes, old, thing("tank/x")) == ["rename tank/a to tank/x/b", "set atime=off on tank/x/b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "things", "told"),
+    [
+        ("tank/b", {"renamed_from": "tank/a"}, [thing("tank/a"), thing("tank/b")], "both exist"),
+        ("tank/b", {"renamed_from": "tank/a"}, [], "neither tank/b nor tank/a exists"),
+        ("tank/b", {"renamed_from": "tank/a"}, [thing("tank/a", receive_resume_token="1-x")], "is being received"),
+        ("tank/b", {"renamed_from": "tank/a"}, [thing("tank/a", __source=json.dumps({"id": "aa"}))], "replication aa"),
+        ("tank/a/b", {}, [thing("tank/a", type="volume")], "tank/a is a zvol"),
+        ("tank/a/b", {}, [], "its parent tank/a does not exist"),
+        ("pool", {}, [], "is a pool that does not exist"),
+        ("pool/a", {}, [], "there is no pool pool"),
+        ("tank/a", {"mounted": True}, [thing("tank/a", canmount="off")], "canmount=off"),
+        ("tank/a", {"mounted": True}, [thing("tank/a", mountpoint="legacy")], "mountpoint=legacy"),
+        ("tank/a", {"mounted": False}, [thing("tank/a", type="volume")], "is not mounted by ZFS"),
+        ("tank/a", {"properties": {"keyformat": "raw"}}, [thing("tank", keyformat="none")], "cannot be asked for here"),
+    ],
+)
+def test_refusals(name: str, options: dict[str, Any], things: list[Thing], told: str) -> None:
+    with pytest.raises(CerssError, match=told):
+        texts(wanted(name, **options), *things)
+
+
+def test_nothing_is_taken_along() -> None:
+    tree = {one.name: one for one in [thing("tank/a"), thing("tank/a@s", clones="tank/c"), thing("tank/a/b")]}
+    with pytest.raises(CerssError, match="it has dataset tank/a/b, snapshot tank/a@s and clone tank/c"):
+        plan_absent(wanted("tank/a", state="absent"), tree["tank/a"], tree)
+    plan = plan_absent(wanted("tank/a", state="absent"), tree["tank/a"], {"tank/a": tree["tank/a"]})
+    assert [action.text for action in plan.actions] == ["destroy filesystem tank/a"]

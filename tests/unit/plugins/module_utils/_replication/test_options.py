@@ -1,0 +1,62 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The options of zfs_snapshot_replicate: what they mean, and what cannot be meant."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Request, volume
+from ansible_collections.cerss.zfs.tests.unit.scenarios import replicate, to
+from ansible_collections.cerss.zfs.tests.unit.transcript import entrance
+
+
+def request(*names, **options):
+    return Request.from_options(entrance(replicate(*names, **options))[1])
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "words"),
+    [
+        ([], {"target": to(None)}, "takes either dataset"),
+        ([], {"target": to(parent="backup")}, "takes either dataset"),
+        (["tank/a", "tank/b"], {}, "name lists several"),
+        (["tank/a", "tank/a@s"], {"target": to(None, parent="backup")}, "more than once"),
+        (["tank/a"], {"target": to(None, parent="backup", strip=2)}, "leaves nothing of tank/a"),
+        (["tank/a"], {"target": to(None, parent="backup", strip=-1)}, "strip is -1"),
+        ([], {"target": to(host=None)}, "neither target.host nor source.host"),
+        ([], {"properties": {"quota": "1G"}}, "quota does not belong on a replica"),
+        ([], {"properties": {"cerss.zfs:x": "1"}}, "belongs to this collection"),
+        ([], {"parallel": 0}, "parallel is 0"),
+        ([], {"retries": -1}, "retries is -1"),
+        ([], {"bandwidth_limit": "0"}, "bandwidth_limit must be more than nothing"),
+        ([], {"stall_timeout": "0"}, "stall_timeout must be more than nothing"),
+        ([], {"timeout": "soon"}, "'soon' is not a duration"),
+    ],
+)
+def test_refused(names, options, words):
+    with pytest.raises(BadInput, match=words):
+        request(*names, **options)
+
+
+def test_no_name_is_refused():
+    _verb, options = entrance(replicate())
+    with pytest.raises(BadInput, match="name is empty"):
+        Request.from_options({**options, "name": []})
+
+
+def test_each_volume_goes_below_the_parent_less_what_is_stripped():
+    several = request("tank/a/b@s", "tank/c/d", target=to(None, parent="backup/x", strip=1))
+    assert [str(several.replica_root(name)) for name in several.names] == ["backup/x/a/b", "backup/x/c/d"]
+    assert [str(volume(name)) for name in several.names] == ["tank/a/b", "tank/c/d"]
+    assert str(request().replica_root(request().names[0])) == "backup/vol"
+
+
+def test_values_in_words_become_numbers_and_zfs_words():
+    wished = request(bandwidth_limit="1M", timeout="2h", stall_timeout="90s", properties={"atime": False, "copies": 2})
+    assert wished.transport.bandwidth_limit == 1024**2
+    assert (wished.timeout, wished.transport.stall_timeout) == (7200, 90)
+    assert wished.wishes.properties == {"atime": "off", "copies": "2"}

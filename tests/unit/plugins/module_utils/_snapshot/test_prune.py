@@ -1,0 +1,64 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import PENDING_DELETE, Snapshot
+from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.prune import Wishes, decide
+
+NOW = 1795417682
+
+
+def snapshot(name: str, txg: int, **more: Any) -> Snapshot:
+    known = {"created": NOW - 100 + txg, "temporary": False, "clones": [], "holds": []}
+    return Snapshot(name, createtxg=txg, **{**known, **more})
+
+
+def test_each_volume_is_judged_for_itself_and_the_expired_go_first() -> None:
+    matched = [
+        snapshot("tank/a@1", 1),
+        snapshot("tank/a@2", 2, clones=["tank/c"]),
+        snapshot("tank/a@3", 3),
+        snapshot("tank/b@1", 1, clones=["tank/b/%recv"]),
+        snapshot("tank/b@2", 2, temporary=True, lifetime=1),
+        snapshot("tank/b@3", 3, state=PENDING_DELETE),
+        snapshot("tank/b@4", 4),
+        snapshot("tank/b@5", 5),
+    ]
+    wishes = Wishes(["tank/a", "tank/b"], False, ["*"], {"last": 1})
+    decided = decide(matched, wishes, Activity(senders=["zfs send tank/b@4"]), NOW, time.gmtime)
+    assert [action.text for action in decided.deletion.plan.actions] == [
+        "destroy snapshot tank/b@2",
+        "destroy snapshot tank/a@1",
+        "mark tank/a@2 for deletion (clone tank/c remains)",
+    ]
+    assert decided.kept == [
+        {"name": "tank/a@3", "reason": "last 1"},
+        {"name": "tank/b@1", "reason": "is the base of what tank/b is receiving"},
+        {"name": "tank/b@4", "reason": "is being sent just now"},
+        {"name": "tank/b@5", "reason": "last 1"},
+    ]
+    assert [one.name for one in decided.marked] == ["tank/b@3"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"name": []}, "name is empty"),
+        ({"name": ["tank", "tank"]}, "more than once"),
+        ({"match": [""]}, "match is empty"),
+        ({"keep": {"last": None}}, "keeps nothing"),
+    ],
+)
+def test_bad_input(options: dict[str, Any], told: str) -> None:
+    given = {"name": ["tank"], "recursive": False, "match": ["*"], "keep": {"last": 1}, **options}
+    with pytest.raises(BadInput, match=told):
+        Wishes.from_options(given)

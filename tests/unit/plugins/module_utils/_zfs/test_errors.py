@@ -1,0 +1,94 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What OpenZFS 2.3.9 and OpenSSH really print, and the kind of error that it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core import errors
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import ZfsError
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import zfs_error
+
+RECORDED = [
+    # destroy
+    ("cannot destroy snapshot tank/v@a: it's being held. Run 'zfs holds -r tank/v@a' to see holders.", "Held"),
+    (
+        "cannot destroy 'tank/v@b': snapshot has dependent clones\n"
+        "use '-R' to destroy the following datasets:\ntank/clone",
+        "HasClones",
+    ),
+    (
+        "cannot destroy 'tank/e': filesystem has children\nuse '-r' to destroy the following datasets:\ntank/e/v",
+        "HasClones",
+    ),
+    ("cannot destroy snapshot tank/t@one: dataset is busy", "Busy"),
+    ("cannot destroy 'backup/t': dataset is busy", "Busy"),
+    ("could not find any snapshots to destroy; check snapshot names.", "NotFound"),
+    ("cannot open 'tank/e/nope': dataset does not exist", "NotFound"),
+    ("cannot destroy snapshots: permission denied", "Denied"),
+    ("cannot unmount '/tank/o/clone': permission denied", "Denied"),
+    # snapshot
+    ("cannot create snapshot 'tank/v@a': dataset already exists\nno snapshots were created", "Exists"),
+    ("cannot create snapshot 'backup/t@try': dataset is busy", "Busy"),
+    ("cannot create snapshots : permission denied", "Denied"),
+    ("cannot create snapshots : multiple snapshots of same fs not allowed\nno snapshots were created", "ZfsError"),
+    ("cannot open 'tank/x': dataset does not exist\nusage:\n\tsnapshot [-r] [-o property=value] ...", "NotFound"),
+    # hold and release
+    ("cannot hold snapshot 'tank/v@nope': dataset does not exist", "NotFound"),
+    ("cannot hold: permission denied", "Denied"),
+    ("cannot release hold from snapshot 'tank/v@c': no such tag on this dataset", "NotFound"),
+    ("cannot release: permission denied", "Denied"),
+    # properties
+    ("cannot set property for 'tank/v@a': property value too long", "BadProperty"),
+    ("cannot set property for 'tank/v': 'compression' must be one of 'on | off | lzjb'", "BadProperty"),
+    ("cannot set property for 'tank/v': invalid property 'nosuch'", "BadProperty"),
+    ("cannot set property for 'tank/v@c': permission denied", "Denied"),
+    ("cannot inherit org:x for 'tank/o/v@c': permission denied", "Denied"),
+    # clone, promote, bookmark
+    ("cannot create 'tank/clone': dataset already exists", "Exists"),
+    ("cannot create 'tank/nope/c': parent does not exist", "NotFound"),
+    ("cannot create bookmark 'tank/v#b1': bookmark exists", "Exists"),
+    ("cannot create bookmark 'tank/v#b2': permission denied", "Denied"),
+    ("cannot promote 'tank/clone': permission denied", "Denied"),
+    # send and receive
+    ("warning: cannot send 'tank/o/v@a': permission denied", "Denied"),
+    ("cannot resume send: 'tank/t@one' used in the initial send no longer exists", "StaleToken"),
+    ("cannot resume send: resume token is corrupt (invalid format)", "StaleToken"),
+    ("cannot receive: failed to read from stream", "Interrupted"),
+    (
+        "cannot receive new filesystem stream: checksum mismatch or incomplete stream.\n"
+        "Partially received snapshot is saved.\n"
+        "A resuming stream can be generated on the sending system by running:\n    zfs send -t 1-dde8789bf-d8-789c",
+        "Interrupted",
+    ),
+]
+
+
+@pytest.mark.parametrize(("stderr", "kind"), RECORDED, ids=[text.partition("\n")[0][:60] for text, _kind in RECORDED])
+def test_recorded_words_have_their_kind(stderr: str, kind: str) -> None:
+    error = zfs_error(["zfs", "verb", "thing"], 1, stderr)
+    assert error.__class__ is getattr(errors, kind)
+    assert error.transient is (kind in ("Busy", "Interrupted", "Inbound", "Unreachable"))
+    assert error.stderr == stderr
+
+
+def test_sentence_names_command_place_words_and_way_out() -> None:
+    error = zfs_error(["zfs", "hold", "keep", "tank/v@s"], 1, "cannot hold: permission denied\n", "b1")
+    assert error.msg.startswith("zfs hold tank/v@s on b1: cannot hold: permission denied — run it as root")
+    assert error.details == {"stderr": "cannot hold: permission denied\n", "rc": 1, "cmd": "zfs hold keep tank/v@s"}
+
+
+def test_usage_is_left_out_and_silence_gives_the_exit_status() -> None:
+    told = zfs_error(
+        ["zfs", "snapshot", "a/b@c"], 2, "cannot open 'a/b': dataset does not exist\nusage:\n\tsnapshot [-r]\n"
+    )
+    assert told.msg == "zfs snapshot a/b@c: cannot open 'a/b': dataset does not exist"
+    assert ZfsError(["zfs", "x", "y"], 3, "").msg == "zfs x y: exit status 3"
+
+
+@pytest.mark.parametrize("rc", [-9, 143, 255])
+def test_what_a_signal_ended_without_a_word_may_be_tried_again(rc: int) -> None:
+    assert zfs_error(["zfs", "receive", "backup/v"], rc, "").transient
+    assert not zfs_error(["zfs", "receive", "backup/v"], 1, "").transient
