@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a key that is bound to one job may run here. Pure; roles/zfs_backend/files/gate.py runs it.
+"""What a key that is bound to one job may run here; roles/zfs_backend/files/gate.py runs it.
 
-A command line is taken apart, and must come out the same when `_zfs.commands` and `_core.endpoint` write it anew from its parts. So
-nothing passes that they do not write, and what they write differently some day is refused until it is known here.
+A command line is taken apart, and must come out the same when `_zfs.commands` and `_core.endpoint` write it anew from
+its parts. So nothing passes that they do not write, and what they write differently some day is refused until it is
+known here.
 """
 
 from __future__ import annotations

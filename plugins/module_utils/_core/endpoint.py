@@ -48,7 +48,7 @@ class Endpoint:
     control_dir: str | None = None
 
     @classmethod
-    def from_options(cls, options: dict[str, Any], option: str) -> Endpoint:
+    def from_params(cls, options: dict[str, Any], option: str) -> Endpoint:
         """From the suboptions of ``target`` or ``source``; BadInput names the option."""
         host = options.get("host")
         if host is not None and (not host or host.startswith("-") or any(char.isspace() for char in host)):

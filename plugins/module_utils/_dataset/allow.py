@@ -35,7 +35,7 @@ Permissions = dict[str, set[str]]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Options:
     """The module's options, checked as far as they can be without asking ZFS."""
 
     dataset: DatasetName
@@ -44,43 +44,43 @@ class Wanted:
     reach: str
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> Wanted:
-        user, permissions = options["user"], options["permissions"] or []
+    def from_params(cls, params: Mapping[str, Any]) -> Options:
+        user, permissions = params["user"], params["permissions"] or []
         if not re.match(r"[A-Za-z0-9_.][A-Za-z0-9_.@\\\-]*\$?\Z", user):
             raise BadInput(f"user is {user!r}, which is not the name or number of a user")
-        if options["state"] == "absent" and permissions:
+        if params["state"] == "absent" and permissions:
             raise BadInput("permissions cannot be combined with state=absent, which takes all of them; leave it out")
-        if options["state"] == "present" and not permissions:
+        if params["state"] == "present" and not permissions:
             raise BadInput("permissions is empty; list what the user shall have, or take all away with state=absent")
         for permission in permissions:
             if not _PERMISSION.match(permission):
                 raise BadInput(f"permissions: {permission!r} is not the name of a permission (see zfs-allow(8))")
-        return cls(DatasetName.parse(options["dataset"]), user, frozenset(permissions), options["reach"])
+        return cls(DatasetName.parse(params["dataset"]), user, frozenset(permissions), params["reach"])
 
 
-def main(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """The verb."""
-    wanted = Wanted.from_options(options)
+    options = Options.from_params(params)
     backend = Backend()
-    present = options["state"] == "present"
-    names = _names_of(wanted.user)
+    present = params["state"] == "present"
+    names = _names_of(options.user)
     try:
-        stands = _read(backend, wanted, names)
+        stands = _read(backend, options, names)
     except NotFound as error:
         if present:
-            raise Refused(f"{wanted.dataset} does not exist; check the name, or create it first") from error
+            raise Refused(f"{options.dataset} does not exist; check the name, or create it first") from error
         stands = {LOCAL: set(), BELOW: set()}
     if present and not names:
-        raise Refused(f"there is no user {wanted.user} here; create it first")
+        raise Refused(f"there is no user {options.user} here; create it first")
     if present:
-        _check_known(backend, wanted)
-    plan = plan_allow(wanted, stands)
+        _check_known(backend, options)
+    plan = plan_allow(options, stands)
     if check_mode or not plan.changed:
-        return {**plan.to_result(), "permissions": _shown(_after(wanted, stands))}
+        return {**plan.to_result(), "permissions": _shown(_after(options, stands))}
     carry_out(backend, plan)
-    now = _read(backend, wanted, names)
-    if now != _after(wanted, stands):
-        raise CerssError(f"the permissions of {wanted.user} on {wanted.dataset} are {_shown(now)} after all")
+    now = _read(backend, options, names)
+    if now != _after(options, stands):
+        raise CerssError(f"the permissions of {options.user} on {options.dataset} are {_shown(now)} after all")
     return {**plan.to_result(), "permissions": _shown(now)}
 
 
@@ -93,16 +93,16 @@ def _names_of(user: str) -> set[str]:
     return {account.pw_name}
 
 
-def _read(backend: Backend, wanted: Wanted, names: set[str]) -> Permissions:
-    lines = backend.run(zfs.allowed(str(wanted.dataset))).stdout.split("\n")
-    return parse(lines, str(wanted.dataset), names)
+def _read(backend: Backend, options: Options, names: set[str]) -> Permissions:
+    lines = backend.run(zfs.allowed(str(options.dataset))).stdout.split("\n")
+    return parse(lines, str(options.dataset), names)
 
 
-def _check_known(backend: Backend, wanted: Wanted) -> None:
+def _check_known(backend: Backend, options: Options) -> None:
     """A permission that this ZFS does not know is an error in check mode too."""
     known = supported(backend.run(zfs.permissions(), check=False).stderr.splitlines())
     # The table does not have what is narrower than a subcommand, as receive:append (seen on 2.3.9).
-    unknown = sorted(name for name in wanted.permissions - known if not name.startswith("@") and ":" not in name)
+    unknown = sorted(name for name in options.permissions - known if not name.startswith("@") and ":" not in name)
     if known and unknown:
         raise BadInput(f"permissions: this version of ZFS does not know {', '.join(unknown)}; leave it out there")
 
@@ -141,13 +141,13 @@ def parse(lines: Iterable[str], dataset: str, users: Iterable[str]) -> Permissio
     return found
 
 
-def plan_allow(wanted: Wanted, stands: Permissions) -> Plan:
+def plan_allow(options: Options, stands: Permissions) -> Plan:
     """What is missing is given first: an error then leaves what was there."""
     plan = Plan()
-    target = _after(wanted, stands)
+    target = _after(options, stands)
     given = {reach: target[reach] - stands[reach] for reach in stands}
     taken = {reach: stands[reach] - target[reach] for reach in stands}
-    name = str(wanted.dataset)
+    name = str(options.dataset)
     for verb, change, command in (("allow", given, zfs.allow), ("unallow", taken, zfs.unallow)):
         shares = {"both": change[LOCAL] & change[BELOW]}
         shares[LOCAL], shares[BELOW] = change[LOCAL] - shares["both"], change[BELOW] - shares["both"]
@@ -155,17 +155,17 @@ def plan_allow(wanted: Wanted, stands: Permissions) -> Plan:
             if names:
                 listed = sorted(names)
                 plan.add(
-                    f"{verb} {wanted.user} {','.join(listed)} {_WORDS[reach].format(name)}",
-                    command(wanted.user, listed, name, _FLAGS[reach]),
-                    before={name: {wanted.user: _shown(stands)}},
-                    after={name: {wanted.user: _shown(target)}},
+                    f"{verb} {options.user} {','.join(listed)} {_WORDS[reach].format(name)}",
+                    command(options.user, listed, name, _FLAGS[reach]),
+                    before={name: {options.user: _shown(stands)}},
+                    after={name: {options.user: _shown(target)}},
                 )
     return plan
 
 
-def _after(wanted: Wanted, stands: Permissions) -> Permissions:
-    decided = REACHES[wanted.reach]
-    return {reach: set(wanted.permissions) if reach in decided else set(stands[reach]) for reach in stands}
+def _after(options: Options, stands: Permissions) -> Permissions:
+    decided = REACHES[options.reach]
+    return {reach: set(options.permissions) if reach in decided else set(stands[reach]) for reach in stands}
 
 
 def _shown(permissions: Permissions) -> dict[str, list[str]]:

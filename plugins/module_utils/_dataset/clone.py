@@ -32,7 +32,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import I
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import objects
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.absent import plan_absent
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.dependents import closure_of
-from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.options import Wishes
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.options import Options as SnapshotOptions
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import properties as zfs_properties
 
@@ -40,23 +40,23 @@ POLL = 2.0  # seconds between two looks at a snapshot that is arriving
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Options:
     """The module's options, checked as far as they can be without asking ZFS."""
 
     name: DatasetName
     snapshot: SnapshotName | None
-    properties: zfs_properties.Wishes
+    properties: zfs_properties.Requested
     promoted: bool | None
     cascade: bool
     wait: int
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> Wanted:
-        _check_state(options)
-        name = DatasetName.parse(options["name"])
+    def from_params(cls, params: Mapping[str, Any]) -> Options:
+        _check_state(params)
+        name = DatasetName.parse(params["name"])
         if name.parent is None:
             raise BadInput(f"{name} is a pool; a clone is a dataset below one, as {name}/clone")
-        snapshot = SnapshotName.parse(options["snapshot"]) if options["snapshot"] is not None else None
+        snapshot = SnapshotName.parse(params["snapshot"]) if params["snapshot"] is not None else None
         if snapshot is not None and snapshot.dataset.pool != name.pool:
             raise BadInput(
                 f"{name} cannot be a clone of {snapshot}: a clone lives in the pool of its snapshot. Name it in "
@@ -67,21 +67,21 @@ class Wanted:
         return cls(
             name,
             snapshot,
-            zfs_properties.wishes(options["properties"]),
-            options["promoted"],
-            options["on_dependents"] == "cascade",
-            units.duration(options["wait"], "wait"),
+            zfs_properties.requested(params["properties"]),
+            params["promoted"],
+            params["on_dependents"] == "cascade",
+            units.duration(params["wait"], "wait"),
         )
 
 
-def _check_state(options: Mapping[str, Any]) -> None:
+def _check_state(params: Mapping[str, Any]) -> None:
     """Options that mean nothing for this state are a misunderstanding."""
-    if options["state"] == "absent":
-        useless = [option for option in ("properties", "promoted") if options[option] not in (None, {})]
+    if params["state"] == "absent":
+        useless = [option for option in ("properties", "promoted") if params[option] not in (None, {})]
     else:
-        useless = ["on_dependents"] if options["on_dependents"] != "fail" else []
+        useless = ["on_dependents"] if params["on_dependents"] != "fail" else []
     if useless:
-        raise BadInput(f"{', '.join(useless)} cannot be combined with state={options['state']}; leave it out")
+        raise BadInput(f"{', '.join(useless)} cannot be combined with state={params['state']}; leave it out")
 
 
 @dataclass
@@ -92,58 +92,58 @@ class Seen:
     snapshots: dict[str, Thing] = field(default_factory=dict)
     family: Inventory = field(default_factory=dict)
 
-    def clone(self, wanted: Wanted) -> Thing | None:
-        return self.things.get(str(wanted.name))
+    def clone(self, options: Options) -> Thing | None:
+        return self.things.get(str(options.name))
 
 
-def main(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """The verb."""
     backend = Backend()
-    wanted = Wanted.from_options(options)
-    if options["state"] == "absent":
-        return _absent(backend, wanted, check_mode)
-    return _present(backend, wanted, check_mode)
+    options = Options.from_params(params)
+    if params["state"] == "absent":
+        return _absent(backend, options, check_mode)
+    return _present(backend, options, check_mode)
 
 
 # -- present ---------------------------------------------------------------------------------------------------------
 
 
-def _present(backend: Backend, wanted: Wanted, check_mode: bool) -> dict[str, Any]:
-    snapshot = wanted.snapshot
+def _present(backend: Backend, options: Options, check_mode: bool) -> dict[str, Any]:
+    snapshot = options.snapshot
     if snapshot is None:
-        raise BadInput(f"zfs_clone of {wanted.name}: state=present needs snapshot, the one that it is made from")
-    seen = _read(backend, wanted, snapshot)
-    if not check_mode and _arriving(seen, snapshot) and seen.clone(wanted) is None:
-        seen = _await(backend, wanted, snapshot, seen)
-    plan = plan_present(wanted, snapshot, seen, check_mode)
+        raise BadInput(f"zfs_clone of {options.name}: state=present needs snapshot, the one that it is made from")
+    seen = _read(backend, options, snapshot)
+    if not check_mode and _arriving(seen, snapshot) and seen.clone(options) is None:
+        seen = _await(backend, options, snapshot, seen)
+    plan = plan_present(options, snapshot, seen, check_mode)
     if plan.changed:
-        volume = seen.clone(wanted) or seen.things[str(snapshot.dataset)]
-        free = {name: wish for name, wish in wanted.properties.items() if name not in zfs_properties.AT_CREATION}
-        check_values(backend, str(wanted.name), free, volume.get("volsize"))
+        volume = seen.clone(options) or seen.things[str(snapshot.dataset)]
+        free = {name: text for name, text in options.properties.items() if name not in zfs_properties.AT_CREATION}
+        check_values(backend, str(options.name), free, volume.get("volsize"))
     if check_mode:
-        return {**plan.to_result(), "clone": foreseen(wanted, snapshot, seen, plan).to_result()}
+        return {**plan.to_result(), "clone": foreseen(options, snapshot, seen, plan).to_result()}
     carry_out(backend, plan)
     if plan.changed:
-        seen = _read(backend, wanted, snapshot)
-        _verify(wanted, seen)
-    return {**plan.to_result(), "clone": _as_clone(wanted, seen).to_result()}
+        seen = _read(backend, options, snapshot)
+        _verify(options, seen)
+    return {**plan.to_result(), "clone": _as_clone(options, seen).to_result()}
 
 
-def _read(backend: Backend, wanted: Wanted, snapshot: SnapshotName) -> Seen:
+def _read(backend: Backend, options: Options, snapshot: SnapshotName) -> Seen:
     """One process for a clone to be made, two for one that is there, a third before a promotion."""
-    own = SnapshotName(wanted.name, snapshot.snapshot)
-    names = [str(name) for name in (wanted.name, snapshot, snapshot.dataset, wanted.name.parent, own)]
+    own = SnapshotName(options.name, snapshot.snapshot)
+    names = [str(name) for name in (options.name, snapshot, snapshot.dataset, options.name.parent, own)]
     seen = Seen(read_all(backend, [name for name in names if len(name) <= MAX_NAME]))
-    clone = seen.clone(wanted)
+    clone = seen.clone(options)
     if clone is None:
-        if wanted.promoted and str(snapshot) in seen.things:
+        if options.promoted and str(snapshot) in seen.things:
             seen.family = _family(backend, str(snapshot.dataset))
         return seen
     seen.snapshots = read_snapshots(backend, clone.name, ("guid", "clones"))
     if clone.origin and clone.origin not in seen.things:
         # Another origin than was asked for, or one that a promotion has moved.
         seen.things.update(read_all(backend, [clone.origin, clone.origin.partition("@")[0]]))
-    if wanted.promoted and clone.origin:
+    if options.promoted and clone.origin:
         seen.family = _family(backend, clone.name, clone.origin.partition("@")[0])
     return seen
 
@@ -175,44 +175,44 @@ def _inbound_words(snapshot: SnapshotName, progress: Progress) -> str:
     return f"{snapshot} is inbound: {progress.bytes_done or 0}{total} bytes have arrived"
 
 
-def _await(backend: Backend, wanted: Wanted, snapshot: SnapshotName, seen: Seen) -> Seen:
+def _await(backend: Backend, options: Options, snapshot: SnapshotName, seen: Seen) -> Seen:
     """Look again until the snapshot has arrived or the time is up; what follows decides on what is there then."""
-    deadline = time.monotonic() + wanted.wait
+    deadline = time.monotonic() + options.wait
     while _arriving(seen, snapshot) and time.monotonic() < deadline:
         time.sleep(max(0.0, min(POLL, deadline - time.monotonic())))
-        seen = _read(backend, wanted, snapshot)
+        seen = _read(backend, options, snapshot)
     return seen
 
 
-def plan_present(wanted: Wanted, snapshot: SnapshotName, seen: Seen, check_mode: bool = False) -> Plan:
+def plan_present(options: Options, snapshot: SnapshotName, seen: Seen, check_mode: bool = False) -> Plan:
     """What must happen so that the clone stands as wished."""
-    clone = seen.clone(wanted)
+    clone = seen.clone(options)
     if clone is None:
-        return _plan_create(wanted, snapshot, seen, check_mode)
+        return _plan_create(options, snapshot, seen, check_mode)
     _check_origin(clone, snapshot, seen)
-    plan = zfs_properties.plan(clone.name, clone.values, wanted.properties)
-    if wanted.promoted is not None:
-        _plan_promotion(plan, wanted, snapshot, clone, seen)
+    plan = zfs_properties.plan(clone.name, clone.values, options.properties)
+    if options.promoted is not None:
+        _plan_promotion(plan, options, snapshot, clone, seen)
     return plan
 
 
-def _plan_create(wanted: Wanted, snapshot: SnapshotName, seen: Seen, check_mode: bool) -> Plan:
+def _plan_create(options: Options, snapshot: SnapshotName, seen: Seen, check_mode: bool) -> Plan:
     plan = Plan()
-    name = str(wanted.name)
+    name = str(options.name)
     volume = seen.things.get(str(snapshot.dataset))
     if volume is None:
         raise Refused(f"{name} cannot be made: {snapshot.dataset}, the volume of {snapshot}, does not exist")
-    parent = seen.things.get(str(wanted.name.parent))
+    parent = seen.things.get(str(options.name.parent))
     if parent is None:
-        raise Refused(f"{name} cannot be made: its parent {wanted.name.parent} does not exist; create it (zfs_volume)")
+        raise Refused(f"{name} cannot be made: its parent {options.name.parent} does not exist; create it (zfs_volume)")
     if parent.type == "volume":
         raise Refused(f"{name} cannot be made: {parent.name} is a zvol and can have nothing below; choose another name")
-    zfs_properties.check_known(f"a clone of {snapshot}", volume.values, wanted.properties)
-    zfs_properties.check_fixed(f"{snapshot.dataset}, and so every clone of it,", volume.values, wanted.properties)
-    guid = _origin_guid(plan, wanted, snapshot, seen, check_mode)
+    zfs_properties.check_known(f"a clone of {snapshot}", volume.values, options.properties)
+    zfs_properties.check_fixed(f"{snapshot.dataset}, and so every clone of it,", volume.values, options.properties)
+    guid = _origin_guid(plan, options, snapshot, seen, check_mode)
     setting = {
         key: text
-        for key, text in zfs_properties.at_creation(wanted.properties).items()
+        for key, text in zfs_properties.at_creation(options.properties).items()
         if key not in zfs_properties.AT_CREATION
     }
     after = {"origin": str(snapshot), **setting}
@@ -222,18 +222,18 @@ def _plan_create(wanted: Wanted, snapshot: SnapshotName, seen: Seen, check_mode:
         before={name: None},
         after={name: after},
     )
-    if wanted.promoted:
+    if options.promoted:
         _add_promotion(plan, name, [], volume, str(snapshot), seen.family)
     return plan
 
 
-def _origin_guid(plan: Plan, wanted: Wanted, snapshot: SnapshotName, seen: Seen, check_mode: bool) -> str:
+def _origin_guid(plan: Plan, options: Options, snapshot: SnapshotName, seen: Seen, check_mode: bool) -> str:
     """The GUID to record on the clone; in check mode a snapshot may still be to come."""
     origin = seen.things.get(str(snapshot))
     if origin is not None:
         if origin.pending_delete:
             raise Refused(
-                f"{wanted.name} cannot be made: {snapshot} is pending_delete. It was deleted and goes as soon as its "
+                f"{options.name} cannot be made: {snapshot} is pending_delete. It was deleted and goes as soon as its "
                 f"clones ({', '.join(origin.clones) or 'none'}) and holds ({origin.userrefs}) are gone. Clone another "
                 "snapshot, or take a snapshot of one of its clones and clone that"
             )
@@ -241,19 +241,19 @@ def _origin_guid(plan: Plan, wanted: Wanted, snapshot: SnapshotName, seen: Seen,
     progress = _arriving(seen, snapshot)
     if progress is not None:
         words = _inbound_words(snapshot, progress)
-        if check_mode and wanted.wait:
-            plan.warnings.append(f"{words}; a real run waits for it up to {wanted.wait} s")
+        if check_mode and options.wait:
+            plan.warnings.append(f"{words}; a real run waits for it up to {options.wait} s")
             return ""
-        waited = f" after waiting {wanted.wait} s" if wanted.wait else ""
+        waited = f" after waiting {options.wait} s" if options.wait else ""
         raise Refused(
-            f"{wanted.name} cannot be made: {words}{waited}. Wait with the option wait, or clone an older snapshot",
+            f"{options.name} cannot be made: {words}{waited}. Wait with the option wait, or clone an older snapshot",
             state=model.INBOUND,
             progress=progress.to_result(),
         )
     if check_mode:
         plan.warnings.append(f"{snapshot} does not exist; it is taken for one that an earlier task makes")
         return ""
-    raise Refused(f"{wanted.name} cannot be made: {snapshot} does not exist; create it first (zfs_snapshot)")
+    raise Refused(f"{options.name} cannot be made: {snapshot} does not exist; create it first (zfs_snapshot)")
 
 
 def _check_origin(clone: Thing, snapshot: SnapshotName, seen: Seen) -> None:
@@ -293,9 +293,9 @@ def _owns_origin(clone: Thing, snapshot: SnapshotName, seen: Seen) -> bool:
     return recorded is not None and any(own.guid == recorded for own in seen.snapshots.values())
 
 
-def _plan_promotion(plan: Plan, wanted: Wanted, snapshot: SnapshotName, clone: Thing, seen: Seen) -> None:
+def _plan_promotion(plan: Plan, options: Options, snapshot: SnapshotName, clone: Thing, seen: Seen) -> None:
     owns = _owns_origin(clone, snapshot, seen)
-    if wanted.promoted is False:
+    if options.promoted is False:
         if owns:
             raise Refused(
                 f"{clone.name} is promoted, and ZFS cannot take that back. Promote the dataset that it was made from: "
@@ -372,12 +372,12 @@ def _check_conflicts(name: str, moving: list[str], own: Dataset) -> None:
         )
 
 
-def _verify(wanted: Wanted, seen: Seen) -> None:
+def _verify(options: Options, seen: Seen) -> None:
     """What stands now is what was wished, whatever the commands said."""
-    clone = seen.clone(wanted)
+    clone = seen.clone(options)
     if clone is None:
-        raise CerssError(f"{wanted.name} was made, but is not there; somebody else may have destroyed it meanwhile")
-    unmet = zfs_properties.unmet(clone.values, wanted.properties)
+        raise CerssError(f"{options.name} was made, but is not there; somebody else may have destroyed it meanwhile")
+    unmet = zfs_properties.unmet(clone.values, options.properties)
     if unmet:
         raise CerssError(
             f"{clone.name} stands, but these properties did not take: {', '.join(unmet)}; a missing permission "
@@ -385,10 +385,10 @@ def _verify(wanted: Wanted, seen: Seen) -> None:
         )
 
 
-def _as_clone(wanted: Wanted, seen: Seen) -> Clone:
-    clone = seen.clone(wanted)
+def _as_clone(options: Options, seen: Seen) -> Clone:
+    clone = seen.clone(options)
     if clone is None:
-        return Clone(str(wanted.name))
+        return Clone(str(options.name))
     recorded = clone.local(model.ORIGIN)
     promoted = recorded is not None and any(own.guid == recorded for own in seen.snapshots.values())
     origin = None
@@ -409,20 +409,20 @@ def _as_clone(wanted: Wanted, seen: Seen) -> Clone:
     )
 
 
-def foreseen(wanted: Wanted, snapshot: SnapshotName, seen: Seen, plan: Plan) -> Clone:
+def foreseen(options: Options, snapshot: SnapshotName, seen: Seen, plan: Plan) -> Clone:
     """The clone as it will be, for check mode; what only ZFS knows is None."""
-    clone = _as_clone(wanted, seen)
+    clone = _as_clone(options, seen)
     if plan.changed:
         if clone.guid is None:
             volume, origin = seen.things.get(str(snapshot.dataset)), seen.things.get(str(snapshot))
             clone.type = volume.type if volume else None
             clone.origin = {"name": str(snapshot), "guid": origin.guid if origin else None}
-        for name, wish in wanted.properties.items():
-            if wish is None:
+        for name, text in options.properties.items():
+            if text is None:
                 clone.properties.pop(name, None)
             else:
-                clone.properties[name] = zfs_properties.stored(name, wish)
-        if wanted.promoted and not clone.promoted:
+                clone.properties[name] = zfs_properties.stored(name, text)
+        if options.promoted and not clone.promoted:
             clone.promoted, clone.origin = True, None
     return clone
 
@@ -430,21 +430,21 @@ def foreseen(wanted: Wanted, snapshot: SnapshotName, seen: Seen, plan: Plan) -> 
 # -- absent ----------------------------------------------------------------------------------------------------------
 
 
-def _absent(backend: Backend, wanted: Wanted, check_mode: bool) -> dict[str, Any]:
-    name = str(wanted.name)
+def _absent(backend: Backend, options: Options, check_mode: bool) -> dict[str, Any]:
+    name = str(options.name)
     clone = read_all(backend, [name]).get(name)
     if clone is None:
         return {**Plan().to_result(), "clone": None}
     around = read_tree(backend, [name, *([clone.origin] if clone.origin else [])], _DEPENDENTS)
     origin = around.pop(clone.origin, None) if clone.origin else None
     around.pop(name, None)
-    check_removable(wanted, clone, origin)
+    check_removable(options, clone, origin)
     plan = Plan()
-    if around and not wanted.cascade:
+    if around and not options.cascade:
         dependents = _dependents(around)
         raise Refused(_in_the_way(name, dependents), dependents=[one for _kind, one in dependents])
     if around:
-        plan = _cascade(backend, wanted.name)
+        plan = _cascade(backend, options.name)
     plan_end(plan, clone, origin)
     if not check_mode:
         carry_out(backend, plan)
@@ -456,7 +456,7 @@ def _absent(backend: Backend, wanted: Wanted, check_mode: bool) -> dict[str, Any
 _DEPENDENTS = ("type", "defer_destroy", "userrefs", "clones")
 
 
-def check_removable(wanted: Wanted, clone: Thing, origin: Thing | None) -> None:
+def check_removable(options: Options, clone: Thing, origin: Thing | None) -> None:
     """Refused for what is no clone, or not the one that is meant, or is replicated."""
     if clone.origin is None and clone.local(model.ORIGIN) is None:
         raise Refused(
@@ -470,9 +470,9 @@ def check_removable(wanted: Wanted, clone: Thing, origin: Thing | None) -> None:
             "End it first (zfs_replication with state=absent)"
         )
     # A promotion may have moved the origin: the part after the @ stays.
-    if wanted.snapshot and origin and wanted.snapshot.snapshot != origin.name.partition("@")[2]:
+    if options.snapshot and origin and options.snapshot.snapshot != origin.name.partition("@")[2]:
         raise Refused(
-            f"{clone.name} is a clone of {origin.name}, not of {wanted.snapshot}; "
+            f"{clone.name} is a clone of {origin.name}, not of {options.snapshot}; "
             "leave snapshot out to remove it nevertheless"
         )
 
@@ -509,7 +509,7 @@ def _cascade(backend: Backend, name: DatasetName) -> Plan:
             f"{name} cannot be removed: {', '.join(foreign)} below it would have to go too, and a cascade removes "
             "snapshots and clones only. Remove or rename these first"
         )
-    decided = plan_absent(Wishes([], on_dependents="cascade"), own, closure, running)
+    decided = plan_absent(SnapshotOptions([], on_dependents="cascade"), own, closure, running)
     plan, ends = decided.cascade, decided.deletion.plan.actions
     if ends:
         commands = [zfs.destroy_snapshots(one.dataset, one.parts, defer=False) for one in decided.deletion.removals]

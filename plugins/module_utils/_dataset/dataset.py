@@ -25,24 +25,24 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs.properties import V
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Options:
     """The module's options, checked as far as they can be without asking ZFS."""
 
     name: DatasetName
-    properties: zfs_properties.Wishes
+    properties: zfs_properties.Requested
     mounted: bool | None
     renamed_from: DatasetName | None
     create_parents: bool
     root: bool = True  # may this user mount? On Linux only root can
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> Wanted:
-        name = DatasetName.parse(options["name"])
+    def from_params(cls, params: Mapping[str, Any]) -> Options:
+        name = DatasetName.parse(params["name"])
         given = ("properties", "mounted", "renamed_from", "create_parents")
-        useless = [option for option in given if options[option] not in (None, False, {})]
-        if options["state"] == "absent" and useless:
+        useless = [option for option in given if params[option] not in (None, False, {})]
+        if params["state"] == "absent" and useless:
             raise BadInput(f"{', '.join(useless)} cannot be combined with state=absent; leave it out")
-        old = DatasetName.parse(options["renamed_from"]) if options["renamed_from"] is not None else None
+        old = DatasetName.parse(params["renamed_from"]) if params["renamed_from"] is not None else None
         if old is not None:
             if old.pool != name.pool:
                 raise BadInput(
@@ -54,10 +54,10 @@ class Wanted:
                 raise BadInput(f"{old} cannot be renamed to {name}: pools are renamed by export and import (zpool)")
         return cls(
             name,
-            zfs_properties.wishes(options["properties"]),
-            options["mounted"],
+            zfs_properties.requested(params["properties"]),
+            params["mounted"],
             old,
-            options["create_parents"],
+            params["create_parents"],
             os.geteuid() == 0,
         )
 
@@ -68,81 +68,81 @@ class Wanted:
         return None if text is None else units.size(text, "properties.volsize")
 
 
-def main(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """The verb."""
-    wanted = Wanted.from_options(options)
+    options = Options.from_params(params)
     backend = Backend()
-    if options["state"] == "absent":
-        return _absent(backend, wanted, check_mode)
-    names = [wanted.name, wanted.renamed_from, *wanted.name.ancestors()]
+    if params["state"] == "absent":
+        return _absent(backend, options, check_mode)
+    names = [options.name, options.renamed_from, *options.name.ancestors()]
     things = read_all(backend, [str(name) for name in names if name is not None])
-    running = read_activity(backend) if _renames(wanted, things) else Activity()
-    plan = plan_present(wanted, things, running)
+    running = read_activity(backend) if _renames(options, things) else Activity()
+    plan = plan_present(options, things, running)
     if plan.changed:
-        here = things.get(str(wanted.name)) or things.get(str(wanted.renamed_from))
+        here = things.get(str(options.name)) or things.get(str(options.renamed_from))
         fixed = zfs_properties.AT_CREATION if here else frozenset()
-        free = {name: wish for name, wish in wanted.properties.items() if name not in fixed}
-        check_values(backend, str(wanted.name), free, here.get("volsize") if here else wanted.size)
+        free = {name: text for name, text in options.properties.items() if name not in fixed}
+        check_values(backend, str(options.name), free, here.get("volsize") if here else options.size)
     if check_mode:
-        return {**plan.to_result(), "volume": _foreseen(wanted, things)}
+        return {**plan.to_result(), "volume": _foreseen(options, things)}
     carry_out(backend, plan)
     if plan.changed:
-        things = read_all(backend, [str(wanted.name)])
-        _verify(wanted, things)
-    return {**plan.to_result(), "volume": _shown(things[str(wanted.name)])}
+        things = read_all(backend, [str(options.name)])
+        _verify(options, things)
+    return {**plan.to_result(), "volume": _shown(things[str(options.name)])}
 
 
-def _renames(wanted: Wanted, things: Mapping[str, Thing]) -> bool:
-    return str(wanted.renamed_from) in things and str(wanted.name) not in things
+def _renames(options: Options, things: Mapping[str, Thing]) -> bool:
+    return str(options.renamed_from) in things and str(options.name) not in things
 
 
 # -- present ---------------------------------------------------------------------------------------------------------
 
 
-def plan_present(wanted: Wanted, things: Mapping[str, Thing], running: Activity) -> Plan:
+def plan_present(options: Options, things: Mapping[str, Thing], running: Activity) -> Plan:
     """What must happen so that the volume stands as wished."""
-    here = things.get(str(wanted.name))
-    old = things.get(str(wanted.renamed_from))
+    here = things.get(str(options.name))
+    old = things.get(str(options.renamed_from))
     if here is not None and old is not None:
         raise Refused(f"{old.name} cannot be renamed to {here.name}: both exist. Remove or rename one of them first")
     subject = here or old
     if subject is None:
-        if wanted.renamed_from is not None:
-            raise Refused(f"neither {wanted.name} nor {wanted.renamed_from} exists; create it without renamed_from")
-        return _plan_create(wanted, things)
+        if options.renamed_from is not None:
+            raise Refused(f"neither {options.name} nor {options.renamed_from} exists; create it without renamed_from")
+        return _plan_create(options, things)
     plan = Plan()
     moved = False
     if old is not None:
-        _plan_rename(plan, wanted, things, old, running)
-        moved = wanted.renamed_from is not None and wanted.renamed_from.parent != wanted.name.parent
-    settings = zfs_properties.plan(str(wanted.name), subject.values, wanted.properties, moved)
+        _plan_rename(plan, options, things, old, running)
+        moved = options.renamed_from is not None and options.renamed_from.parent != options.name.parent
+    settings = zfs_properties.plan(str(options.name), subject.values, options.properties, moved)
     plan.actions += settings.actions
-    _plan_mount(plan, wanted, subject.values, subject.is_mounted)
+    _plan_mount(plan, options, subject.values, subject.is_mounted)
     return plan
 
 
-def _plan_create(wanted: Wanted, things: Mapping[str, Thing]) -> Plan:
+def _plan_create(options: Options, things: Mapping[str, Thing]) -> Plan:
     plan = Plan()
-    if wanted.name.parent is None:
-        raise Refused(f"{wanted.name} is a pool that does not exist; pools are made with zpool, not by this module")
-    _plan_parents(plan, wanted, things)
-    above = next(thing for name in reversed(wanted.name.ancestors()) for thing in [things.get(str(name))] if thing)
-    if wanted.size is None:
-        fixed = {name: wish for name, wish in wanted.properties.items() if name not in zfs_properties.AT_CREATION}
-        zfs_properties.check_known(f"{wanted.name}, a filesystem,", above.values, fixed)
-    _check_key(wanted)
-    setting = zfs_properties.at_creation(wanted.properties)
+    if options.name.parent is None:
+        raise Refused(f"{options.name} is a pool that does not exist; pools are made with zpool, not by this module")
+    _plan_parents(plan, options, things)
+    above = next(thing for name in reversed(options.name.ancestors()) for thing in [things.get(str(name))] if thing)
+    if options.size is None:
+        fixed = {name: text for name, text in options.properties.items() if name not in zfs_properties.AT_CREATION}
+        zfs_properties.check_known(f"{options.name}, a filesystem,", above.values, fixed)
+    _check_key(options)
+    setting = zfs_properties.at_creation(options.properties)
     setting.pop("volsize", None)
-    kind = "filesystem" if wanted.size is None else "volume"
-    size = {} if wanted.size is None else {"volsize": str(wanted.size)}
+    kind = "filesystem" if options.size is None else "volume"
+    size = {} if options.size is None else {"volsize": str(options.size)}
     plan.add(
-        f"create {kind} {wanted.name}",
-        zfs.create(str(wanted.name), setting, size=wanted.size),
-        before={str(wanted.name): None},
-        after={str(wanted.name): {"type": kind, **size, **setting}},
+        f"create {kind} {options.name}",
+        zfs.create(str(options.name), setting, size=options.size),
+        before={str(options.name): None},
+        after={str(options.name): {"type": kind, **size, **setting}},
     )
     born = {"type": Value(kind, "-"), **{name: _born(above, name) for name in ("canmount", "mountpoint")}}
-    _plan_mount(plan, wanted, born, False)
+    _plan_mount(plan, options, born, False)
     return plan
 
 
@@ -152,20 +152,22 @@ def _born(above: Thing, name: str) -> Value:
     return Value(above.get(name) or "none", "inherited")
 
 
-def _plan_parents(plan: Plan, wanted: Wanted, things: Mapping[str, Thing]) -> None:
+def _plan_parents(plan: Plan, options: Options, things: Mapping[str, Thing]) -> None:
     """Parents must be filesystems; missing ones are made on request."""
     missing: list[DatasetName] = []
-    for name in wanted.name.ancestors():
+    for name in options.name.ancestors():
         thing = things.get(str(name))
         if thing is None:
             missing.append(name)
         elif thing.type == "volume":
-            raise Refused(f"{wanted.name} cannot be made: {name} is a zvol and can have nothing below it")
+            raise Refused(f"{options.name} cannot be made: {name} is a zvol and can have nothing below it")
     if missing and missing[0].parent is None:
-        raise Refused(f"{wanted.name} cannot be made: there is no pool {missing[0]} here. Check the name, or import it")
-    if missing and not wanted.create_parents:
         raise Refused(
-            f"{wanted.name} cannot be made: its parent {missing[-1]} does not exist. Create it, or set create_parents"
+            f"{options.name} cannot be made: there is no pool {missing[0]} here. Check the name, or import it"
+        )
+    if missing and not options.create_parents:
+        raise Refused(
+            f"{options.name} cannot be made: its parent {missing[-1]} does not exist. Create it, or set create_parents"
         )
     for name in missing:
         above = next(things[str(up)] for up in reversed(name.ancestors()) if str(up) in things)
@@ -176,20 +178,20 @@ def _plan_parents(plan: Plan, wanted: Wanted, things: Mapping[str, Thing]) -> No
             after={str(name): {"type": "filesystem"}},
         )
         born = {"type": Value("filesystem", "-"), **{key: _born(above, key) for key in ("canmount", "mountpoint")}}
-        _plan_mount(plan, replace(wanted, name=name, properties={}, mounted=None), born, False)
+        _plan_mount(plan, replace(options, name=name, properties={}, mounted=None), born, False)
 
 
-def _check_key(wanted: Wanted) -> None:
+def _check_key(options: Options) -> None:
     """Nobody is there to be asked for a passphrase."""
-    location = wanted.properties.get("keylocation")
-    if location == "prompt" or (wanted.properties.get("keyformat") and location is None):
+    location = options.properties.get("keylocation")
+    if location == "prompt" or (options.properties.get("keyformat") and location is None):
         raise BadInput(
-            f"{wanted.name}: a key cannot be asked for here; give keylocation as file:///path or https://… of the key"
+            f"{options.name}: a key cannot be asked for here; give keylocation as file:///path or https://… of the key"
         )
 
 
 def _plan_rename(
-    plan: Plan, wanted: Wanted, things: Mapping[str, Thing], old: Thing, running: Activity
+    plan: Plan, options: Options, things: Mapping[str, Thing], old: Thing, running: Activity
 ) -> None:  # fmt: skip
     replica = old.local(model.SOURCE)
     if replica is not None and old.relationships():
@@ -202,30 +204,30 @@ def _plan_rename(
             f"{old.name} cannot be renamed: a snapshot is being received into it, or was in part, and a rename breaks "
             "that. Let the transfer end first"
         )
-    _plan_parents(plan, wanted, things)
+    _plan_parents(plan, options, things)
     plan.add(
-        f"rename {old.name} to {wanted.name}",
-        zfs.rename(old.name, str(wanted.name), old.type, remount=True),
-        before={old.name: {"type": old.type}, str(wanted.name): None},
-        after={old.name: None, str(wanted.name): {"type": old.type}},
+        f"rename {old.name} to {options.name}",
+        zfs.rename(old.name, str(options.name), old.type, remount=True),
+        before={old.name: {"type": old.type}, str(options.name): None},
+        after={old.name: None, str(options.name): {"type": old.type}},
     )
 
 
-def _plan_mount(plan: Plan, wanted: Wanted, values: Values, mounted: bool) -> None:
+def _plan_mount(plan: Plan, options: Options, values: Values, mounted: bool) -> None:
     """Mount or unmount last. What is new is mounted when ZFS would do so at boot, and this user may."""
-    name = str(wanted.name)
+    name = str(options.name)
     if values["type"].text == "volume":
-        if wanted.mounted is not None:
+        if options.mounted is not None:
             raise BadInput(f"{name} is a zvol, which is not mounted by ZFS; leave mounted out")
         return
-    canmount, mountpoint = (_wished(wanted, values, key) for key in ("canmount", "mountpoint"))
+    canmount, mountpoint = (_wished(options, values, key) for key in ("canmount", "mountpoint"))
     why_not = "canmount=off" if canmount == "off" else f"mountpoint={mountpoint}" if mountpoint in _NOWHERE else None
-    if wanted.mounted and why_not:
+    if options.mounted and why_not:
         raise Refused(f"{name} cannot be mounted: it has {why_not}. Change that property, or leave mounted out")
-    fresh = wanted.mounted is None and "guid" not in values and wanted.root and canmount == "on" and not why_not
-    if (wanted.mounted or fresh) and not mounted:
+    fresh = options.mounted is None and "guid" not in values and options.root and canmount == "on" and not why_not
+    if (options.mounted or fresh) and not mounted:
         plan.add(f"mount {name}", zfs.mount(name), before={name: {"mounted": False}}, after={name: {"mounted": True}})
-    elif wanted.mounted is False and mounted:
+    elif options.mounted is False and mounted:
         plan.add(
             f"unmount {name}", zfs.unmount(name), before={name: {"mounted": True}}, after={name: {"mounted": False}}
         )
@@ -234,17 +236,17 @@ def _plan_mount(plan: Plan, wanted: Wanted, values: Values, mounted: bool) -> No
 _NOWHERE = ("none", "legacy")
 
 
-def _wished(wanted: Wanted, values: Values, name: str) -> str:
-    return wanted.properties.get(name) or (values[name].text if name in values else "")
+def _wished(options: Options, values: Values, name: str) -> str:
+    return options.properties.get(name) or (values[name].text if name in values else "")
 
 
-def _verify(wanted: Wanted, things: Mapping[str, Thing]) -> None:
+def _verify(options: Options, things: Mapping[str, Thing]) -> None:
     """What stands now is what was wished, whatever the commands said."""
-    here = things.get(str(wanted.name))
+    here = things.get(str(options.name))
     if here is None:
-        raise CerssError(f"{wanted.name} is not there after all; somebody else may have removed it meanwhile")
-    unmet = zfs_properties.unmet(here.values, wanted.properties)
-    if wanted.mounted is not None and here.is_mounted != wanted.mounted:
+        raise CerssError(f"{options.name} is not there after all; somebody else may have removed it meanwhile")
+    unmet = zfs_properties.unmet(here.values, options.properties)
+    if options.mounted is not None and here.is_mounted != options.mounted:
         unmet.append("mounted (only root can mount on Linux)")
     if unmet:
         raise CerssError(
@@ -264,34 +266,34 @@ def _shown(thing: Thing) -> dict[str, Any]:
     }
 
 
-def _foreseen(wanted: Wanted, things: Mapping[str, Thing]) -> dict[str, Any]:
+def _foreseen(options: Options, things: Mapping[str, Thing]) -> dict[str, Any]:
     """As it will be; what only ZFS knows is None."""
-    old = things.get(str(wanted.name)) or things.get(str(wanted.renamed_from))
+    old = things.get(str(options.name)) or things.get(str(options.renamed_from))
     if old is not None:
-        shown = {**_shown(old), "name": str(wanted.name)}
+        shown = {**_shown(old), "name": str(options.name)}
     else:
-        kind = "filesystem" if wanted.size is None else "volume"
-        shown = {"name": str(wanted.name), "guid": None, "type": kind, "origin": None, "mounted": None}
+        kind = "filesystem" if options.size is None else "volume"
+        shown = {"name": str(options.name), "guid": None, "type": kind, "origin": None, "mounted": None}
         shown["properties"] = {}
-    for name, wish in wanted.properties.items():
-        if wish is None:
+    for name, text in options.properties.items():
+        if text is None:
             shown["properties"].pop(name, None)
         else:
-            shown["properties"][name] = zfs_properties.stored(name, wish)
-    if wanted.mounted is not None:
-        shown["mounted"] = wanted.mounted
+            shown["properties"][name] = zfs_properties.stored(name, text)
+    if options.mounted is not None:
+        shown["mounted"] = options.mounted
     return shown
 
 
 # -- absent ----------------------------------------------------------------------------------------------------------
 
 
-def _absent(backend: Backend, wanted: Wanted, check_mode: bool) -> dict[str, Any]:
-    name = str(wanted.name)
+def _absent(backend: Backend, options: Options, check_mode: bool) -> dict[str, Any]:
+    name = str(options.name)
     here = read_all(backend, [name]).get(name)
     if here is None:
         return {**Plan().to_result(), "volume": None}
-    plan = plan_absent(wanted, here, read_tree(backend, [name], ("type", "clones")))
+    plan = plan_absent(options, here, read_tree(backend, [name], ("type", "clones")))
     if not check_mode:
         carry_out(backend, plan)
         if name in read_all(backend, [name]):
@@ -299,9 +301,9 @@ def _absent(backend: Backend, wanted: Wanted, check_mode: bool) -> dict[str, Any
     return {**plan.to_result(), "volume": None}
 
 
-def plan_absent(wanted: Wanted, here: Thing, tree: Mapping[str, Thing]) -> Plan:
+def plan_absent(options: Options, here: Thing, tree: Mapping[str, Thing]) -> Plan:
     """The end of one volume that nothing depends on."""
-    if wanted.name.parent is None:
+    if options.name.parent is None:
         raise BadInput(f"{here.name} is a pool; pools are destroyed with zpool, not by this module")
     if here.relationships():
         raise Refused(

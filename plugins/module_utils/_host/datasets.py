@@ -16,7 +16,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Token
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output
-from ansible_collections.cerss.zfs.plugins.module_utils._zfs.properties import Value, Wishes, at_creation
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs.properties import Requested, Value, at_creation
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.token import decode_token
 
 
@@ -91,9 +91,9 @@ def read_all(backend: Backend, names: Iterable[str]) -> dict[str, Thing]:
     return _things(lines)
 
 
-def check_values(backend: Backend, name: str, wished: Wishes, size: str | int | None) -> None:
+def check_values(backend: Backend, name: str, requested: Requested, size: str | int | None) -> None:
     """BadInput when zfs would not take a value: a check run fails where a real one would. ``size``: of a zvol."""
-    setting = {key: text for key, text in at_creation(wished).items() if key not in ("volsize", "keylocation")}
+    setting = {key: text for key, text in at_creation(requested).items() if key not in ("volsize", "keylocation")}
     if not setting:
         return
     result = backend.run(zfs.verify(name, setting, None if size is None else int(size)), check=False)

@@ -24,8 +24,8 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import
     SOURCE,
     TARGET,
     Pair,
+    PairOptions,
     PairPlan,
-    Wishes,
     listed,
     newest_common,
     with_hold,
@@ -45,19 +45,19 @@ FILESYSTEM_ONLY = frozenset(
 VOLUME_ONLY = frozenset(("volblocksize", "volsize", "volthreading"))
 
 
-def first_receive_properties(pair: Pair, wishes: Wishes, raw: bool) -> dict[str, str]:
+def first_receive_properties(pair: Pair, options: PairOptions, raw: bool) -> dict[str, str]:
     """What a replica is born with; the user's own properties stand over the defaults, where its kind has them."""
-    wanted = {**REPLICA_DEFAULTS, **FILESYSTEM_DEFAULTS, **wishes.properties}
+    wanted = {**REPLICA_DEFAULTS, **FILESYSTEM_DEFAULTS, **options.properties}
     others = FILESYSTEM_ONLY if pair.source.type == "volume" else VOLUME_ONLY
-    own = {name: value for name, value in wanted.items() if name not in others}
+    own = {name: value for name, value in wanted.items() if value is not None and name not in others}
     return {**own, model.SOURCE: source_mark(pair, raw)}
 
 
-def adopt_part(pair: Pair, wishes: Wishes, raw: bool) -> Action:
+def adopt_part(pair: Pair, options: PairOptions, raw: bool) -> Action:
     """A first receive that somebody began by hand gets what one of ours is born with."""
     return Action(
         f"adopt the partial receive in {pair.target_words}",
-        (zfs.set_(first_receive_properties(pair, wishes, raw), [pair.replica_name]),),
+        (zfs.set_(first_receive_properties(pair, options, raw), [pair.replica_name]),),
         before={pair.replica_name: {"replica_of": None}},
         after={pair.replica_name: {"replica_of": pair.source_words}},
         side=TARGET,

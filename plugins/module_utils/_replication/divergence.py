@@ -24,8 +24,8 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import
     TARGET,
     Origin,
     Pair,
+    PairOptions,
     PairPlan,
-    Wishes,
     listed,
     newest_common,
     txg,
@@ -35,7 +35,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as 
 ASIDE = "_aside_"  # between a replica's name and its GUID, as the name of what a reseed put aside
 
 
-def base(plan: PairPlan, wishes: Wishes) -> tuple[Snapshot | Bookmark | None, Origin | None]:
+def base(plan: PairPlan, options: PairOptions) -> tuple[Snapshot | Bookmark | None, Origin | None]:
     """(the newest point that both sides have, what a reseeded replica becomes a clone of).
 
     What stands after that point on the replica is taken back or put aside where ``on_divergence`` allows it.
@@ -47,8 +47,8 @@ def base(plan: PairPlan, wishes: Wishes) -> tuple[Snapshot | Bookmark | None, Or
     common = newest_common(pair.source, replica)
     if common is None:
         if _promoted_there(pair, replica) or _promoted_here(pair, replica):
-            return _after_promotion(plan, replica, wishes)
-        if wishes.on_divergence == "reseed":
+            return _after_promotion(plan, replica, options)
+        if options.on_divergence == "reseed":
             return _reseed(plan, replica, None, None)
         raise Refused(
             f"{pair.target_words} and {pair.source_words} have no snapshot in common any more"
@@ -60,13 +60,13 @@ def base(plan: PairPlan, wishes: Wishes) -> tuple[Snapshot | Bookmark | None, Or
     written = int(replica.values.get("written", "0") or 0) if not newer else 0
     if not newer and not written:
         return here, None
-    if wishes.on_divergence == "fail":
+    if options.on_divergence == "fail":
         what = listed(newer) if newer else f"{written} bytes written since"
         raise Refused(
             f"{pair.target_words} has diverged from {pair.source_words}: after the last common snapshot {there.name} "
             f"it holds {what}; on_divergence=rollback removes exactly that, reseed puts the whole replica aside"
         )
-    if wishes.on_divergence == "reseed":
+    if options.on_divergence == "reseed":
         return _reseed(plan, replica, there, here)
     plan.prepare += _rollback(pair, there, newer)
     return here, None
@@ -85,13 +85,13 @@ def _promoted_here(pair: Pair, replica: Dataset) -> Snapshot | None:
 
 
 def _after_promotion(
-    plan: PairPlan, replica: Dataset, wishes: Wishes
+    plan: PairPlan, replica: Dataset, options: PairOptions
 ) -> tuple[Snapshot | Bookmark | None, Origin | None]:
     """ZFS takes no increment any more, but the snapshots live on in the clone that was promoted."""
     pair = plan.pair
     point, kept = _promoted_there(pair, replica), _promoted_here(pair, replica)
     victim, origin = (pair.target_words, replica.origin) if point else (pair.source_words, pair.source.origin)
-    if wishes.on_divergence != "reseed":
+    if options.on_divergence != "reseed":
         raise Refused(
             f"the common snapshots of {pair.source_words} and {pair.target_words} went to "
             f"{str(origin).partition('@')[0]} when that was promoted; take it back by promoting {victim}, or with "
@@ -161,7 +161,7 @@ def finish_aside(pair: Pair, aside: Dataset) -> Action:
 
 
 def _take_along(plan: PairPlan, replica: Dataset, aside: str) -> Action:
-    """What stands below moves with the rename, and comes back when the new replica is whole: `bookkeeping.come_back`."""
+    """What stands below moves with the rename, and comes back when the new replica is whole (bookkeeping.come_back)."""
     pair = plan.pair
     if pair.aside:
         raise Refused(

@@ -23,10 +23,10 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as 
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import processes
 
 
-def main(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:  # pylint: disable=unused-argument
+def main(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:  # pylint: disable=unused-argument
     """Reads only. At most three zfs processes, four when there are holds."""
-    names = [str(DatasetName.parse(text)) for text in options.get("name") or []]
-    max_lag = units.duration(options["max_lag"], "max_lag") if options.get("max_lag") else None
+    names = [str(DatasetName.parse(text)) for text in params.get("name") or []]
+    max_lag = units.duration(params["max_lag"], "max_lag") if params.get("max_lag") else None
     backend = Backend()
     found, gone = inventory.read(backend, names, 1)
     if gone:
@@ -108,11 +108,11 @@ def _as_source(
     cursor = cursors[-1] if cursors else None
     last = dataset.by_guid(cursor.guid) if cursor else None
     newer = [snap for snap in dataset.snapshots if not cursor or txg(snap) > txg(cursor)]
-    wished = [snap for snap in newer if not snap.temporary]
+    requested = [snap for snap in newer if not snap.temporary]
     head = int(dataset.values.get("written") or 0)
     behind = sum(snap.written or 0 for snap in newer) + head
     created = last.created if last else cursor.created if cursor else None
-    lag = int(now - created) if created and (wished or behind) else 0 if created else None
+    lag = int(now - created) if created and (requested or behind) else 0 if created else None
     held = with_hold(dataset, model.STEP_HOLD + id_)
     problems = []
     if record is None:
@@ -135,7 +135,7 @@ def _as_source(
         "source": dataset.name,
         "target": (record or {}).get("target"),
         "last_replicated": last.name if last else cursor.name if cursor else None,
-        "snapshots_behind": len(wished),
+        "snapshots_behind": len(requested),
         "lag_seconds": lag,
         "lag_bytes": behind if cursor else None,
         "in_progress": model.Progress(

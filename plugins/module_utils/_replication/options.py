@@ -15,12 +15,12 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadI
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
     DatasetName,
     SnapshotName,
-    check_property,
     check_unique,
     dataset_or_snapshot,
 )
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Wishes
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import PairOptions
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.transfer import Transport
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import properties as zfs_properties
 
 # Argument spec of either side; documented by the fragment `endpoint`.
 ENDPOINT_OPTIONS: dict[str, Any] = {
@@ -33,9 +33,11 @@ ENDPOINT_OPTIONS: dict[str, Any] = {
     "ssh_options": {"type": "list", "elements": "str", "default": []},
 }
 
+_NOT_ON_REPLICAS = {"quota", "refquota", "reservation", "refreservation"}
+
 
 @dataclass(frozen=True)
-class Request:
+class Options:
     """The options, checked."""
 
     names: tuple[DatasetName | SnapshotName, ...]
@@ -46,7 +48,7 @@ class Request:
     strip: int
     recursive: bool
     exclude: tuple[str, ...]
-    wishes: Wishes
+    pair: PairOptions
     transport: Transport
     on_active: str
     parallel: int
@@ -55,15 +57,15 @@ class Request:
     interval: float
 
     @classmethod
-    def from_options(cls, options: dict[str, Any]) -> Request:
+    def from_params(cls, params: dict[str, Any]) -> Options:
         """Raise BadInput for what cannot be carried out, before anything is read."""
-        source, target = options.get("source") or {}, options["target"]
+        source, target = params.get("source") or {}, params["target"]
         if target.get("host") is None and source.get("host") is None:
             raise BadInput(
                 "neither target.host nor source.host says where the other side is; set target.host (push), "
                 f"source.host (pull) or both (relay), or target.host={LOCAL} to replicate from pool to pool here"
             )
-        names = [dataset_or_snapshot(text) for text in options["name"]]
+        names = [dataset_or_snapshot(text) for text in params["name"]]
         if not names:
             raise BadInput("name is empty; list the volumes or snapshots to replicate")
         check_unique([volume(name).path for name in names], "name")
@@ -78,43 +80,42 @@ class Request:
         for name in names if parent else []:
             if strip < 0 or len(volume(name).path.split("/")) <= strip:
                 raise BadInput(f"target.strip is {strip}, which leaves nothing of {volume(name)} to go below {parent}")
-        for property_name, value in (options.get("properties") or {}).items():
-            check_property(property_name, str(value))
-            if property_name in ("quota", "refquota", "reservation", "refreservation"):
-                raise BadInput(f"properties: {property_name} does not belong on a replica; it would stop increments")
-        if options["parallel"] < 1:
-            raise BadInput(f"parallel is {options['parallel']}; at least one volume must go at a time")
-        if options["retries"] < 0:
-            raise BadInput(f"retries is {options['retries']}; it cannot be negative")
-        limit = options.get("bandwidth_limit")
+        properties = zfs_properties.requested(params.get("properties"))
+        for property_name in _NOT_ON_REPLICAS & properties.keys():
+            raise BadInput(f"properties: {property_name} does not belong on a replica; it would stop increments")
+        if params["parallel"] < 1:
+            raise BadInput(f"parallel is {params['parallel']}; at least one volume must go at a time")
+        if params["retries"] < 0:
+            raise BadInput(f"retries is {params['retries']}; it cannot be negative")
+        limit = params.get("bandwidth_limit")
         return cls(
             names=tuple(names),
-            source=Endpoint.from_options(source, "source"),
-            target=Endpoint.from_options(target, "target"),
+            source=Endpoint.from_params(source, "source"),
+            target=Endpoint.from_params(target, "target"),
             dataset=DatasetName.parse(dataset) if dataset else None,
             parent=DatasetName.parse(parent) if parent else None,
             strip=strip,
-            recursive=options["recursive"],
-            exclude=tuple(options.get("exclude") or ()),
-            wishes=Wishes(
-                intermediates=options["intermediates"],
-                include=tuple(options.get("include_snapshots") or ()),
-                exclude=tuple(options.get("exclude_snapshots") or ()),
-                raw=options["raw"],
-                on_divergence=options["on_divergence"],
-                resume=options["resume"],
-                properties={name: property_text(value) for name, value in (options.get("properties") or {}).items()},
+            recursive=params["recursive"],
+            exclude=tuple(params.get("exclude") or ()),
+            pair=PairOptions(
+                intermediates=params["intermediates"],
+                include=tuple(params.get("include_snapshots") or ()),
+                exclude=tuple(params.get("exclude_snapshots") or ()),
+                raw=params["raw"],
+                on_divergence=params["on_divergence"],
+                resume=params["resume"],
+                properties=properties,
             ),
             transport=Transport(
-                compression=options["compression"],
+                compression=params["compression"],
                 bandwidth_limit=_positive(units.size(limit, "bandwidth_limit"), "bandwidth_limit") if limit else None,
-                stall_timeout=_seconds(options.get("stall_timeout"), "stall_timeout"),
+                stall_timeout=_seconds(params.get("stall_timeout"), "stall_timeout"),
             ),
-            on_active=options["on_active"],
-            parallel=options["parallel"],
-            retries=options["retries"],
-            timeout=_seconds(options.get("timeout"), "timeout"),
-            interval=float(units.duration(options.get("progress_interval") or 0, "progress_interval")),
+            on_active=params["on_active"],
+            parallel=params["parallel"],
+            retries=params["retries"],
+            timeout=_seconds(params.get("timeout"), "timeout"),
+            interval=float(units.duration(params.get("progress_interval") or 0, "progress_interval")),
         )
 
     def replica_root(self, name: DatasetName | SnapshotName) -> DatasetName:
@@ -130,11 +131,6 @@ class Request:
             return self.replica_root(path)
         root = volume(self.names[0])
         return path.moved(root, self.replica_root(root)) if root.covers(path) else None
-
-
-def property_text(value: Any) -> str:
-    """A YAML value as ZFS writes it: booleans are on and off."""
-    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
 
 
 def _positive(value: int, option: str) -> int:

@@ -23,7 +23,7 @@ TARGET = "target"
 
 
 @dataclass(frozen=True)
-class Wishes:
+class PairOptions:
     """The options that shape every pair of a run."""
 
     intermediates: bool = True
@@ -32,7 +32,7 @@ class Wishes:
     raw: str = "auto"
     on_divergence: str = "fail"
     resume: bool = True
-    properties: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, str | None] = field(default_factory=dict)  # None: what a replica inherits
 
 
 @dataclass

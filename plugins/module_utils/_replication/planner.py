@@ -21,15 +21,15 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import
     TARGET,
     Origin,
     Pair,
+    PairOptions,
     PairPlan,
     Send,
-    Wishes,
     txg,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 
 
-def wished(pair: Pair, wishes: Wishes) -> list[Snapshot]:
+def requested(pair: Pair, options: PairOptions) -> list[Snapshot]:
     """What the options wish to have on the replica, oldest first; the last one is the goal. Empty: nothing fits.
 
     Without a name the newest that the filters allow; temporary ones only when named.
@@ -46,15 +46,15 @@ def wished(pair: Pair, wishes: Wishes) -> list[Snapshot]:
         if snap.snapshot == pair.wanted
         or (
             not snap.temporary
-            and (not wishes.include or matches(snap.snapshot, list(wishes.include)))
-            and not matches(snap.snapshot, list(wishes.exclude))
+            and (not options.include or matches(snap.snapshot, list(options.include)))
+            and not matches(snap.snapshot, list(options.exclude))
         )
     ]
-    return chosen if wishes.intermediates else chosen[-1:]
+    return chosen if options.intermediates else chosen[-1:]
 
 
-def steps(source: Dataset, base: Snapshot | Bookmark | None, wishes: list[Snapshot], raw: bool) -> list[Send]:
-    """Fewest streams that carry just ``wishes`` (oldest first, all newer than the base).
+def steps(source: Dataset, base: Snapshot | Bookmark | None, requested: list[Snapshot], raw: bool) -> list[Send]:
+    """Fewest streams that carry just ``requested`` (oldest first, all newer than the base).
 
     ``-I`` carries every snapshot on its way, so it serves only where each of them is wished; from a bookmark there is
     only ``-i``; without a base the first one goes in full.
@@ -62,28 +62,28 @@ def steps(source: Dataset, base: Snapshot | Bookmark | None, wishes: list[Snapsh
     result: list[Send] = []
     place = {snap.name: index for index, snap in enumerate(source.snapshots)}
     at = 0
-    while at < len(wishes):
+    while at < len(requested):
         if base is None:
-            result.append(Send("full", (wishes[at],), raw=raw))
-            base, at = wishes[at], at + 1
+            result.append(Send("full", (requested[at],), raw=raw))
+            base, at = requested[at], at + 1
             continue
         until = at + 1
-        if isinstance(base, Snapshot) and place[wishes[at].name] == place[base.name] + 1:
-            while until < len(wishes) and place[wishes[until].name] == place[wishes[until - 1].name] + 1:
+        if isinstance(base, Snapshot) and place[requested[at].name] == place[base.name] + 1:
+            while until < len(requested) and place[requested[until].name] == place[requested[until - 1].name] + 1:
                 until += 1
-        carries = tuple(wishes[at:until])
+        carries = tuple(requested[at:until])
         result.append(Send("incremental", carries, base.name, base.guid, intermediates=len(carries) > 1, raw=raw))
         base, at = carries[-1], until
     return result
 
 
-def settled_at_a_glance(pair: Pair, wishes: Wishes) -> bool:
+def settled_at_a_glance(pair: Pair, options: PairOptions) -> bool:
     """True when names, GUIDs and bookmarks alone show that nothing is to be done.
 
     The last thing that a run does is to remove the cursor of the run before (or the "open" bookmark of a first one), so
     a single cursor at the goal for every relationship of the volume means that no mark was left half moved.
     """
-    chosen = wished(pair, wishes)
+    chosen = requested(pair, options)
     if not chosen or not pair.replica or pair.replica.inconsistent or not pair.replica.by_guid(chosen[-1].guid):
         return False
     if any(mark.bookmark.endswith(model.OPEN_SUFFIX) for mark in pair.source.bookmarks):
@@ -92,20 +92,22 @@ def settled_at_a_glance(pair: Pair, wishes: Wishes) -> bool:
     return bool(cursors) and all(guid == chosen[-1].guid for _id, guid, _mark in cursors)
 
 
-def plan_pair(pair: Pair, wishes: Wishes, arriving: Mapping[str, str] | None = None, making: bool = False) -> PairPlan:
+def plan_pair(
+    pair: Pair, options: PairOptions, arriving: Mapping[str, str] | None = None, making: bool = False
+) -> PairPlan:
     """Decide about one pair. ``arriving`` maps GUIDs to the snapshots of the target's pool that are there or will be.
 
     ``making``: check mode, where a named snapshot that is missing counts as to be made by an earlier task.
     """
     plan = PairPlan(pair)
     try:
-        _plan(plan, wishes, arriving or {}, making)
+        _plan(plan, options, arriving or {}, making)
     except CerssError as error:
         plan.error = error
     return plan
 
 
-def _plan(plan: PairPlan, wishes: Wishes, arriving: Mapping[str, str], making: bool) -> None:
+def _plan(plan: PairPlan, options: PairOptions, arriving: Mapping[str, str], making: bool) -> None:
     pair = plan.pair
     source, replica = pair.source, pair.replica
     _check_names(pair)
@@ -113,9 +115,9 @@ def _plan(plan: PairPlan, wishes: Wishes, arriving: Mapping[str, str], making: b
     if making and not delivered and pair.wanted and source.by_name(f"{source.name}@{pair.wanted}") is None:
         source.snapshots.append(Snapshot(f"{source.name}@{pair.wanted}", None, 2**63))
         plan.warnings.append(f"{source.name}@{pair.wanted} is not there; it counts as made by an earlier task")
-    chosen = delivered or wished(pair, wishes)
+    chosen = delivered or requested(pair, options)
     if not chosen:
-        _nothing_to_choose(plan, wishes)
+        _nothing_to_choose(plan, options)
         return
     if pair.strayed:
         raise Refused(
@@ -126,7 +128,7 @@ def _plan(plan: PairPlan, wishes: Wishes, arriving: Mapping[str, str], making: b
     if pair.half_aside:
         plan.prepare.append(divergence.finish_aside(pair, pair.half_aside))
     goal = plan.goal = chosen[-1]
-    plan.raw = _raw(pair, wishes)
+    plan.raw = _raw(pair, options)
 
     if replica is not None:
         _check_ownership(pair)
@@ -134,9 +136,9 @@ def _plan(plan: PairPlan, wishes: Wishes, arriving: Mapping[str, str], making: b
             plan.marks = bookkeeping.settle(pair)
             return
 
-    resumed = _resume(plan, chosen, wishes)
+    resumed = _resume(plan, chosen, options)
     # Either of the two may end with no replica left: an abort takes a first one, a reseed puts it aside.
-    start, origin = (resumed.snapshot, None) if resumed else divergence.base(plan, wishes)
+    start, origin = (resumed.snapshot, None) if resumed else divergence.base(plan, options)
     if pair.replica is None:
         plan.prepare += _parents(pair)
         if source.origin and start is None and origin is None:
@@ -176,7 +178,7 @@ def _check_names(pair: Pair) -> None:
         )
 
 
-def _nothing_to_choose(plan: PairPlan, wishes: Wishes) -> None:
+def _nothing_to_choose(plan: PairPlan, options: PairOptions) -> None:
     pair = plan.pair
     if pair.wanted is not None:
         what = f"{pair.source.name}@{pair.wanted} does not exist"
@@ -189,12 +191,12 @@ def _nothing_to_choose(plan: PairPlan, wishes: Wishes) -> None:
     plan.warnings.append(f"{what}; its replica is left as it is")
 
 
-def _raw(pair: Pair, wishes: Wishes) -> bool:
+def _raw(pair: Pair, options: PairOptions) -> bool:
     encrypted = pair.source.values.get("encryption", "off") not in ("off", "-")
-    raw = encrypted if wishes.raw == "auto" else wishes.raw == "always"
+    raw = encrypted if options.raw == "auto" else options.raw == "always"
     frozen = pair.mark.get("mode")
     if frozen in ("raw", "plain"):
-        if wishes.raw != "auto" and raw != (frozen == "raw"):
+        if options.raw != "auto" and raw != (frozen == "raw"):
             raise Refused(
                 f"{pair.target_words} was begun with {frozen} streams, and ZFS cannot mix raw and plain ones on one "
                 "replica; leave raw at auto, or begin a new replica"
@@ -228,7 +230,7 @@ def _check_ownership(pair: Pair) -> None:
         )
 
 
-def _resume(plan: PairPlan, chosen: list[Snapshot], wishes: Wishes) -> Send | None:
+def _resume(plan: PairPlan, chosen: list[Snapshot], options: PairOptions) -> Send | None:
     """The stream that goes on where a cut left it; otherwise what is left of it is aborted, by a listed action."""
     pair = plan.pair
     source, replica = pair.source, pair.replica
@@ -242,10 +244,10 @@ def _resume(plan: PairPlan, chosen: list[Snapshot], wishes: Wishes) -> Send | No
                 "when no receive runs there any more, destroy it"
             )
         return None
-    why = _cannot_resume(pair, token, chosen, plan.raw) if wishes.resume else "resume is off"
+    why = _cannot_resume(pair, token, chosen, plan.raw) if options.resume else "resume is off"
     if why is None and token is not None:
         if not pair.mark:
-            plan.prepare.append(bookkeeping.adopt_part(pair, wishes, plan.raw))
+            plan.prepare.append(bookkeeping.adopt_part(pair, options, plan.raw))
         snapshot = source.by_guid(token.toguid)
         base = replica.by_guid(token.fromguid)
         name = base.snapshot if base else None

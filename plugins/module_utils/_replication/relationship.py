@@ -32,7 +32,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs import processes
 
 
 @dataclass(frozen=True)
-class Wish:
+class Options:
     """The options, checked."""
 
     id: str | None
@@ -44,32 +44,32 @@ class Wish:
     force: bool
 
     @classmethod
-    def from_options(cls, options: dict[str, Any]) -> Wish:
+    def from_params(cls, params: dict[str, Any]) -> Options:
         """Raise BadInput for what cannot be carried out, before anything is read."""
-        source, target = options.get("source") or {}, options.get("target") or {}
-        id_, name, replica = options.get("id"), options.get("name"), target.get("dataset")
+        source, target = params.get("source") or {}, params.get("target") or {}
+        id_, name, replica = params.get("id"), params.get("name"), target.get("dataset")
         if id_ and not model.is_relationship(id_):
             raise BadInput(f"id {id_!r} is not the id of a relationship, which has 16 hex digits")
         if not id_ and not (name and replica):
             raise BadInput("say which relationship: id, or name (the volume) with target.dataset (its replica)")
-        if options["state"] == "present" and not (name and replica):
+        if params["state"] == "present" and not (name and replica):
             raise BadInput("to adopt a replica give name (the volume) and target.dataset (the replica)")
         return cls(
             id=id_ or None,
             name=DatasetName.parse(name) if name else None,
             replica=DatasetName.parse(replica) if replica else None,
-            source=Endpoint.from_options(source, "source"),
-            target=Endpoint.from_options(target, "target"),
-            present=options["state"] == "present",
-            force=options["force"],
+            source=Endpoint.from_params(source, "source"),
+            target=Endpoint.from_params(target, "target"),
+            present=params["state"] == "present",
+            force=params["force"],
         )
 
 
-def main(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+def main(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """The result of the module."""
-    wish = Wish.from_options(options)
-    with session(wish.source, wish.target) as (source, target):
-        plan, relationship = _adopt(wish, source, target) if wish.present else _end(wish, source, target)
+    options = Options.from_params(params)
+    with session(options.source, options.target) as (source, target):
+        plan, relationship = _adopt(options, source, target) if options.present else _end(options, source, target)
         if not check_mode:
             for action in plan.actions:
                 for command in action.commands:
@@ -80,11 +80,11 @@ def main(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
 # --- adopt -----------------------------------------------------------------------------------------------------------
 
 
-def _adopt(wish: Wish, source: Backend, target: Backend) -> tuple[Plan, str]:
-    name, replica = str(wish.name), str(wish.replica)
+def _adopt(options: Options, source: Backend, target: Backend) -> tuple[Plan, str]:
+    name, replica = str(options.name), str(options.replica)
     pair = Pair(
-        Dataset(name), replica, source_words=wish.source.words(name), target_words=wish.target.words(replica),
-        source_host=source.node, target_host=wish.target.seen_from(wish.source).label,
+        Dataset(name), replica, source_words=options.source.words(name), target_words=options.target.words(replica),
+        source_host=source.node, target_host=options.target.seen_from(options.source).label,
     )  # fmt: skip
     pair = Reader(source, target).observe(pair)
     return adopt(pair), pair.id
@@ -126,32 +126,32 @@ def adopt(pair: Pair) -> Plan:
 # --- end -------------------------------------------------------------------------------------------------------------
 
 
-def _end(wish: Wish, source: Backend, target: Backend) -> tuple[Plan, str | None]:
+def _end(options: Options, source: Backend, target: Backend) -> tuple[Plan, str | None]:
     """Find what each side has of it, as far as a side can be reached, and plan its removal."""
     sides: dict[str, list[Dataset]] = {}
     unreached: list[str] = []
-    for side, backend, name in ((SOURCE, source, wish.name), (TARGET, target, wish.replica)):
-        if side == TARGET and wish.replica is None and wish.target.host is None and wish.id is None:
+    for side, backend, name in ((SOURCE, source, options.name), (TARGET, target, options.replica)):
+        if side == TARGET and options.replica is None and options.target.host is None and options.id is None:
             continue
         try:
             found, _gone = inventory.read(backend, [str(name)] if name else [], 1)
             look(backend, found)
             sides[side] = list(found.values())
         except CerssError as error:
-            if not wish.force:
+            if not options.force:
                 error.msg += "; with force=true the side that can be reached is cleaned up alone"
                 raise
             unreached.append(f"{backend.endpoint.label or 'this machine'} ({error.msg})")
     plan, relationship = end(
-        wish.id, sides, str(wish.replica) if wish.replica else None, wish.target.seen_from(wish.source)
+        options.id, sides, str(options.replica) if options.replica else None, options.target.seen_from(options.source)
     )
-    if wish.source.host == wish.target.host:  # an id alone finds the same datasets on both sides
+    if options.source.host == options.target.host:  # an id alone finds the same datasets on both sides
         plan.actions = list({str(action.commands): action for action in reversed(plan.actions)}.values())[::-1]
     receiving = sides.get(TARGET) and processes.receiving(target.run(zfs.receivers()).stdout.splitlines())[0]
     for dataset in sides.get(TARGET, []):
         ours = mark_of(dataset).get("id") == relationship
         if ours and receiving and processes.receiver_of(receiving, dataset.name) is not None:
-            raise Refused(f"{wish.target.words(dataset.name)} is receiving just now; stop that first")
+            raise Refused(f"{options.target.words(dataset.name)} is receiving just now; stop that first")
     if unreached:
         plan.warnings.append(f"could not reach {', '.join(unreached)}; what the relationship left there is still there")
     return plan, relationship

@@ -18,13 +18,13 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.names import Datas
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import divergence, info
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Request
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, PairPlan
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output
 
 
-def follow(source: Backend, target: Backend, request: Request, pairs: Sequence[Pair]) -> None:
+def follow(source: Backend, target: Backend, options: Options, pairs: Sequence[Pair]) -> None:
     """A source that was renamed goes on in the replica that it has.
 
     The former's lies where this request would have put it under its former name; elsewhere it is another job's.
@@ -35,7 +35,7 @@ def follow(source: Backend, target: Backend, request: Request, pairs: Sequence[P
     sources = {name: pair.source for name, pair in lost.items()}
     marks = {model.REPLICA_PREFIX + id_ for found in sources.values() for id_ in info.ids(found)}
     inventory.read_values(source, sources, sorted(sources), sorted(marks))
-    here = request.target.seen_from(request.source).words("")
+    here = options.target.seen_from(options.source).words("")
     known = {
         str(record.get("target")).removeprefix(here): pair
         for pair in lost.values()
@@ -48,23 +48,23 @@ def follow(source: Backend, target: Backend, request: Request, pairs: Sequence[P
     for place, replica in found.items():
         pair, mark = known[place], info.mark_of(replica)
         former = str(mark.get("dataset"))
-        if mark.get("guid") == pair.source.guid and str(request.place_of(DatasetName(former))) == place:
-            _move(pair, request, place, replica)
-    _follow_parents(target, request, pairs)
+        if mark.get("guid") == pair.source.guid and str(options.place_of(DatasetName(former))) == place:
+            _move(pair, options, place, replica)
+    _follow_parents(target, options, pairs)
     for pair in lost.values():
         for id_, record in info.records(pair.source).items():
             if not pair.replica and record.get("aside") and record.get("target") == pair.target_record:
                 pair.known_id = id_
 
 
-def _follow_parents(target: Backend, request: Request, pairs: Sequence[Pair]) -> None:
+def _follow_parents(target: Backend, options: Options, pairs: Sequence[Pair]) -> None:
     """What is new below a source that was renamed goes below the replica that this has."""
-    followed = {pair.source.name: pair for pair in pairs if _is_moved(pair, request)}
+    followed = {pair.source.name: pair for pair in pairs if _is_moved(pair, options)}
     begun: dict[str, Pair] = {}
     for pair in sorted(pairs, key=lambda pair: pair.source.name) if followed else ():
         above, _slash, leaf = pair.source.name.rpartition("/")
         if above in followed and not pair.replica:
-            _move(pair, request, f"{followed[above].replica_name}/{leaf}", None)
+            _move(pair, options, f"{followed[above].replica_name}/{leaf}", None)
             followed[pair.source.name] = begun[pair.replica_name] = pair
     found = inventory.read(target, sorted(begun), 1)[0] if begun else {}
     for place, replica in found.items():
@@ -109,17 +109,17 @@ def _look_at_half_aside(target: Backend, name: str, place: str) -> Dataset | Non
     return dataset
 
 
-def _is_moved(pair: Pair, request: Request) -> bool:
-    return pair.replica_name != str(request.place_of(DatasetName(pair.source.name)))
+def _is_moved(pair: Pair, options: Options) -> bool:
+    return pair.replica_name != str(options.place_of(DatasetName(pair.source.name)))
 
 
-def _move(pair: Pair, request: Request, place: str, replica: Dataset | None) -> None:
-    pair.replica_name, pair.replica, pair.target_words = place, replica, request.target.words(place)
+def _move(pair: Pair, options: Options, place: str, replica: Dataset | None) -> None:
+    pair.replica_name, pair.replica, pair.target_words = place, replica, options.target.words(place)
 
 
-def taken_places(request: Request, pairs: Sequence[Pair]) -> list[PairPlan]:
+def taken_places(options: Options, pairs: Sequence[Pair]) -> list[PairPlan]:
     """A source that has taken the name of a renamed one does not get the replica of that."""
-    followed = {pair.replica_name: pair for pair in pairs if _is_moved(pair, request)}
+    followed = {pair.replica_name: pair for pair in pairs if _is_moved(pair, options)}
     return [
         PairPlan(pair, error=Refused(
             f"{pair.source_words} cannot go to {pair.target_words}: that is the replica of "

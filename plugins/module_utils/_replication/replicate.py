@@ -28,13 +28,13 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Action
 from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend, session
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Request
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import (
     SOURCE,
     Pair,
+    PairOptions,
     PairPlan,
     Send,
-    Wishes,
     send_action,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import plan_pair
@@ -83,34 +83,34 @@ class Outcome:
         }
 
 
-def main(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+def main(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """The result of the module; `CerssError` only when nothing at all could be looked at."""
-    request = Request.from_options(options)
-    _check_programs(request)
-    with session(request.source, request.target) as backends, _stoppable(_Run(request, *backends)) as run:
-        plans = run.reader.plan(request, making=check_mode)
+    options = Options.from_params(params)
+    _check_programs(options)
+    with session(options.source, options.target) as backends, _stoppable(_Run(options, *backends)) as run:
+        plans = run.reader.plan(options, making=check_mode)
         if any(plan.sends and not plan.error for plan in plans):
-            _check_far_programs(request, backends)
+            _check_far_programs(options, backends)
         outcomes = [Outcome(plan, error=plan.error, state=_state_now(plan)) for plan in plans]
         if not check_mode:
             run.carry_out(outcomes)
         return _report(outcomes, run.warnings, check_mode)
 
 
-def _check_programs(request: Request) -> None:
+def _check_programs(options: Options) -> None:
     wanted = [program for program, used in (
-        ("pv", request.transport.bandwidth_limit is not None),
-        (request.transport.compression, request.transport.compression != "none"
-         and (request.source.host is None or request.target.host is None)),
-        ("ssh", request.source.host is not None or request.target.host is not None),
+        ("pv", options.transport.bandwidth_limit is not None),
+        (options.transport.compression, options.transport.compression != "none"
+         and (options.source.host is None or options.target.host is None)),
+        ("ssh", options.source.host is not None or options.target.host is not None),
     ) if used]  # fmt: skip
     for program in wanted:
         if shutil.which(program, path=os.environ.get("PATH", "") + os.pathsep + "/usr/bin:/bin:/usr/local/bin") is None:
             raise _not_installed(program, platform.node())
 
 
-def _check_far_programs(request: Request, backends: tuple[Backend, Backend]) -> None:
-    program = request.transport.compression
+def _check_far_programs(options: Options, backends: tuple[Backend, Backend]) -> None:
+    program = options.transport.compression
     for backend in backends if program != "none" else ():
         if backend.endpoint.host and backend.run([program, "--version"], check=False).rc == 127:
             raise _not_installed(program, backend.node)
@@ -166,12 +166,12 @@ def _stoppable(run: _Run) -> Iterator[_Run]:
 class _Run:
     """One run of the verb."""
 
-    def __init__(self, request: Request, source: Backend, target: Backend) -> None:
-        self.request, self.source, self.target = request, source, target
+    def __init__(self, options: Options, source: Backend, target: Backend) -> None:
+        self.options, self.source, self.target = options, source, target
         self.reader = Reader(source, target)
         self.stop = threading.Event()
         self.warnings: list[str] = []
-        self.deadline = time.monotonic() + request.timeout if request.timeout else None
+        self.deadline = time.monotonic() + options.timeout if options.timeout else None
         self.lease = runfiles.Lease()
         self._parents, self._making = set[str](), threading.Lock()
 
@@ -179,7 +179,7 @@ class _Run:
         """Run the pairs side by side, each after the ones that it builds upon; one that fails stops only those."""
         futures: dict[str, Future[None]] = {}
         self._look_at_lease()  # reading both sides may have taken long
-        with ThreadPoolExecutor(self.request.parallel, thread_name_prefix="pair") as pool:
+        with ThreadPoolExecutor(self.options.parallel, thread_name_prefix="pair") as pool:
             for outcome in outcomes:
                 if outcome.error or not outcome.plan.actions:
                     continue
@@ -223,7 +223,7 @@ class _Run:
             with runfiles.lock(words) as alone:
                 if alone:
                     return self._with_retries(outcome, None if waited else outcome.plan)
-            if self.request.on_active == "fail":
+            if self.options.on_active == "fail":
                 raise Refused(f"{what}; wait for its end, or set on_active=wait")
             waited = True
             self._pause(POLL, what)
@@ -237,11 +237,11 @@ class _Run:
 
     def _with_retries(self, outcome: Outcome, plan: PairPlan | None) -> None:
         """``plan`` None: what was seen is not true any more."""
-        attempt, reached, wishes = 0, _reached(outcome.plan.pair), self.request.wishes
+        attempt, reached, options = 0, _reached(outcome.plan.pair), self.options.pair
         while True:
             try:
                 if plan is None:
-                    plan = self._plan_anew(outcome, wishes)
+                    plan = self._plan_anew(outcome, options)
                     if _reached(plan.pair) != reached:
                         attempt, reached = 0, _reached(plan.pair)
                 if self._attempt(outcome, plan):
@@ -249,20 +249,20 @@ class _Run:
             except _Again:
                 pass
             except CerssError as error:
-                if isinstance(error, StaleToken) and wishes.resume:
-                    wishes = replace(wishes, resume=False)
+                if isinstance(error, StaleToken) and options.resume:
+                    options = replace(options, resume=False)
                 else:
                     attempt += 1
-                    if not error.transient or attempt > self.request.retries or self.stop.is_set():
+                    if not error.transient or attempt > self.options.retries or self.stop.is_set():
                         raise self._where_it_stands(outcome, error) from error
                     # Jitter keeps many volumes from coming back at the same moment.
                     self.stop.wait(min(60.0, 2.0**attempt) * random.uniform(0.5, 1.0))
             plan = None
 
-    def _plan_anew(self, outcome: Outcome, wishes: Wishes) -> PairPlan:
+    def _plan_anew(self, outcome: Outcome, options: PairOptions) -> PairPlan:
         self._end_orphan(outcome)
         pair = self.reader.observe(outcome.plan.pair)
-        plan = plan_pair(pair, wishes, self.reader.arriving([pair]))
+        plan = plan_pair(pair, options, self.reader.arriving([pair]))
         outcome.plan.pair = pair
         if plan.error:
             raise plan.error
@@ -357,9 +357,9 @@ class _Run:
             and plan.goal is not None
             and any(snap.guid == token.toguid for send in plan.sends for snap in send.carries)
         )
-        if self.request.on_active == "fail" or (self.request.on_active == "attach" and not wanted):
+        if self.options.on_active == "fail" or (self.options.on_active == "attach" and not wanted):
             raise Refused(f"{what}; wait for its end, or set on_active=wait")
-        patience = self.request.transport.stall_timeout
+        patience = self.options.transport.stall_timeout
         seen, since = self._token_text(pair), time.monotonic()
         while self._receiver(pair) is not None:
             self._pause(POLL, what)
@@ -400,7 +400,7 @@ class _Run:
         if pair.replica is not None and plan.sends[0].kind != "resume":
             self.target.run(zfs.set_({model.ANNOUNCED: announcement}, [pair.replica_name]))
         if first:
-            outcome.born = bookkeeping.first_receive_properties(pair, self.request.wishes, plan.raw)
+            outcome.born = bookkeeping.first_receive_properties(pair, self.options.pair, plan.raw)
         for send, total in zip(plan.sends, totals):
             born = {}
             if first and send is plan.sends[0] and send.kind != "resume":
@@ -430,8 +430,8 @@ class _Run:
         )
         meter = Meter(total=total)
         transport = Transport(
-            self.request.transport.compression, self.request.transport.bandwidth_limit,
-            self.request.transport.stall_timeout, self.deadline,
+            self.options.transport.compression, self.options.transport.bandwidth_limit,
+            self.options.transport.stall_timeout, self.deadline,
         )  # fmt: skip
         written = 0.0
         runfile = runfiles.RunFile()

@@ -18,7 +18,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import Inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, divergence, planner, renames
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Request, volume
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options, volume
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, PairPlan, newest_common
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import plan_pair
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
@@ -31,20 +31,20 @@ class Reader:
     def __init__(self, source: Backend, target: Backend) -> None:
         self.source, self.target = source, target
 
-    def plan(self, request: Request, making: bool) -> list[PairPlan]:
+    def plan(self, options: Options, making: bool) -> list[PairPlan]:
         """Read both sides and decide about every pair, in the order in which they must go."""
-        depth = None if request.recursive else 1
-        roots = {str(volume(name)): name for name in request.names}
-        replica_roots = {str(request.replica_root(name)) for name in request.names}
+        depth = None if options.recursive else 1
+        roots = {str(volume(name)): name for name in options.names}
+        replica_roots = {str(options.replica_root(name)) for name in options.names}
         (sources, gone), (replicas, _absent) = self._both(
             lambda: inventory.read(self.source, list(roots), depth),
             lambda: inventory.read(self.target, sorted(replica_roots), depth),
         )
-        pairs = self._pairs(request, sources, replicas)
-        renames.follow(self.source, self.target, request, pairs)
-        plans = renames.taken_places(request, pairs)
+        pairs = self._pairs(options, sources, replicas)
+        renames.follow(self.source, self.target, options, pairs)
+        plans = renames.taken_places(options, pairs)
         pairs = [pair for pair in pairs if all(pair is not plan.pair for plan in plans)]
-        open_ones = {pair.replica_name: pair for pair in pairs if not planner.settled_at_a_glance(pair, request.wishes)}
+        open_ones = {pair.replica_name: pair for pair in pairs if not planner.settled_at_a_glance(pair, options.pair)}
         self.look_closer(list(open_ones.values()))
         renames.find_strayed(self.target, list(open_ones.values()))
         arriving = self.arriving(list(open_ones.values()))
@@ -53,7 +53,7 @@ class Reader:
             if pair.replica_name in open_ones:
                 pair.makes_parents = [name for name in pair.missing_parents if name not in claimed]
                 replica = pair.replica
-                plan = plan_pair(pair, request.wishes, arriving, making)
+                plan = plan_pair(pair, options.pair, arriving, making)
                 if replica and not pair.replica:  # aborted, or put aside with what clones are made of
                     aside = divergence.aside_name(replica.name, replica.guid)
                     moved = {snap.guid: f"{aside}@{snap.snapshot}" for snap in replica.snapshots if snap.guid}
@@ -65,12 +65,12 @@ class Reader:
             else:
                 ids = {id_ for id_, _guid, _mark in pair.source.cursors()}
                 pair.known_id = ids.pop() if len(ids) == 1 else None
-                plan = PairPlan(pair, goal=planner.wished(pair, request.wishes)[-1])
+                plan = PairPlan(pair, goal=planner.requested(pair, options.pair)[-1])
             plans.append(plan)
         for name in gone:
-            place = request.replica_root(roots[name])
-            pair = Pair(Dataset(name), str(place), target_words=request.target.words(place))
-            error = Refused(f"{request.source.words(name)} does not exist; check the name, or create it first")
+            place = options.replica_root(roots[name])
+            pair = Pair(Dataset(name), str(place), target_words=options.target.words(place))
+            error = Refused(f"{options.source.words(name)} does not exist; check the name, or create it first")
             plans.append(PairPlan(pair, error=error))
         return plans
 
@@ -81,21 +81,21 @@ class Reader:
             first, second = pool.submit(one), pool.submit(other)
             return first.result(), second.result()
 
-    def _pairs(self, request: Request, sources: Inventory, replicas: Inventory) -> list[Pair]:
+    def _pairs(self, options: Options, sources: Inventory, replicas: Inventory) -> list[Pair]:
         pairs: dict[str, Pair] = {}
-        home = request.target.seen_from(request.source)
-        for name in request.names:
+        home = options.target.seen_from(options.source)
+        for name in options.names:
             root = volume(name)
-            tree = [path for path in sources if root.covers(path)] if request.recursive else [str(root)]
-            skipped = [path for path in tree if matches(path, list(request.exclude))]
+            tree = [path for path in sources if root.covers(path)] if options.recursive else [str(root)]
+            skipped = [path for path in tree if matches(path, list(options.exclude))]
             for path in sorted(tree):
                 if path not in sources or any(DatasetName(skip).covers(path) for skip in skipped):
                     continue
-                replica_name = request.place_of(DatasetName(path))
+                replica_name = options.place_of(DatasetName(path))
                 other = pairs.get(str(replica_name))
                 if other is not None and other.source.name != path:
                     raise BadInput(
-                        f"{other.source.name} and {path} would both go to {request.target.words(replica_name)}; "
+                        f"{other.source.name} and {path} would both go to {options.target.words(replica_name)}; "
                         "lower target.strip, or replicate them apart"
                     )
                 pairs[str(replica_name)] = Pair(
@@ -103,13 +103,13 @@ class Reader:
                     replica_name=str(replica_name),
                     replica=replicas.get(str(replica_name)),
                     wanted=name.snapshot if isinstance(name, SnapshotName) else None,
-                    source_words=request.source.words(path),
-                    target_words=request.target.words(replica_name),
+                    source_words=options.source.words(path),
+                    target_words=options.target.words(replica_name),
                     source_host=self.source.node,
                     target_host=home.label,
                     named=path == str(root),
                 )
-        self._check_places(list(pairs.values()), request.recursive)
+        self._check_places(list(pairs.values()), options.recursive)
         return list(pairs.values())
 
     def _check_places(self, pairs: list[Pair], recursive: bool) -> None:

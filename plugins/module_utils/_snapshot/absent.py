@@ -24,7 +24,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import I
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import deletion, objects
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.dependents import Closure, blockers, closure_of
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.options import (
-    Wishes,
+    Options,
     expanded,
     joined,
     result,
@@ -35,13 +35,13 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as 
 _POLL = 1.0  # seconds between looks at a pending deletion
 
 
-def main(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """zfs_snapshot with state=absent."""
-    wishes, backend = Wishes.from_options(options), Backend()
-    cascade = wishes.on_dependents == "cascade"
-    roots = list(dict.fromkeys(name.dataset.pool for name in wishes.names)) if cascade else volumes_of(wishes)
-    found, _gone = inventory.read(backend, roots, None if wishes.recursive or cascade else 1)
-    names = expanded(wishes, found)
+    options, backend = Options.from_params(params), Backend()
+    cascade = options.on_dependents == "cascade"
+    roots = list(dict.fromkeys(name.dataset.pool for name in options.names)) if cascade else volumes_of(options)
+    found, _gone = inventory.read(backend, roots, None if options.recursive or cascade else 1)
+    names = expanded(options, found)
     here = {snapshot.name: snapshot for dataset in found.values() for snapshot in dataset.snapshots}
     wanted = [here[name] for name in names if name in here]
     volumes = {name: found[name] for name in dict.fromkeys(name.partition("@")[0] for name in names) if name in found}
@@ -55,15 +55,15 @@ def main(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     if cascade:
         closure = closure_of(found, [snap.name for snap in wanted])  # with the marks that were read
     _refuse_arriving([name for name in names if name not in here], volumes, running)
-    decided = plan_absent(wishes, wanted, closure, running)
+    decided = plan_absent(options, wanted, closure, running)
     if check_mode:
         failures = decided.deletion.failures
         return result(decided.plan, [_foretold_end(name, here, decided) for name in names], failures, list(failures))
     carry_out(backend, decided.cascade)
     outcome = deletion.delete(backend, decided.deletion)
     ends = [_fresh_end(name, here) for name in names]
-    if decided.plan.changed or outcome.failures or wishes.wait:
-        _reread(backend, volumes, ends, wishes.wait)
+    if decided.plan.changed or outcome.failures or options.wait:
+        _reread(backend, volumes, ends, options.wait)
     for end in ends:
         if end.state == model.ABSENT:
             outcome.failures.pop(end.name, None)
@@ -95,12 +95,12 @@ class Absent:
         return joined([self.cascade, self.deletion.plan], [])
 
 
-def plan_absent(wishes: Wishes, wanted: Sequence[Snapshot], closure: Closure, running: Activity) -> Absent:
+def plan_absent(options: Options, wanted: Sequence[Snapshot], closure: Closure, running: Activity) -> Absent:
     """Pure: what stands there, read with all values and holds, and what shall."""
     sending = {snap.name for snap in wanted if running.sends(snap.name)}
-    if wishes.on_dependents == "fail":
+    if options.on_dependents == "fail":
         _refuse_dependents(wanted, sending)
-    if wishes.on_dependents != "cascade":
+    if options.on_dependents != "cascade":
         return Absent(Plan(), deletion.plan_deletion(wanted, sending))
     _refuse_cascade(wanted, closure, sending)
     cascade = Plan()

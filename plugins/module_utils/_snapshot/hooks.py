@@ -32,10 +32,10 @@ class Command:
     environment: dict[str, str] = field(repr=False)
 
     @classmethod
-    def from_options(cls, options: Sequence[dict[str, Any]] | None, when: str) -> list[Command]:
+    def from_params(cls, params: Sequence[dict[str, Any]] | None, when: str) -> list[Command]:
         """From the option ``before`` or ``after``; BadInput names the one that is not right."""
         commands = []
-        for number, entry in enumerate(options or [], 1):
+        for number, entry in enumerate(params or [], 1):
             label = f"{when} command {number}"
             if not entry["argv"] or not entry["argv"][0]:
                 raise BadInput(f"{label} has no argv; give the program and its arguments as a list")

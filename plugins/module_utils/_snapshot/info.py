@@ -37,7 +37,7 @@ RECENT = 1000  # snapshots of a dataset that are remembered: what arrives is bas
 
 
 @dataclass
-class Request:
+class Options:
     """What is asked for."""
 
     volumes: list[DatasetName]
@@ -50,11 +50,11 @@ class Request:
     limit: int | None = None
 
     @classmethod
-    def from_options(cls, options: dict[str, Any]) -> Request:
-        names = options["name"] or []
+    def from_params(cls, params: dict[str, Any]) -> Options:
+        names = params["name"] or []
         check_unique(names, "name")
         parsed = [dataset_or_snapshot(name) for name in names]
-        detail, states, keep = options["detail"], options["states"] or [], options["properties"] or []
+        detail, states, keep = params["detail"], params["states"] or [], params["properties"] or []
         if detail == "names" and (states or keep):
             raise BadInput(
                 f"{'states' if states else 'properties'} cannot be combined with detail=names, which reads neither; "
@@ -64,17 +64,17 @@ class Request:
             if name.startswith("cerss.zfs:"):
                 raise BadInput(f"properties: {name!r} is this collection's own; the object's other keys tell it")
             check_property(name, None)
-        if options["limit"] is not None and options["limit"] < 0:
-            raise BadInput(f"limit is {options['limit']}; give the number of objects to return, 0 for the counts alone")
+        if params["limit"] is not None and params["limit"] < 0:
+            raise BadInput(f"limit is {params['limit']}; give the number of objects to return, 0 for the counts alone")
         return cls(
             volumes=[name for name in parsed if isinstance(name, DatasetName)],
             snapshots=[name for name in parsed if isinstance(name, SnapshotName)],
-            recursive=options["recursive"],
-            match=options["match"] or [],
+            recursive=params["recursive"],
+            match=params["match"] or [],
             states=states,
             detail=detail,
             keep=keep,
-            limit=options["limit"],
+            limit=params["limit"],
         )
 
     @property
@@ -102,20 +102,20 @@ class Request:
         return None if self.recursive or self.everything else 1
 
 
-def main(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+def main(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """The verb."""
-    request = Request.from_options(options)
+    options = Options.from_params(params)
     backend = Backend()
-    found = _names_only(backend, request) if request.detail == "names" else _full(backend, request)
-    counts: dict[str, int | None] = dict.fromkeys(model.STATES, None if request.detail == "names" else 0)
+    found = _names_only(backend, options) if options.detail == "names" else _full(backend, options)
+    counts: dict[str, int | None] = dict.fromkeys(model.STATES, None if options.detail == "names" else 0)
     counts["total"] = total = listed = 0
-    output = options["output_file"]
+    output = params["output_file"]
     with _sink(output, write=not check_mode) as sink:
         for state, result in found:
             total += 1
             if state:
                 counts[state] = (counts[state] or 0) + 1
-            if (not request.states or state in request.states) and (request.limit is None or listed < request.limit):
+            if (not options.states or state in options.states) and (options.limit is None or listed < options.limit):
                 listed += 1
                 sink.add(result)
     counts["total"] = total
@@ -125,35 +125,35 @@ def main(options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
 Found = Iterator[tuple[str, dict[str, Any]]]
 
 
-def _names_only(backend: Backend, request: Request) -> Found:
+def _names_only(backend: Backend, options: Options) -> Found:
     """The fast path: names, GUIDs and order, without opening a snapshot."""
-    roots = request.roots() if request.volumes or request.recursive else [str(name) for name in request.snapshots]
-    depth = request.depth() if request.volumes or request.recursive or request.everything else 0
-    missing = {str(name) for name in request.snapshots}
+    roots = options.roots() if options.volumes or options.recursive else [str(name) for name in options.snapshots]
+    depth = options.depth() if options.volumes or options.recursive or options.everything else 0
+    missing = {str(name) for name in options.snapshots}
     gone: list[str] = []
     command = zfs.list_(roots, "snapshot", ("name", "guid", "createtxg"), depth, by_dataset=True)
     current, parts = "", None
     for name, guid, createtxg in output.rows(backend.lines(command, gone)):
         dataset, _at, part = name.partition("@")
         if dataset != current:
-            current, parts = dataset, request.parts(dataset)
-        if request.wants(part, parts):
+            current, parts = dataset, options.parts(dataset)
+        if options.wants(part, parts):
             missing.discard(name)
             yield "", {"name": name, "guid": guid, "createtxg": int(createtxg), "state": None}
-    _check_volumes(request, gone)
+    _check_volumes(options, gone)
     for name in sorted(missing):
-        if request.wants(name.partition("@")[2], None):
+        if options.wants(name.partition("@")[2], None):
             yield model.ABSENT, {"name": name, "guid": None, "createtxg": None, "state": model.ABSENT}
 
 
-def _check_volumes(request: Request, gone: Iterable[str]) -> None:
-    missing = sorted({name.path for name in request.volumes} & set(gone))
+def _check_volumes(options: Options, gone: Iterable[str]) -> None:
+    missing = sorted({name.path for name in options.volumes} & set(gone))
     if missing:
         raise BadInput(f"there is no volume {', '.join(missing)}; name volumes as 'zfs list' shows them")
 
 
-def _full(backend: Backend, request: Request) -> Found:
-    for snapshot in _objects(backend, request):
+def _full(backend: Backend, options: Options) -> Found:
+    for snapshot in _objects(backend, options):
         yield snapshot.state, snapshot.to_result()
 
 
@@ -174,12 +174,12 @@ class _Chunk:
         return len(self.chosen) + len(self.datasets) >= CHUNK or self.room <= 0
 
 
-def _objects(backend: Backend, request: Request) -> Iterator[Snapshot]:
+def _objects(backend: Backend, options: Options) -> Iterator[Snapshot]:
     """Three zfs processes for up to CHUNK snapshots, and three more for each further CHUNK."""
     running = read_activity(backend)
-    missing = {str(name) for name in request.snapshots}
+    missing = {str(name) for name in options.snapshots}
     gone: list[str] = []
-    command = zfs.list_(request.roots(), inventory.ALL_TYPES, depth=request.depth(), by_dataset=True)
+    command = zfs.list_(options.roots(), inventory.ALL_TYPES, depth=options.depth(), by_dataset=True)
     chunk = _Chunk()
     parts: set[str] | None = None
     for name, guid, createtxg, origin, inconsistent in output.rows(backend.lines(command, gone)):
@@ -195,7 +195,7 @@ def _objects(backend: Backend, request: Request) -> Iterator[Snapshot]:
             dataset.snapshots.append(snapshot)
             if len(dataset.snapshots) > 2 * RECENT:
                 del dataset.snapshots[:RECENT]
-            if request.wants(part, parts):
+            if options.wants(part, parts):
                 missing.discard(name)
                 chunk.choose(snapshot)
         elif "#" in name:
@@ -203,24 +203,24 @@ def _objects(backend: Backend, request: Request) -> Iterator[Snapshot]:
             if path in chunk.datasets and model.cursor_of(part):
                 chunk.datasets[path].bookmarks.append(Bookmark(name, guid, int(createtxg)))
         else:
-            parts = request.parts(name)
+            parts = options.parts(name)
             if parts is None or parts:
                 chunk.datasets[name] = Dataset(
                     name, guid, int(createtxg), None if origin == "-" else origin, inconsistent in ("1", "on", "yes")
                 )
         if chunk.full:
             last = list(chunk.datasets.values())[-1]
-            yield from _filled(backend, request, chunk, running, missing, last)
+            yield from _filled(backend, options, chunk, running, missing, last)
             chunk = _Chunk({last.name: last})
-    _check_volumes(request, gone)
-    yield from _filled(backend, request, chunk, running, missing, None)
+    _check_volumes(options, gone)
+    yield from _filled(backend, options, chunk, running, missing, None)
     for name in sorted(missing):
-        if request.wants(name.partition("@")[2], None):
+        if options.wants(name.partition("@")[2], None):
             yield Snapshot(name, state=model.CREATING if name in running.creating() else model.ABSENT)
 
 
 def _filled(
-    backend: Backend, request: Request, chunk: _Chunk, running: Activity, missing: set[str],
+    backend: Backend, options: Options, chunk: _Chunk, running: Activity, missing: set[str],
     unfinished: Dataset | None,
 ) -> Iterator[Snapshot]:  # fmt: skip
     """The chunk's snapshots as full objects, each dataset's inbound and coming ones after its others.
@@ -230,12 +230,12 @@ def _filled(
     if unfinished:  # bookmarks are listed after the snapshots, but the cursors among them are wanted now
         for dataset in inventory.read(backend, list(chunk.datasets), types="bookmark")[0].values():
             chunk.datasets[dataset.name].bookmarks = [mark for _id, _guid, mark in dataset.cursors()]
-    objects.fill(backend, chunk.datasets, chunk.chosen, running, request.detail, request.keep)
+    objects.fill(backend, chunk.datasets, chunk.chosen, running, options.detail, options.keep)
     by_dataset: dict[str, list[Snapshot]] = {}
     for snapshot in chunk.chosen:
         if snapshot.state != model.ABSENT:
             by_dataset.setdefault(snapshot.dataset, []).append(snapshot)
-        elif not request.everything and snapshot.name in {str(name) for name in request.snapshots}:
+        elif not options.everything and snapshot.name in {str(name) for name in options.snapshots}:
             missing.add(snapshot.name)
     creating = running.creating()
     for name, dataset in chunk.datasets.items():
@@ -249,8 +249,8 @@ def _filled(
                 for full in sorted(creating - known)
                 if full.partition("@")[0] == name
             ]
-            parts = request.parts(name)
-            here = here + [snapshot for snapshot in coming if request.wants(snapshot.snapshot, parts)]
+            parts = options.parts(name)
+            here = here + [snapshot for snapshot in coming if options.wants(snapshot.snapshot, parts)]
         missing.difference_update(snapshot.name for snapshot in here)
         yield from here
 

@@ -16,18 +16,18 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Snaps
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
     SnapshotName,
     check_hold_tag,
-    check_property,
     check_unique,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
 from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import Inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.hooks import Command
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import properties as zfs_properties
 
 _PRESENT_ONLY = ("properties", "holds", "purge_holds", "temporary", "expires", "min_age", "match", "before", "after")
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Options:
     """What the options ask for, checked as far as that can be done without looking at a pool."""
 
     names: list[SnapshotName]
@@ -45,39 +45,39 @@ class Wishes:
     wait: float = 0
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> Wishes:
-        check_unique(options["name"], "name")
-        if not options["name"]:
+    def from_params(cls, params: Mapping[str, Any]) -> Options:
+        check_unique(params["name"], "name")
+        if not params["name"]:
             raise BadInput("name is empty; give at least one snapshot as pool/dataset@snapshot")
-        names = [SnapshotName.parse(name) for name in options["name"]]
-        if options["state"] == "absent":
-            useless = [option for option in _PRESENT_ONLY if options[option] not in (None, False)]
+        names = [SnapshotName.parse(name) for name in params["name"]]
+        if params["state"] == "absent":
+            useless = [option for option in _PRESENT_ONLY if params[option] not in (None, False)]
             if useless:
                 raise BadInput(f"{', '.join(useless)} cannot be combined with state=absent; leave it out")
-        elif options["on_dependents"] != "defer" or options["wait"]:
+        elif params["on_dependents"] != "defer" or params["wait"]:
             raise BadInput("on_dependents and wait are for state=absent; leave them out")
-        if options["wait"] < 0:
-            raise BadInput(f"wait is {options['wait']}; give the seconds to wait, 0 for not at all")
-        if options["purge_holds"] and options["holds"] is None:
+        if params["wait"] < 0:
+            raise BadInput(f"wait is {params['wait']}; give the seconds to wait, 0 for not at all")
+        if params["purge_holds"] and params["holds"] is None:
             raise BadInput("purge_holds needs holds, the tags that stay; give an empty list to drop all foreign holds")
-        if (options["min_age"] is None) != (options["match"] is None):
+        if (params["min_age"] is None) != (params["match"] is None):
             raise BadInput("min_age and match belong together: which snapshots count, and how young one must be")
-        holds = [check_hold_tag(tag) for tag in options["holds"] or []]
+        holds = [check_hold_tag(tag) for tag in params["holds"] or []]
         check_unique(holds, "holds")
         return cls(
             names,
-            options["recursive"],
-            _properties(options["properties"]),
+            params["recursive"],
+            zfs_properties.requested(params["properties"], user_only=True),
             holds,
-            options["purge_holds"],
-            options["temporary"],
-            _lifetime(options),
-            None if options["min_age"] is None else units.duration(options["min_age"], "min_age"),
-            options["match"] or [],
-            Command.from_options(options["before"], "before"),
-            Command.from_options(options["after"], "after"),
-            options["on_dependents"],
-            options["wait"],
+            params["purge_holds"],
+            params["temporary"],
+            _lifetime(params),
+            None if params["min_age"] is None else units.duration(params["min_age"], "min_age"),
+            params["match"] or [],
+            Command.from_params(params["before"], "before"),
+            Command.from_params(params["after"], "after"),
+            params["on_dependents"],
+            params["wait"],
         )
 
     def marks(self) -> dict[str, str]:
@@ -95,25 +95,12 @@ class Wishes:
         return [name for name, value in self.properties.items() if value is None] + ours
 
 
-def _properties(given: dict[str, Any] | None) -> dict[str, str | None]:
-    result: dict[str, str | None] = {}
-    for name, value in (given or {}).items():
-        if isinstance(value, (dict, list)):
-            raise BadInput(
-                f"property {name!r}: the value is a {type(value).__name__}; give text, a number or a boolean"
-            )
-        text = None if value is None else ("on" if value else "off") if isinstance(value, bool) else str(value)
-        check_property(name, text, user_only=True)
-        result[name] = text
-    return result
-
-
-def _lifetime(options: Mapping[str, Any]) -> int | None:
-    if options["expires"] is None:
+def _lifetime(params: Mapping[str, Any]) -> int | None:
+    if params["expires"] is None:
         return None
-    if not options["temporary"]:
+    if not params["temporary"]:
         raise BadInput("expires needs temporary=true: only temporary snapshots expire")
-    lifetime = units.duration(options["expires"], "expires")
+    lifetime = units.duration(params["expires"], "expires")
     if not lifetime:
         raise BadInput("expires is 0, so the snapshot would expire at its creation; give a duration such as 2h or 7d")
     return lifetime
@@ -138,17 +125,17 @@ def result(
     return result
 
 
-def volumes_of(wishes: Wishes) -> list[str]:
-    return list(dict.fromkeys(str(name.dataset) for name in wishes.names))
+def volumes_of(options: Options) -> list[str]:
+    return list(dict.fromkeys(str(name.dataset) for name in options.names))
 
 
-def expanded(wishes: Wishes, found: Inventory) -> list[str]:
+def expanded(options: Options, found: Inventory) -> list[str]:
     """The names meant, with those below when that was asked for."""
-    names = [str(name) for name in wishes.names]
-    if wishes.recursive:
+    names = [str(name) for name in options.names]
+    if options.recursive:
         names = [
             f"{dataset}@{name.snapshot}"
-            for name in wishes.names
+            for name in options.names
             for dataset in sorted(found)
             if name.dataset.covers(dataset)
         ]

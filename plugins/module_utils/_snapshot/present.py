@@ -25,7 +25,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import objects
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.dependents import blockers
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.hooks import Stopped, around
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.options import (
-    Wishes,
+    Options,
     expanded,
     joined,
     result,
@@ -37,15 +37,15 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import zfs_e
 Diff = tuple[dict[str, Any], dict[str, Any]]
 
 
-def main(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """zfs_snapshot with state=present."""
-    wishes, backend = Wishes.from_options(options), Backend()
-    found, gone = inventory.read(backend, volumes_of(wishes), None if wishes.recursive else 1)
+    options, backend = Options.from_params(params), Backend()
+    found, gone = inventory.read(backend, volumes_of(options), None if options.recursive else 1)
     if gone:
         raise BadInput(
             f"there is no volume {', '.join(sorted(gone))} of which a snapshot could be made; nothing was changed"
         )
-    names, left_out = _ready(wishes, expanded(wishes, found), found)
+    names, left_out = _ready(options, expanded(options, found), found)
     for name in names:
         SnapshotName.parse(name)
     here = {snapshot.name: snapshot for dataset in found.values() for snapshot in dataset.snapshots}
@@ -54,21 +54,21 @@ def main(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     for dataset in volumes.values():
         objects.link(dataset)
     missing = [name for name in names if name not in here]
-    young = _newest_matching(volumes, wishes) if missing and wishes.min_age is not None else {}
+    young = _newest_matching(volumes, options) if missing and options.min_age is not None else {}
     known = {name: here[name] for name in [*names, *(s.name for s in young.values())] if name in here}
-    objects.fill(backend, volumes, list(known.values()), running, keep=list(wishes.properties))
-    if missing and wishes.min_age is not None and _all_young(backend, volumes, young, wishes, running):
+    objects.fill(backend, volumes, list(known.values()), running, keep=list(options.properties))
+    if missing and options.min_age is not None and _all_young(backend, volumes, young, options, running):
         return result(Plan(), [young[name] for name in volumes], {})
-    decided = plan_present(wishes, names, volumes, running)
+    decided = plan_present(options, names, volumes, running)
     decided.warnings += left_out
     if check_mode:
-        return result(decided.plan, foretold(wishes, names, here, volumes), {})
+        return result(decided.plan, foretold(options, names, here, volumes), {})
     if not decided.plan.changed:
         return result(decided.plan, [here[name] for name in names], {})
-    words = decided.carry_out(backend, wishes)
+    words = decided.carry_out(backend, options)
     fresh = [_fresh(name, volumes[name.partition("@")[0]]) for name in names]
-    objects.fill(backend, volumes, fresh, read_activity(backend), keep=list(wishes.properties))
-    left = _plan_left(wishes, fresh, running.now)
+    objects.fill(backend, volumes, fresh, read_activity(backend), keep=list(options.properties))
+    left = _plan_left(options, fresh, running.now)
     open_names = {name for action in left.actions for name in action.after}
     failures = {name: words.get(name, f"{name} is not as asked for, though ZFS did not say why") for name in open_names}
     undone = {action.text for action in left.actions}
@@ -76,21 +76,21 @@ def main(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     return result(done, fresh, failures, problem=decided.problem)
 
 
-def _ready(wishes: Wishes, names: Sequence[str], found: Inventory) -> tuple[list[str], list[str]]:
+def _ready(options: Options, names: Sequence[str], found: Inventory) -> tuple[list[str], list[str]]:
     """(names, warnings) without what is below a named volume and still being received for the first time."""
-    named = {str(name) for name in wishes.names}
+    named = {str(name) for name in options.names}
     early = [name for name in names if found[name.partition("@")[0]].inconsistent and name not in named]
     warnings = [f"{name} is left out: the volume is being received for the first time" for name in early]
     return [name for name in names if name not in early], warnings
 
 
-def _plan_left(wishes: Wishes, fresh: Sequence[Snapshot], now: float) -> Plan:
+def _plan_left(options: Options, fresh: Sequence[Snapshot], now: float) -> Plan:
     """What would still have to be done: the re-read state decides what has failed."""
     missing = [snap.name for snap in fresh if snap.state == model.ABSENT]
     existing = [snap for snap in fresh if snap.state != model.ABSENT]
-    plan = joined([_plan_creation(wishes, missing)], [])
-    _plan_marks(wishes, existing, now, plan)
-    _plan_holds(wishes, missing, existing, plan)
+    plan = joined([_plan_creation(options, missing)], [])
+    _plan_marks(options, existing, now, plan)
+    _plan_holds(options, missing, existing, plan)
     return plan
 
 
@@ -101,29 +101,29 @@ def _fresh(name: str, dataset: Dataset) -> Snapshot:
     return Snapshot(name, depends_on=old.depends_on if old else objects.dependence(before, dataset.origin))
 
 
-def _newest_matching(volumes: Inventory, wishes: Wishes, passed: Sequence[str] = ()) -> dict[str, Snapshot]:
+def _newest_matching(volumes: Inventory, options: Options, passed: Sequence[str] = ()) -> dict[str, Snapshot]:
     found = {}
     for name, dataset in volumes.items():
         for snap in reversed(dataset.snapshots):
-            if snap.name not in passed and matches(snap.snapshot, wishes.match):
+            if snap.name not in passed and matches(snap.snapshot, options.match):
                 found[name] = snap
                 break
     return found
 
 
 def _all_young(
-    backend: Backend, volumes: Inventory, young: dict[str, Snapshot], wishes: Wishes, running: Activity
+    backend: Backend, volumes: Inventory, young: dict[str, Snapshot], options: Options, running: Activity
 ) -> bool:
     """True when each volume has a matching snapshot that is young enough and stays; they are put into ``young``."""
     passed: list[str] = []
     while len(young) == len(volumes):
         marked = [snap for snap in young.values() if snap.state != model.FULL]
-        if any(running.now - (snap.created or 0) >= (wishes.min_age or 0) for snap in young.values()):
+        if any(running.now - (snap.created or 0) >= (options.min_age or 0) for snap in young.values()):
             return False
         if not marked:
             return True
         passed += [snap.name for snap in marked]
-        older = _newest_matching({snap.dataset: volumes[snap.dataset] for snap in marked}, wishes, passed)
+        older = _newest_matching({snap.dataset: volumes[snap.dataset] for snap in marked}, options, passed)
         for snap in marked:
             del young[snap.dataset]
         young.update(older)
@@ -149,13 +149,13 @@ class Present:
     def plan(self) -> Plan:
         return joined([self.before, *self.making, self.after, self.later], self.warnings)
 
-    def carry_out(self, backend: Backend, wishes: Wishes) -> dict[str, str]:
+    def carry_out(self, backend: Backend, options: Options) -> dict[str, str]:
         """Do it; return what ZFS said, by the name of the snapshot. Trouble with one leaves the others alone."""
         words: dict[str, str] = {}
         made: list[str] = []
         try:
             if self.making:
-                with around(wishes.before, wishes.after, [name for plan in self.making for name in names_in(plan)]):
+                with around(options.before, options.after, [name for plan in self.making for name in names_in(plan)]):
                     for plan in self.making:
                         made += _attempt(backend, plan, words)
         except CerssError as error:
@@ -187,7 +187,7 @@ def _attempt(backend: Backend, plan: Plan, words: dict[str, str]) -> list[str]:
     return done
 
 
-def plan_present(wishes: Wishes, names: Sequence[str], volumes: Inventory, running: Activity) -> Present:
+def plan_present(options: Options, names: Sequence[str], volumes: Inventory, running: Activity) -> Present:
     """Pure: what stands there, read with all values, and what shall."""
     here = {snapshot.name: snapshot for dataset in volumes.values() for snapshot in dataset.snapshots}
     existing = [here[name] for name in names if name in here]
@@ -196,12 +196,12 @@ def plan_present(wishes: Wishes, names: Sequence[str], volumes: Inventory, runni
     _refuse_inbound(missing, volumes, running)
     groups = _moments(missing)
     before, after, later = Plan(), Plan(), Plan()
-    making = [_plan_creation(wishes, group) for group in groups]
-    for around_plan, commands in ((before, wishes.before), (after, wishes.after)) if missing else ():
+    making = [_plan_creation(options, group) for group in groups]
+    for around_plan, commands in ((before, options.before), (after, options.after)) if missing else ():
         for command in commands:
             around_plan.add(f"run {command.label}")
-    _plan_marks(wishes, existing, running.now, later)
-    _plan_holds(wishes, missing, existing, later)
+    _plan_marks(options, existing, running.now, later)
+    _plan_holds(options, missing, existing, later)
     warnings = []
     if len(groups) > 1:
         warnings.append(
@@ -228,19 +228,19 @@ def _moments(names: Sequence[str]) -> list[list[str]]:
     return [batch for group in groups.values() for batch in zfs.batches(group, room_each=zfs.LOCAL_ARGUMENTS)]
 
 
-def _plan_creation(wishes: Wishes, names: Sequence[str]) -> Plan:
+def _plan_creation(options: Options, names: Sequence[str]) -> Plan:
     plan = Plan()
     after: dict[str, Any] = {"state": model.FULL}
-    marks = {name: value for name, value in wishes.properties.items() if value is not None}
+    marks = {name: value for name, value in options.properties.items() if value is not None}
     if marks:
         after["properties"] = marks
-    if wishes.temporary:
+    if options.temporary:
         after["temporary"] = True
-    if wishes.lifetime is not None:
-        after["expires"] = _expiry_words(wishes.lifetime)
+    if options.lifetime is not None:
+        after["expires"] = _expiry_words(options.lifetime)
     for number, name in enumerate(names):
         plan.add(
-            f"create snapshot {name}", *([zfs.snapshot(names, wishes.marks())] if number == 0 else []),
+            f"create snapshot {name}", *([zfs.snapshot(names, options.marks())] if number == 0 else []),
             before={name: {"state": model.ABSENT}}, after={name: after},
         )  # fmt: skip
     return plan
@@ -279,7 +279,7 @@ def _refuse_inbound(missing: Sequence[str], volumes: Inventory, running: Activit
             )
 
 
-def _plan_marks(wishes: Wishes, existing: Sequence[Snapshot], now: float, plan: Plan) -> None:
+def _plan_marks(options: Options, existing: Sequence[Snapshot], now: float, plan: Plan) -> None:
     """Properties and the temporary mark of what is there; one command for all that need the same."""
     settings: dict[tuple[tuple[str, str], ...], list[Snapshot]] = {}
     unset: dict[str, list[Snapshot]] = {}
@@ -289,12 +289,12 @@ def _plan_marks(wishes: Wishes, existing: Sequence[Snapshot], now: float, plan: 
             have[model.TEMPORARY] = "true"
         if snap.lifetime is not None:
             have[model.EXPIRES] = str(snap.lifetime)
-        pairs = tuple((name, value) for name, value in wishes.marks().items() if have.get(name) != value)
+        pairs = tuple((name, value) for name, value in options.marks().items() if have.get(name) != value)
         if pairs:
             settings.setdefault(pairs, []).append(snap)
         if model.EXPIRES in dict(pairs):
-            _refuse_past(snap, wishes.lifetime or 0, now)
-        for name in wishes.unmarks():
+            _refuse_past(snap, options.lifetime or 0, now)
+        for name in options.unmarks():
             if name in have:
                 unset.setdefault(name, []).append(snap)
     for assigned, snaps in settings.items():
@@ -330,21 +330,21 @@ def _marks_diff(names: Sequence[str], values: Mapping[str, str], snap: Snapshot)
     return before, after
 
 
-def _plan_holds(wishes: Wishes, missing: Sequence[str], existing: Sequence[Snapshot], plan: Plan) -> None:
+def _plan_holds(options: Options, missing: Sequence[str], existing: Sequence[Snapshot], plan: Plan) -> None:
     new = [Snapshot(name, holds=[]) for name in missing]
-    for tag in wishes.holds:
+    for tag in options.holds:
         lacking = [snap for snap in [*new, *existing] if tag not in _tags(snap)]
         _add_group(plan, lacking, partial(zfs.hold, tag), f"put hold {tag} on", partial(_hold_diff, tag, True))
-    if not wishes.purge_holds:
+    if not options.purge_holds:
         return
-    for tag in sorted({tag for snap in existing for tag in _tags(snap) if _purged(tag, wishes)}):
+    for tag in sorted({tag for snap in existing for tag in _tags(snap) if _purged(tag, options)}):
         held = [snap for snap in existing if tag in _tags(snap)]
         _add_group(plan, held, partial(zfs.release, tag), f"release hold {tag} of", partial(_hold_diff, tag, False))
 
 
-def _purged(tag: str, wishes: Wishes) -> bool:
+def _purged(tag: str, options: Options) -> bool:
     """Does purge_holds drop it? Never ours, and never ZFS's own, which begin with a dot."""
-    return wishes.purge_holds and tag not in wishes.holds and not tag.startswith((".", "cerss.zfs:"))
+    return options.purge_holds and tag not in options.holds and not tag.startswith((".", "cerss.zfs:"))
 
 
 def _hold_diff(tag: str, put: bool, _snap: Snapshot) -> Diff:
@@ -368,7 +368,9 @@ def _add_group(
                      before={name: before}, after={name: after})  # fmt: skip
 
 
-def foretold(wishes: Wishes, names: Sequence[str], here: Mapping[str, Snapshot], volumes: Inventory) -> list[Snapshot]:
+def foretold(
+    options: Options, names: Sequence[str], here: Mapping[str, Snapshot], volumes: Inventory
+) -> list[Snapshot]:
     """The objects as they will be. What cannot be known before stays None."""
     result = []
     for name in names:
@@ -378,19 +380,19 @@ def foretold(wishes: Wishes, names: Sequence[str], here: Mapping[str, Snapshot],
             if old
             else replace(_fresh(name, volumes[name.partition("@")[0]]), clones=[], holds=[], replications=[])
         )
-        if wishes.properties:
+        if options.properties:
             snap.properties = {
                 key: value
-                for key, value in {**(snap.properties or {}), **wishes.properties}.items()
+                for key, value in {**(snap.properties or {}), **options.properties}.items()
                 if value is not None
             }
-        if wishes.temporary is not None or not old:
-            snap.temporary = bool(wishes.temporary)
-        if wishes.temporary is False:
+        if options.temporary is not None or not old:
+            snap.temporary = bool(options.temporary)
+        if options.temporary is False:
             snap.lifetime = None
-        snap.lifetime = wishes.lifetime if wishes.lifetime is not None else snap.lifetime
-        holds = [hold for hold in snap.holds or [] if not _purged(hold.tag, wishes)]
-        snap.holds = [*holds, *(Hold(tag) for tag in wishes.holds if tag not in {hold.tag for hold in holds})]
+        snap.lifetime = options.lifetime if options.lifetime is not None else snap.lifetime
+        holds = [hold for hold in snap.holds or [] if not _purged(hold.tag, options)]
+        snap.holds = [*holds, *(Hold(tag) for tag in options.holds if tag not in {hold.tag for hold in holds})]
         snap.userrefs = len(snap.holds)
         result.append(snap)
     return result

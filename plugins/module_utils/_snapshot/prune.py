@@ -24,7 +24,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.retention impo
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Options:
     """The module's options, checked."""
 
     names: list[str]
@@ -33,28 +33,28 @@ class Wishes:
     rules: Mapping[str, int]
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> Wishes:
-        names = [str(DatasetName.parse(name)) for name in options["name"]]
+    def from_params(cls, params: Mapping[str, Any]) -> Options:
+        names = [str(DatasetName.parse(name)) for name in params["name"]]
         check_unique(names, "name")
         if not names:
             raise BadInput("name is empty; give at least one volume as pool/dataset")
-        if not options["match"] or "" in options["match"]:
+        if not params["match"] or "" in params["match"]:
             raise BadInput("match is empty; give globs for the part after the @, '*' for all snapshots")
-        return cls(names, options["recursive"], options["match"], retention.keep_rules(options["keep"]))
+        return cls(names, params["recursive"], params["match"], retention.keep_rules(params["keep"]))
 
 
-def main(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """The verb."""
-    wishes = Wishes.from_options(options)
+    options = Options.from_params(params)
     backend = Backend()
-    found, gone = inventory.read(backend, wishes.names, None if wishes.recursive else 1, "filesystem,volume,snapshot")
+    found, gone = inventory.read(backend, options.names, None if options.recursive else 1, "filesystem,volume,snapshot")
     if gone:
         raise Refused(f"{', '.join(gone)} does not exist; nothing was pruned. Check name")
-    matched = _matched(found, wishes.match)
+    matched = _matched(found, options.match)
     running = read_activity(backend)
     if matched:
         objects.fill(backend, {one.dataset: found[one.dataset] for one in matched}, matched, running)
-    decided = decide(matched, wishes, running, time.time(), time.localtime)
+    decided = decide(matched, options, running, time.time(), time.localtime)
     if check_mode:
         return _result(decided, _foretold(decided), {})
     outcome = deletion.delete(backend, decided.deletion)
@@ -81,7 +81,7 @@ class Decision:
 
 
 def decide(
-    matched: Sequence[Snapshot], wishes: Wishes, running: Activity, now: float, localtime: LocalTime
+    matched: Sequence[Snapshot], options: Options, running: Activity, now: float, localtime: LocalTime
 ) -> Decision:
     """Pure: the snapshots read with values and holds, the rules, and what is being sent."""
     by_volume: dict[str, list[Snapshot]] = {}
@@ -91,7 +91,7 @@ def decide(
     expired: list[Snapshot] = []
     ruled_out: list[Snapshot] = []
     for snapshots in by_volume.values():
-        for verdict in retention.judge(snapshots, wishes.rules, now, localtime):
+        for verdict in retention.judge(snapshots, options.rules, now, localtime):
             in_use = None if verdict.keep else _in_use(verdict.snapshot, running)
             if verdict.keep or in_use:
                 kept.append({"name": verdict.snapshot.name, "reason": in_use or verdict.reason})

@@ -33,7 +33,7 @@ class Allowed:
     data: bool = False
 
     @classmethod
-    def from_options(cls, option: Mapping[str, Any] | None) -> Allowed:
+    def from_params(cls, option: Mapping[str, Any] | None) -> Allowed:
         given = option or {}
         return cls(list(given.get("snapshots") or []), list(given.get("bookmarks") or []), bool(given.get("data")))
 
@@ -57,10 +57,10 @@ class Loss:
         }
 
 
-def main(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """The verb."""
-    name = SnapshotName.parse(options["name"])
-    allowed = Allowed.from_options(options["allow_loss"])
+    name = SnapshotName.parse(params["name"])
+    allowed = Allowed.from_params(params["allow_loss"])
     backend = Backend()
     dataset, loss = _read(backend, name)
     plan = plan_rollback(name, dataset, loss, allowed, read_activity(backend))

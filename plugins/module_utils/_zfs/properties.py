@@ -17,7 +17,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.names import check
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 
-Wishes = dict[str, "str | None"]  # None: unset
+Requested = dict[str, "str | None"]  # None: unset
 
 AT_CREATION = frozenset(
     ("casesensitivity", "encryption", "keyformat", "normalization", "pbkdf2iters", "utf8only", "volblocksize")
@@ -64,12 +64,15 @@ class Value:
 Values = Mapping[str, Value]
 
 
-def wishes(option: Mapping[str, Any] | None) -> Wishes:
-    """The option ``properties`` with YAML's own types as the text that zfs takes. BadInput names what cannot be."""
-    result: Wishes = {}
+def requested(option: Mapping[str, Any] | None, user_only: bool = False) -> Requested:
+    """The option ``properties`` with YAML's own types as the text that zfs takes. BadInput names what cannot be.
+
+    ``user_only``: on a snapshot, which has no native property that can be set.
+    """
+    result: Requested = {}
     for name, value in (option or {}).items():
         text = _text(name, value)
-        check_property(name, text)
+        check_property(name, text, user_only)
         if "@" in name:
             raise BadInput(f"property {name!r} is about a user or group; set it with 'zfs set', it is not handled here")
         if name in ELSEWHERE:
@@ -81,15 +84,14 @@ def wishes(option: Mapping[str, Any] | None) -> Wishes:
 
 
 def _text(name: str, value: Any) -> str | None:
-    if value is None:
-        return None
+    # A template that is not native turns a boolean into Python's own words.
+    value = {"True": True, "False": False}.get(value, value) if isinstance(value, str) else value
+    if value is None or isinstance(value, str):
+        return value
     if isinstance(value, bool):
-        return "on" if value else "off"
+        return ("false", "true")[value] if is_user_property(name) else ("off", "on")[value]
     if isinstance(value, (int, float)):
         return str(value)
-    if isinstance(value, str):
-        # A template that is not native turns a boolean into Python's own words.
-        return {"True": "on", "False": "off"}.get(value, value)
     kind = type(value).__name__
     raise BadInput(f"property {name!r} is a {kind}; give text, a number, a boolean, or null to unset it")
 
@@ -106,23 +108,23 @@ def stored(name: str, text: str, volblocksize: int = 1) -> str:
     return _SHOWN_AS.get(name, {}).get(text, text)
 
 
-def same(name: str, have: str, wish: str) -> bool:
+def same(name: str, current: str, requested: str) -> bool:
     """Do they mean the same: sizes by value, other words for one setting, ``none`` however it is shown."""
     if is_user_property(name):
-        return have == wish
-    want = stored(name, wish)
-    if have == want or (name in _UNSET and have in _NONE and want in _NONE):
+        return current == requested
+    want = stored(name, requested)
+    if current == want or (name in _UNSET and current in _NONE and want in _NONE):
         return True
     if name == "encryption" and want == "on":  # shown as the cipher that it stands for
-        return have != "off"
+        return current != "off"
     if name == "xattr":
-        return any({have, want} <= pair for pair in _XATTR)
-    return name == "refreservation" and want == "auto" and have not in _NONE
+        return any({current, want} <= pair for pair in _XATTR)
+    return name == "refreservation" and want == "auto" and current not in _NONE
 
 
-def check_known(subject: str, values: Values, wished: Wishes) -> None:
+def check_known(subject: str, values: Values, requested: Requested) -> None:
     """BadInput for native properties that such a dataset does not have, or that nobody can set."""
-    for name in wished:
+    for name in requested:
         if is_user_property(name):
             continue
         if name not in values:
@@ -132,50 +134,52 @@ def check_known(subject: str, values: Values, wished: Wishes) -> None:
             raise BadInput(f"property {name!r} cannot be set on {subject}: it is read-only")
 
 
-def check_unset(wished: Wishes) -> None:
-    for name, text in wished.items():
+def check_unset(requested: Requested) -> None:
+    for name, text in requested.items():
         if text is None and (name in AT_CREATION or name == "volsize"):
             raise BadInput(f"property {name!r} cannot be unset; leave it out to leave it as it is")
 
 
-def check_fixed(subject: str, values: Values, wished: Wishes) -> None:
+def check_fixed(subject: str, values: Values, requested: Requested) -> None:
     """Refused when a property that is fixed at creation is wished otherwise than it is."""
-    for name in sorted(AT_CREATION & wished.keys()):
-        have, wish = values.get(name), wished[name]
-        if have is None or wish is None or same(name, have.text, wish):
+    for name in sorted(AT_CREATION & requested.keys()):
+        current, text = values.get(name), requested[name]
+        if current is None or text is None or same(name, current.text, text):
             continue
         raise Refused(
-            f"{subject} has {name}={have.text}, wished is {name}={wish}; this is fixed when a dataset is made. "
+            f"{subject} has {name}={current.text}, wished is {name}={text}; this is fixed when a dataset is made. "
             f"Leave {name} out, or make a new dataset and copy the data"
         )
 
 
-def plan(subject: str, values: Values, wished: Wishes, moved: bool = False) -> Plan:
+def plan(subject: str, values: Values, requested: Requested, moved: bool = False) -> Plan:
     """What must be set and unset on an existing dataset; what is inherited or default with the right value stays so.
 
     ``moved``: it will stand below another parent, so nobody knows what it will inherit.
     """
-    check_known(subject, values, wished)
-    check_unset(wished)
-    check_fixed(subject, values, wished)
+    check_known(subject, values, requested)
+    check_unset(requested)
+    check_fixed(subject, values, requested)
     block = _block(values)
     setting: dict[str, str] = {}
     unsetting: list[str] = []
-    for name, wish in sorted(wished.items()):
-        have = values.get(name)
+    for name, text in sorted(requested.items()):
+        current = values.get(name)
         if name in AT_CREATION:
             continue
-        if wish is None and name in _UNSET:
-            if have is not None and not same(name, have.text, _UNSET[name]):
+        if text is None and name in _UNSET:
+            if current is not None and not same(name, current.text, _UNSET[name]):
                 setting[name] = _UNSET[name]
-        elif wish is None:
-            if have is not None and (have.local or have.source == "received"):
+        elif text is None:
+            if current is not None and (current.local or current.source == "received"):
                 unsetting.append(name)
-        elif have is None or not same(name, have.text, stored(name, wish, block)) or (moved and not have.local):
-            setting[name] = stored(name, wish, block)
-            if name == "volsize" and have is not None and int(setting[name]) < int(have.text):
+        elif (
+            current is None or not same(name, current.text, stored(name, text, block)) or (moved and not current.local)
+        ):
+            setting[name] = stored(name, text, block)
+            if name == "volsize" and current is not None and int(setting[name]) < int(current.text):
                 raise Refused(
-                    f"{subject} has volsize {have.text}, wished is {setting[name]}; shrinking a volume destroys the "
+                    f"{subject} has volsize {current.text}, wished is {setting[name]}; shrinking a volume destroys the "
                     "data at its end. Shrink what is on it first and set volsize by hand"
                 )
     return _planned(subject, values, setting, unsetting)
@@ -206,18 +210,18 @@ def _planned(subject: str, values: Values, setting: dict[str, str], unsetting: I
     return result
 
 
-def at_creation(wished: Wishes) -> dict[str, str]:
+def at_creation(requested: Requested) -> dict[str, str]:
     """What to hand to ``zfs create`` or ``zfs clone``: unset is what a new dataset has anyway."""
-    check_unset(wished)
-    return {name: stored(name, text) for name, text in sorted(wished.items()) if text is not None}
+    check_unset(requested)
+    return {name: stored(name, text) for name, text in sorted(requested.items()) if text is not None}
 
 
-def unmet(values: Values, wished: Wishes) -> list[str]:
+def unmet(values: Values, requested: Requested) -> list[str]:
     """Names of wished properties that do not stand, after all was done."""
     block = _block(values)
     return [
-        name for name, wish in sorted(wished.items())
-        if wish is not None and (name not in values or not same(name, values[name].text, stored(name, wish, block)))
+        name for name, text in sorted(requested.items())
+        if text is not None and (name not in values or not same(name, values[name].text, stored(name, text, block)))
     ]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadI
 def test_here_a_command_stays_as_it_is():
     assert Endpoint().argv(["zfs", "list"]) == ["zfs", "list"]
     assert Endpoint(become=True).argv(["zfs", "list"]) == ["sudo", "-n", "zfs", "list"]
-    assert Endpoint.from_options({"host": "local"}, "target") == Endpoint()
+    assert Endpoint.from_params({"host": "local"}, "target") == Endpoint()
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1), min_size=1))
@@ -54,7 +54,7 @@ def test_all_options():
         "become": False,
         "ssh_options": ["Ciphers=aes128-ctr"],
     }
-    argv = Endpoint.from_options(options, "target").with_control("/c").argv(["true"])
+    argv = Endpoint.from_params(options, "target").with_control("/c").argv(["true"])
     words = " ".join(argv)
     for part in (
         "-p 2222",
@@ -84,7 +84,7 @@ def test_all_options():
 )
 def test_bad_options_are_named(options, words):
     with pytest.raises(BadInput, match=words):
-        Endpoint.from_options(options, "target")
+        Endpoint.from_params(options, "target")
 
 
 def test_here_has_a_name_elsewhere(monkeypatch):

@@ -15,7 +15,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._dataset.allow import (
     BELOW,
     LOCAL,
     REACHES,
-    Wanted,
+    Options,
     parse,
     plan_allow,
     supported,
@@ -68,10 +68,10 @@ USAGE = [
 ]
 
 
-def wanted(*permissions: str, reach: str = "both", **more: Any) -> Wanted:
+def options(*permissions: str, reach: str = "both", **more: Any) -> Options:
     state = "present" if permissions else "absent"
-    options = {"dataset": "tank/v", "user": "u", "permissions": list(permissions), "reach": reach, "state": state}
-    return Wanted.from_options({**options, **more})
+    params = {"dataset": "tank/v", "user": "u", "permissions": list(permissions), "reach": reach, "state": state}
+    return Options.from_params({**params, **more})
 
 
 def test_what_zfs_prints() -> None:
@@ -98,7 +98,7 @@ def test_which_permissions_this_zfs_knows() -> None:
 
 def test_given_before_taken_and_each_reach_once() -> None:
     stands = {LOCAL: {"send", "hold"}, BELOW: {"send", "mount"}}
-    plan = plan_allow(wanted("hold", "release", "mount"), stands)
+    plan = plan_allow(options("hold", "release", "mount"), stands)
     assert [action.text for action in plan.actions] == [
         "allow u release on tank/v and below",
         "allow u mount on tank/v itself",
@@ -120,22 +120,22 @@ def test_given_before_taken_and_each_reach_once() -> None:
 
 @given(NAMES, NAMES, NAMES, st.sampled_from(sorted(REACHES)))
 def test_a_plan_leads_to_exactly_what_is_wished(
-    local: set[str], below: set[str], wish: set[str], reach: str
+    local: set[str], below: set[str], text: set[str], reach: str
 ) -> None:  # fmt: skip
     """Carried out on two sets as ZFS keeps them."""
     stands = {LOCAL: set(local), BELOW: set(below)}
-    for action in plan_allow(wanted(*sorted(wish), reach=reach), {LOCAL: local, BELOW: below}).actions:
+    for action in plan_allow(options(*sorted(text), reach=reach), {LOCAL: local, BELOW: below}).actions:
         for _zfs_word, verb, *words in action.commands:
             reaches = {"-l": (LOCAL,), "-d": (BELOW,)}.get(words[0], (LOCAL, BELOW))
             for place in reaches:
                 names = set(words[-2].split(","))
                 stands[place] = stands[place] | names if verb == "allow" else stands[place] - names
     decided = REACHES[reach]
-    assert stands == {LOCAL: wish if LOCAL in decided else local, BELOW: wish if BELOW in decided else below}
+    assert stands == {LOCAL: text if LOCAL in decided else local, BELOW: text if BELOW in decided else below}
 
 
 @pytest.mark.parametrize(
-    ("options", "why"),
+    ("params", "why"),
     [
         ({"user": "-u"}, "not the name"),
         ({"user": "a,b"}, "not the name"),
@@ -147,6 +147,6 @@ def test_a_plan_leads_to_exactly_what_is_wished(
         ({"dataset": "tank@s"}, "a dataset is wanted"),
     ],
 )
-def test_bad_options(options: dict[str, Any], why: str) -> None:
+def test_bad_options(params: dict[str, Any], why: str) -> None:
     with pytest.raises(BadInput, match=why):
-        wanted("send", **options)
+        options("send", **params)

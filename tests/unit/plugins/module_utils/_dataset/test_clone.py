@@ -14,8 +14,8 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookm
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import SnapshotName
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
 from ansible_collections.cerss.zfs.plugins.module_utils._dataset.clone import (
+    Options,
     Seen,
-    Wanted,
     foreseen,
     plan_end,
     plan_present,
@@ -36,12 +36,12 @@ def thing(name: str, **values: str) -> Thing:
     )
 
 
-def wanted(**options: Any) -> tuple[Wanted, SnapshotName]:
+def options(**params: Any) -> tuple[Options, SnapshotName]:
     given = {
         "name": "tank/c", "snapshot": "tank/v@s", "properties": {}, "promoted": None,
-        "state": "present", "on_dependents": "fail", "wait": "0", **options,
+        "state": "present", "on_dependents": "fail", "wait": "0", **params,
     }  # fmt: skip
-    return Wanted.from_options(given), SnapshotName.parse(given["snapshot"])
+    return Options.from_params(given), SnapshotName.parse(given["snapshot"])
 
 
 def seen(*things: Thing, **more: Any) -> Seen:
@@ -49,18 +49,18 @@ def seen(*things: Thing, **more: Any) -> Seen:
     return Seen({one.name: one for one in [*base, *things]}, **more)
 
 
-def texts(stands: Seen, check: bool = False, **options: Any) -> list[str]:
-    wishes, snapshot = wanted(**options)
-    return [action.text for action in plan_present(wishes, snapshot, stands, check).actions]
+def texts(stands: Seen, check: bool = False, **params: Any) -> list[str]:
+    asked, snapshot = options(**params)
+    return [action.text for action in plan_present(asked, snapshot, stands, check).actions]
 
 
 def test_a_new_clone_remembers_its_origin() -> None:
-    wishes, snapshot = wanted(properties={"atime": False})
-    plan = plan_present(wishes, snapshot, seen())
+    asked, snapshot = options(properties={"atime": False})
+    plan = plan_present(asked, snapshot, seen())
     command = plan.actions[0].commands[0]
     assert "cerss.zfs:origin=11" in command
     assert "atime=off" in command
-    clone = foreseen(wishes, snapshot, seen(), plan)
+    clone = foreseen(asked, snapshot, seen(), plan)
     assert clone.origin == {"name": "tank/v@s", "guid": "11"}
     assert clone.guid is None
 
@@ -177,7 +177,7 @@ def test_in_check_mode_a_snapshot_may_be_to_come() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("params", "told"),
     [
         ({"name": "tank"}, "is a pool"),
         ({"name": "other/c"}, "a clone lives in the pool of its snapshot"),
@@ -187,9 +187,9 @@ def test_in_check_mode_a_snapshot_may_be_to_come() -> None:
         ({"on_dependents": "cascade"}, "on_dependents cannot be combined with state=present"),
     ],
 )
-def test_bad_input(options: dict[str, Any], told: str) -> None:
+def test_bad_input(params: dict[str, Any], told: str) -> None:
     with pytest.raises(BadInput, match=told):
-        wanted(**options)
+        options(**params)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError
-from ansible_collections.cerss.zfs.plugins.module_utils._dataset.dataset import Wanted, plan_absent, plan_present
+from ansible_collections.cerss.zfs.plugins.module_utils._dataset.dataset import Options, plan_absent, plan_present
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
 from ansible_collections.cerss.zfs.plugins.module_utils._host.datasets import Thing
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.properties import Value
@@ -29,18 +29,18 @@ def thing(name: str, **values: str) -> Thing:
     )
 
 
-def wanted(name: str, root: bool = True, **options: Any) -> Wanted:
+def options(name: str, root: bool = True, **params: Any) -> Options:
     given = {"state": "present", "properties": {}, "mounted": None, "renamed_from": None, "create_parents": False}
-    return replace(Wanted.from_options({"name": name, **given, **options}), root=root)
+    return replace(Options.from_params({"name": name, **given, **params}), root=root)
 
 
-def texts(wishes: Wanted, *things: Thing) -> list[str]:
+def texts(asked: Options, *things: Thing) -> list[str]:
     stands = {one.name: one for one in [thing("tank"), *things]}
-    return [action.text for action in plan_present(wishes, stands, Activity()).actions]
+    return [action.text for action in plan_present(asked, stands, Activity()).actions]
 
 
 @pytest.mark.parametrize(
-    ("options", "mounts"),
+    ("params", "mounts"),
     [
         ({}, True),
         ({"root": False}, False),
@@ -50,12 +50,12 @@ def texts(wishes: Wanted, *things: Thing) -> list[str]:
         ({"properties": {"mountpoint": "none"}}, False),
     ],
 )
-def test_a_new_filesystem_is_mounted_where_zfs_would_do_so(options: dict[str, Any], mounts: bool) -> None:
-    assert texts(wanted("tank/a", **options)) == ["create filesystem tank/a", *(["mount tank/a"] if mounts else [])]
+def test_a_new_filesystem_is_mounted_where_zfs_would_do_so(params: dict[str, Any], mounts: bool) -> None:
+    assert texts(options("tank/a", **params)) == ["create filesystem tank/a", *(["mount tank/a"] if mounts else [])]
 
 
 def test_parents_are_made_from_the_top() -> None:
-    assert texts(wanted("tank/a/b", create_parents=True, mounted=False)) == [
+    assert texts(options("tank/a/b", create_parents=True, mounted=False)) == [
         "create filesystem tank/a",
         "mount tank/a",
         "create filesystem tank/a/b",
@@ -63,8 +63,8 @@ def test_parents_are_made_from_the_top() -> None:
 
 
 def test_a_zvol_is_made_of_its_size() -> None:
-    wishes = wanted("tank/z", properties={"volsize": "1G", "refreservation": "none"})
-    (action,) = plan_present(wishes, {"tank": thing("tank")}, Activity()).actions
+    asked = options("tank/z", properties={"volsize": "1G", "refreservation": "none"})
+    (action,) = plan_present(asked, {"tank": thing("tank")}, Activity()).actions
     assert action.text == "create volume tank/z"
     assert "-V" in action.commands[0]
     assert "1073741824" in action.commands[0]
@@ -72,14 +72,14 @@ def test_a_zvol_is_made_of_its_size() -> None:
 
 def test_a_rename_to_another_parent_trusts_no_inherited_value() -> None:
     old = thing("tank/a", atime="off")
-    wishes = wanted("tank/b", renamed_from="tank/a", properties={"atime": False})
-    assert texts(wishes, old) == ["rename tank/a to tank/b"]
-    wishes = wanted("tank/x/b", renamed_from="tank/a", properties={"atime": False})
-    assert texts(wishes, old, thing("tank/x")) == ["rename tank/a to tank/x/b", "set atime=off on tank/x/b"]
+    asked = options("tank/b", renamed_from="tank/a", properties={"atime": False})
+    assert texts(asked, old) == ["rename tank/a to tank/b"]
+    asked = options("tank/x/b", renamed_from="tank/a", properties={"atime": False})
+    assert texts(asked, old, thing("tank/x")) == ["rename tank/a to tank/x/b", "set atime=off on tank/x/b"]
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "things", "told"),
+    ("name", "params", "things", "told"),
     [
         ("tank/b", {"renamed_from": "tank/a"}, [thing("tank/a"), thing("tank/b")], "both exist"),
         ("tank/b", {"renamed_from": "tank/a"}, [], "neither tank/b nor tank/a exists"),
@@ -95,14 +95,14 @@ def test_a_rename_to_another_parent_trusts_no_inherited_value() -> None:
         ("tank/a", {"properties": {"keyformat": "raw"}}, [thing("tank", keyformat="none")], "cannot be asked for here"),
     ],
 )
-def test_refusals(name: str, options: dict[str, Any], things: list[Thing], told: str) -> None:
+def test_refusals(name: str, params: dict[str, Any], things: list[Thing], told: str) -> None:
     with pytest.raises(CerssError, match=told):
-        texts(wanted(name, **options), *things)
+        texts(options(name, **params), *things)
 
 
 def test_nothing_is_taken_along() -> None:
     tree = {one.name: one for one in [thing("tank/a"), thing("tank/a@s", clones="tank/c"), thing("tank/a/b")]}
     with pytest.raises(CerssError, match="it has dataset tank/a/b, snapshot tank/a@s and clone tank/c"):
-        plan_absent(wanted("tank/a", state="absent"), tree["tank/a"], tree)
-    plan = plan_absent(wanted("tank/a", state="absent"), tree["tank/a"], {"tank/a": tree["tank/a"]})
+        plan_absent(options("tank/a", state="absent"), tree["tank/a"], tree)
+    plan = plan_absent(options("tank/a", state="absent"), tree["tank/a"], {"tank/a": tree["tank/a"]})
     assert [action.text for action in plan.actions] == ["destroy filesystem tank/a"]

@@ -9,17 +9,17 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Request, volume
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options, volume
 from ansible_collections.cerss.zfs.tests.unit.scenarios import replicate, to
 from ansible_collections.cerss.zfs.tests.unit.transcript import entrance
 
 
-def request(*names, **options):
-    return Request.from_options(entrance(replicate(*names, **options))[1])
+def options(*names, **params):
+    return Options.from_params(entrance(replicate(*names, **params))[1])
 
 
 @pytest.mark.parametrize(
-    ("names", "options", "words"),
+    ("names", "params", "words"),
     [
         ([], {"target": to(None)}, "takes either dataset"),
         ([], {"target": to(parent="backup")}, "takes either dataset"),
@@ -37,26 +37,28 @@ def request(*names, **options):
         ([], {"timeout": "soon"}, "'soon' is not a duration"),
     ],
 )
-def test_refused(names, options, words):
+def test_refused(names, params, words):
     with pytest.raises(BadInput, match=words):
-        request(*names, **options)
+        options(*names, **params)
 
 
 def test_no_name_is_refused():
-    _verb, options = entrance(replicate())
+    _verb, params = entrance(replicate())
     with pytest.raises(BadInput, match="name is empty"):
-        Request.from_options({**options, "name": []})
+        Options.from_params({**params, "name": []})
 
 
 def test_each_volume_goes_below_the_parent_less_what_is_stripped():
-    several = request("tank/a/b@s", "tank/c/d", target=to(None, parent="backup/x", strip=1))
+    several = options("tank/a/b@s", "tank/c/d", target=to(None, parent="backup/x", strip=1))
     assert [str(several.replica_root(name)) for name in several.names] == ["backup/x/a/b", "backup/x/c/d"]
     assert [str(volume(name)) for name in several.names] == ["tank/a/b", "tank/c/d"]
-    assert str(request().replica_root(request().names[0])) == "backup/vol"
+    assert str(options().replica_root(options().names[0])) == "backup/vol"
 
 
 def test_values_in_words_become_numbers_and_zfs_words():
-    wished = request(bandwidth_limit="1M", timeout="2h", stall_timeout="90s", properties={"atime": False, "copies": 2})
-    assert wished.transport.bandwidth_limit == 1024**2
-    assert (wished.timeout, wished.transport.stall_timeout) == (7200, 90)
-    assert wished.wishes.properties == {"atime": "off", "copies": "2"}
+    requested = options(
+        bandwidth_limit="1M", timeout="2h", stall_timeout="90s", properties={"atime": False, "copies": 2}
+    )
+    assert requested.transport.bandwidth_limit == 1024**2
+    assert (requested.timeout, requested.transport.stall_timeout) == (7200, 90)
+    assert requested.pair.properties == {"atime": "off", "copies": "2"}

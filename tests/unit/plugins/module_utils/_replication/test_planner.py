@@ -17,7 +17,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core import model
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Hold, Snapshot, Token
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, PairPlan, Wishes
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, PairOptions, PairPlan
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import plan_pair, settled_at_a_glance
 
 GUID = "900"
@@ -61,59 +61,64 @@ def streams(plan: PairPlan) -> list[tuple[str, str | None, str, bool]]:
 
 
 @pytest.mark.parametrize(
-    ("source", "replica", "bookmarks", "wishes", "expected"),
+    ("source", "replica", "bookmarks", "options", "expected"),
     [
-        pytest.param([1], None, (), Wishes(), [("full", None, "s1", False)], id="first"),
+        pytest.param([1], None, (), PairOptions(), [("full", None, "s1", False)], id="first"),
         pytest.param(
             [1, 2, 3],
             None,
             (),
-            Wishes(),
+            PairOptions(),
             [("full", None, "s1", False), ("incremental", "tank/v@s1", "s3", True)],
             id="first-with-history",
         ),
         pytest.param(
-            [1, 2, 3], None, (), Wishes(intermediates=False), [("full", None, "s3", False)], id="first-newest"
+            [1, 2, 3], None, (), PairOptions(intermediates=False), [("full", None, "s3", False)], id="first-newest"
         ),
-        pytest.param([1, 2, 3], [1], (), Wishes(), [("incremental", "tank/v@s1", "s3", True)], id="all-since"),
+        pytest.param([1, 2, 3], [1], (), PairOptions(), [("incremental", "tank/v@s1", "s3", True)], id="all-since"),
         pytest.param(
             [1, 2, 3],
             [1],
             (),
-            Wishes(intermediates=False),
+            PairOptions(intermediates=False),
             [("incremental", "tank/v@s1", "s3", False)],
             id="newest-only",
         ),
         pytest.param(
-            [1, 2, 3], [1], (), Wishes(exclude=("s2",)), [("incremental", "tank/v@s1", "s3", False)], id="one-left-out"
+            [1, 2, 3],
+            [1],
+            (),
+            PairOptions(exclude=("s2",)),
+            [("incremental", "tank/v@s1", "s3", False)],
+            id="one-left-out",
         ),
-        pytest.param([1, 2], [1, 2], (), Wishes(), [], id="nothing-to-do"),
+        pytest.param([1, 2], [1, 2], (), PairOptions(), [], id="nothing-to-do"),
         pytest.param(
             [2, 3],
             [1],
             (1,),
-            Wishes(),
+            PairOptions(),
             [("incremental", f"tank/v#cerss.zfs_{ID}_1", "s2", False), ("incremental", "tank/v@s2", "s3", False)],
             id="from-cursor",
         ),
     ],
 )
-def test_streams(source, replica, bookmarks, wishes, expected):
-    assert streams(plan_pair(pair(source, replica, bookmarks), wishes)) == expected
+def test_streams(source, replica, bookmarks, options, expected):
+    assert streams(plan_pair(pair(source, replica, bookmarks), options)) == expected
 
 
 @pytest.mark.parametrize(
-    ("source", "replica", "wishes", "words"),
+    ("source", "replica", "options", "words"),
     [
-        ([1, 2], [1, 9], Wishes(), "diverged .* backup/v@s9"),
-        ([2], [1], Wishes(), "no snapshot in common"),
-        ([2], [1], Wishes(on_divergence="rollback"), "no snapshot in common"),
-        ([], None, Wishes(), "has no snapshot"),
-        ([1], None, Wishes(include=("daily-*",)), "filters allow"),
+        ([1, 2], [1, 9], PairOptions(), "diverged .* backup/v@s9"),
+        ([2], [1], PairOptions(), "no snapshot in common"),
+        ([2], [1], PairOptions(on_divergence="rollback"), "no snapshot in common"),
+        ([], None, PairOptions(), "has no snapshot"),
+        ([1], None, PairOptions(include=("daily-*",)), "filters allow"),
     ],
 )
-def test_refusals(source, replica, wishes, words):
-    plan = plan_pair(pair(source, replica), wishes)
+def test_refusals(source, replica, options, words):
+    plan = plan_pair(pair(source, replica), options)
     assert isinstance(plan.error, Refused)
     assert plan.actions == []
     with pytest.raises(Refused, match=words):
@@ -130,14 +135,14 @@ def test_only_into_its_own_replica(ours, words, on_divergence):
     case = pair([1, 2], [1])
     case.replica.ours = ours
     with pytest.raises(Refused, match=words):
-        raise plan_pair(case, Wishes(on_divergence=on_divergence)).error
+        raise plan_pair(case, PairOptions(on_divergence=on_divergence)).error
 
 
 @pytest.mark.parametrize(("number", "expected"), [(2, ["1", "2"]), (1, ["1"])])
 def test_what_is_newer_than_the_named_one_stays_here(number, expected):
     case = pair([1, 2, 3], None)
     case.wanted = f"s{number}"
-    assert carried(plan_pair(case, Wishes())) == expected
+    assert carried(plan_pair(case, PairOptions())) == expected
 
 
 @pytest.mark.parametrize(("frozen", "raw"), [("plain", "always"), ("raw", "never")])
@@ -146,14 +151,14 @@ def test_raw_and_plain_streams_never_meet(frozen, raw):
     case.replica.ours = mark(mode=frozen)
     case.source.values["encryption"] = "aes-256-gcm" if frozen == "plain" else "off"
     with pytest.raises(Refused, match="cannot mix"):
-        raise plan_pair(case, Wishes(raw=raw)).error
-    assert [send.raw for send in plan_pair(case, Wishes()).sends] == [frozen == "raw"]
+        raise plan_pair(case, PairOptions(raw=raw)).error
+    assert [send.raw for send in plan_pair(case, PairOptions()).sends] == [frozen == "raw"]
 
 
 def test_rollback_lists_what_goes():
     case = pair([1, 2], [1, 8, 9])
     case.replica.snapshots[2].holds = [Hold(model.LAST_HOLD + ID)]
-    plan = plan_pair(case, Wishes(on_divergence="rollback"))
+    plan = plan_pair(case, PairOptions(on_divergence="rollback"))
     commands = [command for action in plan.prepare for command in action.commands]
     assert commands == [
         ["zfs", "release", model.LAST_HOLD + ID, "backup/v@s9"],
@@ -168,7 +173,7 @@ def test_rollback_never_touches_what_others_need(blocker):
     case = pair([1, 2], [1, 9])
     for key, value in blocker.items():
         setattr(case.replica.snapshots[1], key, value)
-    plan = plan_pair(case, Wishes(on_divergence="rollback"))
+    plan = plan_pair(case, PairOptions(on_divergence="rollback"))
     assert "others need backup/v@s9" in str(plan.error)
 
 
@@ -183,32 +188,32 @@ def with_token(case: Pair, found: Token) -> Pair:
 
 
 def test_resume_comes_first():
-    plan = plan_pair(with_token(pair([1, 2, 3], [1]), token(2, 1)), Wishes())
+    plan = plan_pair(with_token(pair([1, 2, 3], [1]), token(2, 1)), PairOptions())
     assert streams(plan) == [("resume", "tank/v@s1", "s2", False), ("incremental", "tank/v@s2", "s3", False)]
 
 
 def test_resume_of_a_first_receive():
     case = with_token(pair([1, 2], []), token(1))
     case.replica.inconsistent = True
-    assert streams(plan_pair(case, Wishes())) == [
+    assert streams(plan_pair(case, PairOptions())) == [
         ("resume", None, "s1", False),
         ("incremental", "tank/v@s1", "s2", False),
     ]
 
 
 @pytest.mark.parametrize(
-    ("found", "wishes", "words"),
+    ("found", "options", "words"),
     [
-        (token(7, 1), Wishes(), "not on the source"),
-        (token(2, 1), Wishes(exclude=("s2",)), "not among the wished"),
-        (token(2, 1, raw=True), Wishes(), "raw or plain"),
-        (token(3, 2), Wishes(), "newer than its base"),
-        (token(2, 1), Wishes(resume=False), "resume is off"),
-        (token(3, 1), Wishes(), "leaves out tank/v@s2"),
+        (token(7, 1), PairOptions(), "not on the source"),
+        (token(2, 1), PairOptions(exclude=("s2",)), "not among the wished"),
+        (token(2, 1, raw=True), PairOptions(), "raw or plain"),
+        (token(3, 2), PairOptions(), "newer than its base"),
+        (token(2, 1), PairOptions(resume=False), "resume is off"),
+        (token(3, 1), PairOptions(), "leaves out tank/v@s2"),
     ],
 )
-def test_dead_tokens_are_aborted_by_a_listed_action(found, wishes, words):
-    plan = plan_pair(with_token(pair([1, 2, 3], [1]), found), wishes)
+def test_dead_tokens_are_aborted_by_a_listed_action(found, options, words):
+    plan = plan_pair(with_token(pair([1, 2, 3], [1]), found), options)
     assert plan.error is None
     assert words in plan.prepare[0].text
     assert plan.prepare[0].commands == (["zfs", "receive", "-A", "backup/v"],)
@@ -218,7 +223,7 @@ def test_dead_tokens_are_aborted_by_a_listed_action(found, wishes, words):
 def test_a_token_without_its_base_on_the_source_is_dead():
     case = with_token(pair([2, 3], [0, 1], (0,)), token(3, 1))
     case.replica.snapshots[0].guid = "0"
-    plan = plan_pair(case, Wishes(on_divergence="rollback", exclude=("s2",)))
+    plan = plan_pair(case, PairOptions(on_divergence="rollback", exclude=("s2",)))
     assert "its base is not on the source" in plan.prepare[0].text
 
 
@@ -226,25 +231,25 @@ def test_what_was_written_to_is_not_resumed():
     """The receive would be refused each time anew."""
     case = with_token(pair([1, 2], [1]), token(2, 1))
     case.replica.values["written"] = "512"
-    assert "512 bytes written" in str(plan_pair(case, Wishes()).error)
-    plan = plan_pair(case, Wishes(on_divergence="rollback"))
+    assert "512 bytes written" in str(plan_pair(case, PairOptions()).error)
+    plan = plan_pair(case, PairOptions(on_divergence="rollback"))
     assert [action.commands[0][1] for action in plan.prepare] == ["receive", "rollback"]
 
 
 def test_a_replica_is_born_with_what_its_kind_has():
-    wishes = Wishes(properties={"atime": "off", "compression": "zstd", "volblocksize": "16K"})
+    options = PairOptions(properties={"atime": "off", "compression": "zstd", "volblocksize": "16K"})
     one = pair([1], None)
-    born = bookkeeping.first_receive_properties(one, wishes, raw=False)
+    born = bookkeeping.first_receive_properties(one, options, raw=False)
     assert {*born} - {model.SOURCE} == {"readonly", "canmount", "atime", "compression"}
     one.source.values["type"] = "volume"
-    born = bookkeeping.first_receive_properties(one, wishes, raw=False)
+    born = bookkeeping.first_receive_properties(one, options, raw=False)
     assert {*born} - {model.SOURCE} == {"readonly", "volblocksize", "compression"}
 
 
 def test_a_first_receive_begun_by_hand_is_adopted():
     case = with_token(pair([1, 2], []), token(1))
     case.replica.inconsistent, case.replica.ours = True, {}
-    plan = plan_pair(case, Wishes())
+    plan = plan_pair(case, PairOptions())
     assert plan.prepare[0].text == "adopt the partial receive in b:backup/v"
     command = plan.prepare[0].commands[0]
     assert command[:2] == ["zfs", "set"]
@@ -255,24 +260,24 @@ def test_a_first_receive_begun_by_hand_is_adopted():
 def test_a_foreign_partial_receive_is_left_alone():
     case = with_token(pair([1, 2], []), token(7))
     case.replica.inconsistent, case.replica.ours = True, {}
-    assert "not a replica made by" in str(plan_pair(case, Wishes()).error)
+    assert "not a replica made by" in str(plan_pair(case, PairOptions()).error)
 
 
 def test_check_mode_counts_a_named_snapshot_as_made():
     case = pair([1], [1])
     case.wanted = "s2"
-    plan = plan_pair(case, Wishes(), making=True)
+    plan = plan_pair(case, PairOptions(), making=True)
     assert streams(plan) == [("incremental", "tank/v@s1", "s2", False)]
     assert plan.warnings
     case = pair([1], [1])
     case.wanted = "s2"
-    assert "does not exist" in str(plan_pair(case, Wishes()).error)
+    assert "does not exist" in str(plan_pair(case, PairOptions()).error)
 
 
 def test_long_names():
     case = pair([1], None)
     case.replica_name = "backup/" + "x" * 243
-    assert "249" in str(plan_pair(case, Wishes()).error)
+    assert "249" in str(plan_pair(case, PairOptions()).error)
 
 
 # --- random histories ------------------------------------------------------------------------------------------------
@@ -334,7 +339,7 @@ class History:
                 with_token(found, token(*self.token))
         return found
 
-    def step(self, event: str, choice: int, wishes: Wishes) -> None:
+    def step(self, event: str, choice: int, options: PairOptions) -> None:
         one = self.source[choice % len(self.source)] if self.source else None
         if event in ("snapshot", "temporary"):
             self.source.append(self.next)
@@ -358,15 +363,15 @@ class History:
         elif event == "prune there" and self.replica and len(self.replica) > 1:
             del self.replica[choice % (len(self.replica) - 1)]
         elif event in ("replicate", "cut"):
-            self.replicate(wishes, cut=choice if event == "cut" else None)
+            self.replicate(options, cut=choice if event == "cut" else None)
 
-    def replicate(self, wishes: Wishes, cut: int | None) -> None:
+    def replicate(self, options: PairOptions, cut: int | None) -> None:
         before = self.pair()
-        plan = plan_pair(before, wishes)
+        plan = plan_pair(before, options)
         allowed = [
             number
             for number in self.source
-            if number not in self.temporary and not any(f"s{number}" == text for text in wishes.exclude)
+            if number not in self.temporary and not any(f"s{number}" == text for text in options.exclude)
         ]
         if plan.error:
             common = [number for number in self.replica or [] if number in {*self.source, *self.cursors}]
@@ -377,19 +382,19 @@ class History:
         if not plan.sends:
             return
         base = int(str(plan.sends[0].base_guid)) if plan.sends[0].base_guid else 0
-        wished = [number for number in allowed if number > base]
+        requested = [number for number in allowed if number > base]
         found = [int(number) for number in carried(plan)]
-        if wishes.intermediates:
-            assert found == wished
+        if options.intermediates:
+            assert found == requested
         else:  # what a cut left half arrived comes first
-            assert found[-1:] == wished[-1:]
+            assert found[-1:] == requested[-1:]
             assert len(found) == 1 or (plan.sends[0].kind == "resume" and len(found) == 2)
         protected = {int(str(snapshot.guid)) for snapshot in plan.protects}
         self.held |= protected
         if self.send(plan, cut):
             self.held -= protected
             self.cursors = {self.replica[-1]} if self.replica else set()
-            assert plan_pair(self.pair(), wishes).sends == [], "a second run has nothing to send"
+            assert plan_pair(self.pair(), options).sends == [], "a second run has nothing to send"
 
     def prepare(self, plan: PairPlan) -> None:
         words = [action.text.split()[0] for action in plan.prepare]
@@ -442,7 +447,7 @@ class History:
             ),
             st.integers(0, 5),
             st.builds(
-                Wishes,
+                PairOptions,
                 intermediates=st.booleans(),
                 exclude=st.sets(st.integers(1, 12), max_size=3).map(lambda found: tuple(f"s{n}" for n in found)),
                 on_divergence=st.sampled_from(["fail", "rollback", "reseed"]),
@@ -458,9 +463,9 @@ def test_random_histories(events):
     """Whatever happened on either side, a plan carries just the wished GUIDs, in order, from a base that both have."""
     history = History()
     for event in ("snapshot", "replicate", "snapshot", "snapshot"):
-        history.step(event, 0, Wishes())
-    for event, choice, wishes in events:
-        history.step(event, choice, wishes)
+        history.step(event, 0, PairOptions())
+    for event, choice, options in events:
+        history.step(event, choice, options)
 
 
 @given(
@@ -478,8 +483,8 @@ def test_plans_carry_exactly_the_wished(source, gone, common, excluded, intermed
     left = sorted(set(history) - (gone if replica else set()))
     bookmarks = {replica[-1]} if replica and marked else set()
     world = World(left, replica, bookmarks)
-    wishes = Wishes(intermediates=intermediates, exclude=tuple(f"s{number}" for number in excluded))
-    plan = plan_pair(pair(left, replica, tuple(sorted(bookmarks))), wishes)
+    options = PairOptions(intermediates=intermediates, exclude=tuple(f"s{number}" for number in excluded))
+    plan = plan_pair(pair(left, replica, tuple(sorted(bookmarks))), options)
     allowed = [number for number in left if number not in excluded]
     if plan.error:
         newest = replica[-1] if replica else None
@@ -488,20 +493,20 @@ def test_plans_carry_exactly_the_wished(source, gone, common, excluded, intermed
         assert not allowed or (replica and not has_base) or too_old
         return
     base = max(replica) if replica else 0
-    wished = [number for number in allowed if number > base] if allowed[-1] not in (replica or []) else []
+    requested = [number for number in allowed if number > base] if allowed[-1] not in (replica or []) else []
     if not intermediates:
-        wished = wished[-1:]
-    assert carried(plan) == [str(number) for number in wished]
+        requested = requested[-1:]
+    assert carried(plan) == [str(number) for number in requested]
     world.apply(plan)
-    again = plan_pair(pair(left, world.replica, tuple(sorted(bookmarks))), wishes)
+    again = plan_pair(pair(left, world.replica, tuple(sorted(bookmarks))), options)
     assert again.sends == []
 
 
-@given(source=numbers, wishes=st.sets(st.integers(1, 30)))
-def test_fewest_streams(source, wishes):
+@given(source=numbers, options=st.sets(st.integers(1, 30)))
+def test_fewest_streams(source, options):
     """Between two neighbouring streams there is always a reason: a snapshot left out, or the first full one."""
     history = sorted(source)
-    plan = plan_pair(pair(history, None), Wishes(include=tuple(f"s{number}" for number in wishes) or ("none",)))
+    plan = plan_pair(pair(history, None), PairOptions(include=tuple(f"s{number}" for number in options) or ("none",)))
     for former, latter in zip(plan.sends, plan.sends[1:]):
         if former.kind == "full":
             continue
@@ -527,7 +532,7 @@ def settled(case: Pair) -> Pair:
 def test_settled_marks_stay():
     case = settled(pair([1, 2], [1, 2]))
     assert bookkeeping.settle(case) == []
-    assert settled_at_a_glance(case, Wishes())
+    assert settled_at_a_glance(case, PairOptions())
 
 
 @pytest.mark.parametrize("spoil", ["old cursor", "another replica is behind", "open", "no cursor", "not there"])
@@ -543,7 +548,7 @@ def test_a_glance_is_not_enough(spoil):
         case.source.bookmarks = []
     else:
         case.replica.snapshots.pop()
-    assert not settled_at_a_glance(case, Wishes())
+    assert not settled_at_a_glance(case, PairOptions())
 
 
 def test_settling_moves_every_mark_and_removes_the_old_cursor_last():
@@ -575,7 +580,7 @@ def test_a_waiting_part_keeps_its_holds_and_announcement():
 
 def test_protect_holds_base_and_every_snapshot():
     case = pair([1, 2, 3], [1], bookmarks=(1,))
-    plan = plan_pair(case, Wishes())
+    plan = plan_pair(case, PairOptions())
     record, hold = (action.commands[0][1:] for action in bookkeeping.protect(case, plan))
     assert record[1].startswith(model.REPLICA_PREFIX + ID)
     assert hold == ["hold", model.STEP_HOLD + ID, "tank/v@s1", "tank/v@s2", "tank/v@s3"]
@@ -585,7 +590,7 @@ def test_protect_holds_base_and_every_snapshot():
 def test_reseed_puts_the_old_one_aside(replica):
     case = pair([1, 2, 3], replica)
     case.replica.snapshots[-1].holds = [Hold(model.LAST_HOLD + ID)]
-    plan = plan_pair(case, Wishes(on_divergence="reseed"))
+    plan = plan_pair(case, PairOptions(on_divergence="reseed"))
     aside = "backup/v_aside_385"
     assert plan.error is None
     assert plan.prepare[0].commands == (
@@ -617,10 +622,10 @@ def test_promotions_are_told_apart(side):
         case.replica.origin, case.replica.values["origin_guid"] = "backup/c@s2", "2"
         taker, victim = "went to backup/c when", "promoting b:backup/v"
         born = ("tank/v@s2", "backup/c@s2")
-    error = str(plan_pair(case, Wishes(on_divergence="rollback")).error)
+    error = str(plan_pair(case, PairOptions(on_divergence="rollback")).error)
     assert taker in error
     assert victim in error
-    plan = plan_pair(case, Wishes(on_divergence="reseed"))
+    plan = plan_pair(case, PairOptions(on_divergence="reseed"))
     assert carried(plan) == ["3", "4"]
     assert (plan.sends[0].base, plan.sends[0].origin) == born
     assert plan.sends[1].base == "tank/v@s3"
@@ -636,7 +641,7 @@ def below(case: Pair, *names: str) -> Pair:
 def test_what_stands_below_comes_back_after_a_reseed():
     case = below(pair([1, 2], [1, 9], bookmarks=(1,)), "c", "z")
     case.below[1].values["type"] = "volume"
-    plan = plan_pair(case, Wishes(on_divergence="reseed"))
+    plan = plan_pair(case, PairOptions(on_divergence="reseed"))
     aside = "backup/v_aside_385"
     assert plan.error is None
     known, moved = plan.prepare
@@ -658,10 +663,10 @@ def test_what_stands_below_comes_back_after_a_reseed():
 def test_nothing_is_put_aside_that_could_not_come_back():
     case = below(pair([1, 2], [1, 9]), "c")
     case.below[0].values["encryptionroot"] = "backup/v"
-    assert "backup/v/c has its key from there" in str(plan_pair(case, Wishes(on_divergence="reseed")).error)
+    assert "backup/v/c has its key from there" in str(plan_pair(case, PairOptions(on_divergence="reseed")).error)
     case = below(pair([1, 2], [1, 9]), "c")
     case.aside = "backup/v_aside_1"
-    assert "below backup/v_aside_1" in str(plan_pair(case, Wishes(on_divergence="reseed")).error)
+    assert "below backup/v_aside_1" in str(plan_pair(case, PairOptions(on_divergence="reseed")).error)
 
 
 def test_what_a_cut_reseed_left_marked_is_finished():
@@ -669,7 +674,7 @@ def test_what_a_cut_reseed_left_marked_is_finished():
     aside = Dataset("backup/v_aside_385", "901", snapshots=[snap("backup/v_aside_385", 1)], ours=mark())
     aside.snapshots[0].holds = [Hold(model.LAST_HOLD + ID)]
     case.half_aside = aside
-    plan = plan_pair(case, Wishes())
+    plan = plan_pair(case, PairOptions())
     assert plan.prepare[0].commands == (
         ["zfs", "inherit", model.SOURCE, aside.name],
         ["zfs", "release", model.LAST_HOLD + ID, f"{aside.name}@s1"],
@@ -688,7 +693,9 @@ def test_what_a_cut_reseed_left_marked_is_finished():
 def test_until_it_is_settled_a_run_does_not_look_so(cursor, opens):
     case = pair([1, 2], None, bookmarks=(cursor,) if cursor else (), known_id=ID)
     made = [
-        command[-1] for action in bookkeeping.protect(case, plan_pair(case, Wishes())) for command in action.commands
+        command[-1]
+        for action in bookkeeping.protect(case, plan_pair(case, PairOptions()))
+        for command in action.commands
     ]
     assert (f"tank/v#cerss.zfs_{ID}_open" in made) is opens
 
@@ -696,7 +703,7 @@ def test_until_it_is_settled_a_run_does_not_look_so(cursor, opens):
 def test_a_renamed_replica_is_not_begun_anew():
     case = pair([1, 2], None, bookmarks=(1,))
     case.strayed = "backup/elsewhere"
-    assert "is backup/elsewhere now" in str(plan_pair(case, Wishes()).error)
+    assert "is backup/elsewhere now" in str(plan_pair(case, PairOptions()).error)
 
 
 @pytest.mark.parametrize("kept_by", ["hold", "cursor"])
@@ -706,18 +713,18 @@ def test_rollback_leaves_the_base_of_a_further_replica(kept_by):
         case.replica.snapshots[-1].holds = [Hold(model.STEP_HOLD + "f" * 16)]
     else:
         case.replica.bookmarks = [Bookmark(f"backup/v#{model.cursor_name('f' * 16, '9')}", "9", 9)]
-    assert "others need" in str(plan_pair(case, Wishes(on_divergence="rollback")).error)
+    assert "others need" in str(plan_pair(case, PairOptions(on_divergence="rollback")).error)
 
 
 def test_a_clone_stays_a_clone():
     case = pair([5, 6], None)
     case.source.origin, case.source.values["origin_guid"] = "tank/base@s1", "1"
-    plan = plan_pair(case, Wishes(), {"1": "backup/base@s1"})
+    plan = plan_pair(case, PairOptions(), {"1": "backup/base@s1"})
     assert plan.origin_preserved
     assert [(send.kind, send.base, send.origin) for send in plan.sends] == [
         ("incremental", "tank/base@s1", "backup/base@s1"),
         ("incremental", "tank/v@s5", None),
     ]
-    plan = plan_pair(case, Wishes(), {"1": "other/base@s1"})
+    plan = plan_pair(case, PairOptions(), {"1": "other/base@s1"})
     assert plan.origin_preserved is False
     assert plan.sends[0].kind == "full"

@@ -16,7 +16,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadI
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Hold, Snapshot, Token
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.info import relationships
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import SOURCE, TARGET, Pair
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.relationship import Wish, adopt, end
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.relationship import Options, adopt, end
 
 ID, OTHER = "0123456789abcdef", "f" * 16
 NOW = 10_000
@@ -203,4 +203,4 @@ def test_what_cannot_be_adopted(there, words):
 )
 def test_bad_options(options, words):
     with pytest.raises(BadInput, match=words):
-        Wish.from_options({"state": "absent", "force": False, **options})
+        Options.from_params({"state": "absent", "force": False, **options})

@@ -15,7 +15,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Ac
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import deletion
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.absent import plan_absent
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.dependents import Closure
-from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.options import Wishes
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.options import Options
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.present import _moments, _ready, plan_present
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.processes import Receiver
 
@@ -27,8 +27,8 @@ DEFAULTS: dict[str, Any] = {
 NOW = Activity(now=2000.0)
 
 
-def wishes(**options: Any) -> Wishes:
-    return Wishes.from_options({**DEFAULTS, **options})
+def options(**params: Any) -> Options:
+    return Options.from_params({**DEFAULTS, **params})
 
 
 def standing(**values: Any) -> dict[str, Dataset]:
@@ -40,7 +40,7 @@ def standing(**values: Any) -> dict[str, Dataset]:
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("params", "words"),
     [
         ({"name": []}, "name is empty"),
         ({"name": [""]}, "a snapshot name is empty"),
@@ -60,7 +60,7 @@ def standing(**values: Any) -> dict[str, Dataset]:
         ({"match": ["*"]}, "min_age and match belong together"),
         ({"properties": {"compression": "on"}}, "only user properties"),
         ({"properties": {"Org:x": "on"}}, "not a valid user property"),
-        ({"properties": {"org:x": ["a"]}}, "the value is a list"),
+        ({"properties": {"org:x": ["a"]}}, "is a list"),
         ({"properties": {"org:x": "a\0"}}, "NUL"),
         ({"properties": {"org:x": "x" * 8192}}, "8192 bytes"),
         ({"properties": {"cerss.zfs:temporary": True}}, "belongs to this collection"),
@@ -72,15 +72,15 @@ def standing(**values: Any) -> dict[str, Dataset]:
         ({"state": "absent", "holds": [], "temporary": True}, "holds, temporary cannot be combined with state=absent"),
     ],
 )
-def test_bad_options(options: dict[str, Any], words: str) -> None:
+def test_bad_options(params: dict[str, Any], words: str) -> None:
     with pytest.raises(BadInput) as caught:
-        wishes(**options)
+        options(**params)
     assert words in caught.value.msg
 
 
 def test_values_are_text() -> None:
-    told = wishes(properties={"a:b": True, "a:c": False, "a:d": 1.5, "a:e": None, "a:f": "x\ty\nz ü"}).properties
-    assert told == {"a:b": "on", "a:c": "off", "a:d": "1.5", "a:e": None, "a:f": "x\ty\nz ü"}
+    told = options(properties={"a:b": True, "a:c": False, "a:d": 1.5, "a:e": None, "a:f": "x\ty\nz ü"}).properties
+    assert told == {"a:b": "true", "a:c": "false", "a:d": "1.5", "a:e": None, "a:f": "x\ty\nz ü"}
 
 
 def test_moments_have_one_pool_and_one_snapshot_of_each_volume() -> None:
@@ -89,7 +89,7 @@ def test_moments_have_one_pool_and_one_snapshot_of_each_volume() -> None:
 
 
 def test_what_is_right_is_left_alone() -> None:
-    wished = wishes(properties={"a:b": "1", "a:c": None}, holds=["h"], temporary=True, expires=3600)
+    wished = options(properties={"a:b": "1", "a:c": None}, holds=["h"], temporary=True, expires=3600)
     right = standing(properties={"a:b": "1"}, holds=[Hold("h")], temporary=True, lifetime=3600)
     assert not plan_present(wished, ["tank/v@s"], right, NOW).plan.changed
     plan = plan_present(wished, ["tank/v@s"], standing(properties={"a:c": "2"}), NOW).plan
@@ -108,49 +108,49 @@ def test_what_is_right_is_left_alone() -> None:
 def test_foreign_holds_are_purged_only_on_request_and_ours_never() -> None:
     tags = ["keep", "other", "cerss.zfs:step:00112233445566aa", ".send-1-1"]
     held = standing(holds=[Hold(tag) for tag in tags])
-    assert not plan_present(wishes(holds=["keep"]), ["tank/v@s"], held, NOW).plan.changed
-    plan = plan_present(wishes(holds=["keep"], purge_holds=True), ["tank/v@s"], held, NOW).plan
+    assert not plan_present(options(holds=["keep"]), ["tank/v@s"], held, NOW).plan.changed
+    plan = plan_present(options(holds=["keep"], purge_holds=True), ["tank/v@s"], held, NOW).plan
     assert [action.text for action in plan.actions] == ["release hold other of tank/v@s"]
     assert plan.to_result()["diff"]["before"] == {"tank/v@s": {"holds": {"other": True}}}
 
 
 def test_expiry_in_the_past_is_refused() -> None:
     with pytest.raises(BadInput, match="would have expired 1970-01-01T00:17:40Z"):
-        plan_present(wishes(temporary=True, expires=60), ["tank/v@s"], standing(), NOW)
+        plan_present(options(temporary=True, expires=60), ["tank/v@s"], standing(), NOW)
 
 
 def test_pending_is_refused_with_what_keeps_it() -> None:
     marked = standing(state="pending_delete", clones=["tank/c"], holds=[Hold("h")])
     with pytest.raises(Refused, match=r"as long as clone tank/c and hold h needs it.*clone it"):
-        plan_present(wishes(), ["tank/v@s"], marked, NOW)
+        plan_present(options(), ["tank/v@s"], marked, NOW)
 
 
 def test_inbound_cannot_be_made() -> None:
     arriving = {"tank/v": Dataset("tank/v", inconsistent=True)}
     with pytest.raises(Refused, match="is being received for the first time"):
-        plan_present(wishes(), ["tank/v@s"], arriving, NOW)
+        plan_present(options(), ["tank/v@s"], arriving, NOW)
     arriving["tank/v"].ours = {"cerss.zfs:inbound": '[{"guid": "7", "snapshot": "s", "bytes": 1}]'}
     with pytest.raises(Refused, match="tank/v@s is arriving by replication"):
-        plan_present(wishes(), ["tank/v@s"], arriving, NOW)
+        plan_present(options(), ["tank/v@s"], arriving, NOW)
 
 
 def test_what_is_first_received_below_is_left_out_unless_named() -> None:
     found = {"tank": Dataset("tank"), "tank/new": Dataset("tank/new", inconsistent=True)}
-    wished = wishes(name=["tank@s"], recursive=True)
+    wished = options(name=["tank@s"], recursive=True)
     names, warnings = _ready(wished, ["tank@s", "tank/new@s"], found)
     assert names == ["tank@s"]
     assert warnings == ["tank/new@s is left out: the volume is being received for the first time"]
-    assert _ready(wishes(name=["tank/new@s"]), ["tank/new@s"], found) == (["tank/new@s"], [])
+    assert _ready(options(name=["tank/new@s"]), ["tank/new@s"], found) == (["tank/new@s"], [])
 
 
 def test_commands_around_are_named_by_number() -> None:
     entry = {"argv": ["secret"], "timeout": "1s", "environment": {"A": "secret"}}
-    plan = plan_present(wishes(before=[entry], after=[entry, entry]), ["tank/v@new"], standing(), NOW).plan
+    plan = plan_present(options(before=[entry], after=[entry, entry]), ["tank/v@new"], standing(), NOW).plan
     assert [action.text for action in plan.actions] == [
         "run before command 1", "create snapshot tank/v@new", "run after command 1", "run after command 2",
     ]  # fmt: skip
     assert "secret" not in str(plan.to_result())
-    assert not plan_present(wishes(before=[entry]), ["tank/v@s"], standing(), NOW).plan.changed
+    assert not plan_present(options(before=[entry]), ["tank/v@s"], standing(), NOW).plan.changed
 
 
 def test_deletion_is_batched_by_dataset_and_hundred() -> None:
@@ -175,7 +175,7 @@ def test_fail_lists_every_dependent_of_every_name() -> None:
         Snapshot("tank/v@c", clones=["tank/v/%recv"], userrefs=0, holds=[]),
     ]
     with pytest.raises(Refused) as caught:
-        plan_absent(wishes(state="absent", on_dependents="fail"), wanted, Closure(), NOW)
+        plan_absent(options(state="absent", on_dependents="fail"), wanted, Closure(), NOW)
     assert "tank/v@a is needed by clone tank/c and hold h" in caught.value.msg
     assert "tank/v@c is needed by the receive into tank/v" in caught.value.msg
     assert "tank/v@b" not in caught.value.msg

@@ -19,7 +19,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookm
 from ansible_collections.cerss.zfs.plugins.module_utils._host import process
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import objects
-from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.info import Request, main
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.info import Options, main
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.processes import Receiver
 
 DEFAULTS: dict[str, Any] = {
@@ -147,7 +147,7 @@ def test_bad_options(options: dict[str, Any], words: str) -> None:
     ],
 )
 def test_what_belongs_to_the_answer(name: Any, recursive: bool, dataset: str, parts: Any) -> None:
-    assert Request.from_options({**DEFAULTS, "name": name, "recursive": recursive}).parts(dataset) == parts
+    assert Options.from_params({**DEFAULTS, "name": name, "recursive": recursive}).parts(dataset) == parts
 
 
 def token(**values: Any) -> Token:

@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import PENDING_DELETE, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
-from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.prune import Wishes, decide
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.prune import Options, decide
 
 NOW = 1795417682
 
@@ -33,8 +33,8 @@ def test_each_volume_is_judged_for_itself_and_the_expired_go_first() -> None:
         snapshot("tank/b@4", 4),
         snapshot("tank/b@5", 5),
     ]
-    wishes = Wishes(["tank/a", "tank/b"], False, ["*"], {"last": 1})
-    decided = decide(matched, wishes, Activity(senders=["zfs send tank/b@4"]), NOW, time.gmtime)
+    options = Options(["tank/a", "tank/b"], False, ["*"], {"last": 1})
+    decided = decide(matched, options, Activity(senders=["zfs send tank/b@4"]), NOW, time.gmtime)
     assert [action.text for action in decided.deletion.plan.actions] == [
         "destroy snapshot tank/b@2",
         "destroy snapshot tank/a@1",
@@ -61,4 +61,4 @@ def test_each_volume_is_judged_for_itself_and_the_expired_go_first() -> None:
 def test_bad_input(options: dict[str, Any], told: str) -> None:
     given = {"name": ["tank"], "recursive": False, "match": ["*"], "keep": {"last": 1}, **options}
     with pytest.raises(BadInput, match=told):
-        Wishes.from_options(given)
+        Options.from_params(given)

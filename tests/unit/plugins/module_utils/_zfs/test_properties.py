@@ -26,7 +26,7 @@ ZVOL = {
 
 
 @pytest.mark.parametrize(
-    ("name", "have", "wish"),
+    ("name", "have", "text"),
     [
         ("quota", "0", "none"),
         ("quota", "0", "0"),
@@ -46,12 +46,12 @@ ZVOL = {
         ("org.example:size", "1G", "1G"),
     ],
 )
-def test_the_same_in_other_words(name: str, have: str, wish: str) -> None:
-    assert same(name, have, wish)
+def test_the_same_in_other_words(name: str, have: str, text: str) -> None:
+    assert same(name, have, text)
 
 
 @pytest.mark.parametrize(
-    ("name", "have", "wish"),
+    ("name", "have", "text"),
     [
         ("quota", "1073741824", "none"),
         ("quota", "0", "1G"),
@@ -62,8 +62,8 @@ def test_the_same_in_other_words(name: str, have: str, wish: str) -> None:
         ("mountpoint", "/10g", "10G"),
     ],
 )
-def test_not_the_same(name: str, have: str, wish: str) -> None:
-    assert not same(name, have, wish)
+def test_not_the_same(name: str, have: str, text: str) -> None:
+    assert not same(name, have, text)
 
 
 @pytest.mark.parametrize(
@@ -71,11 +71,11 @@ def test_not_the_same(name: str, have: str, wish: str) -> None:
     [(True, "on"), (False, "off"), ("True", "on"), (5, "5"), (1.5, "1.5"), ("1G", "1G"), (None, None)],
 )
 def test_yaml_values_as_text(value: Any, text: str | None) -> None:
-    assert zfs_properties.wishes({"atime": value}) == {"atime": text}
+    assert zfs_properties.requested({"atime": value}) == {"atime": text}
 
 
 @pytest.mark.parametrize(
-    ("wished", "told"),
+    ("requested", "told"),
     [
         ({"quota": [1]}, "is a list"),
         ({"quota": ""}, "has an empty value"),
@@ -92,14 +92,15 @@ def test_yaml_values_as_text(value: Any, text: str | None) -> None:
         ({"volsize": "8M"}, "shrinking a volume destroys"),
     ],
 )
-def test_what_cannot_be_is_told(wished: dict[str, Any], told: str) -> None:
+def test_what_cannot_be_is_told(requested: dict[str, Any], told: str) -> None:
     with pytest.raises(CerssError, match=told):
-        zfs_properties.plan("tank/zv", ZVOL, zfs_properties.wishes(wished))
+        zfs_properties.plan("tank/zv", ZVOL, zfs_properties.requested(requested))
 
 
-def planned(wished: dict[str, Any], moved: bool = False) -> list[str]:
+def planned(requested: dict[str, Any], moved: bool = False) -> list[str]:
     return [
-        action.text for action in zfs_properties.plan("tank/zv", ZVOL, zfs_properties.wishes(wished), moved).actions
+        action.text
+        for action in zfs_properties.plan("tank/zv", ZVOL, zfs_properties.requested(requested), moved).actions
     ]
 
 
@@ -138,12 +139,12 @@ def test_a_size_is_the_same_as_it_is_stored(number: int, unit: str) -> None:
 
 
 @given(st.dictionaries(st.sampled_from(["compression", "org.example:a"]), st.sampled_from([None, "on", "off"])))
-def test_a_second_plan_is_empty(wished: dict[str, str | None]) -> None:
+def test_a_second_plan_is_empty(requested: dict[str, str | None]) -> None:
     values = dict(ZVOL)
-    for action in zfs_properties.plan("tank/zv", values, wished).actions:
+    for action in zfs_properties.plan("tank/zv", values, requested).actions:
         for name, text in action.after["tank/zv"].items():
             values[name] = Value("lz4", "inherited from tank") if text is None else Value(text, "local")
-    assert not zfs_properties.plan("tank/zv", values, wished).actions
+    assert not zfs_properties.plan("tank/zv", values, requested).actions
 
 
 def test_bad_input_is_told_before_anything_is_asked() -> None:
