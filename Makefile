@@ -34,8 +34,8 @@ demo-down: ## Remove the demo's machines
 test: .venv/.controller .venv/.docs .venv/.unit .venv/.system lab-packages ## Everything that must pass, in 45 to 60 minutes
 	@scripts/parts system -- trust lint unit mutants release-check sanity molecule
 
-lint: .venv/.make .venv/.controller docs ## Style, types, documentation, licences, changelog, the package and its use
-	nox -s lint style ansible-lint docs-check license-check extra-checks changelog requirements galaxy install ee
+lint: .venv/.make .venv/.controller docs ## Style, types, workflows, documentation, licences, changelog, the package and its use
+	nox -s lint style workflows ansible-lint docs-check license-check extra-checks changelog requirements galaxy install ee
 
 unit: .venv/.make .venv/.unit ## Unit tests with coverage, and on the oldest Python; no machine needed
 	pytest tests/unit --cov

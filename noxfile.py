@@ -101,6 +101,26 @@ def changelog(session: nox.Session) -> None:
     session.run("antsibull-changelog", "lint")
 
 
+@nox.session
+def workflows(session: nox.Session) -> None:
+    """Check what GitHub reads: schemas, security, and that the workflow tests every version of ansible-core."""
+    session.install("check-jsonschema", "zizmor", "-c", "requirements/constraints.txt")
+    files = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(".github/workflows/*"))
+    forms = ".github/ISSUE_TEMPLATE"
+    for schema, *checked in (
+        ("vendor.github-workflows", *files),
+        ("custom.github-workflows-require-timeout", *files),
+        ("vendor.dependabot", ".github/dependabot.yml"),
+        ("vendor.github-issue-config", f"{forms}/config.yml"),
+        ("vendor.github-issue-forms", f"{forms}/bug.yml", f"{forms}/feature.yml"),
+    ):
+        session.run("check-jsonschema", "--builtin-schema", schema, *checked)
+    session.run("zizmor", "--offline", "--no-progress", "--quiet", "--strict-collection", ".")
+    cores = re.findall(r"sanity-([\d.]+)", (ROOT / ".github/workflows/tests.yml").read_text())
+    if cores != list(CORES):
+        session.error(f"tests.yml tests ansible-core {', '.join(cores)} instead of {', '.join(CORES)}")
+
+
 def empty_folder(session: nox.Session) -> Path:
     """A folder for this session, with nothing in it."""
     folder = Path(session.create_tmp()).resolve() / "work"

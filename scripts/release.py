@@ -114,9 +114,9 @@ def release(version: Version, dry: bool) -> None:
     finally:
         remove_apart()
     print(
-        f"\n{version} is committed and tagged, here alone. To give it to others:\n"
+        f"\n{version} is committed and tagged in this clone only; the tarball is {tarball}.\n"
+        f"To publish it on GitHub and Galaxy, by .github/workflows/release.yml:\n"
         f"  git push --atomic origin {branch} {version}\n"
-        f"  ansible-galaxy collection publish {tarball}\n"
         f"To take it back instead:\n"
         f"  git tag --delete {version} && git reset --keep HEAD~2"
     )
