@@ -15,8 +15,18 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core import endpoint, model
+from ansible_collections.cerss.zfs.plugins.module_utils._core import endpoint
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
+    Announcement,
+    Cursor,
+    LastHold,
+    OpenCursor,
+    ReplicaRecord,
+    SourceMark,
+    Spoilt,
+    StepHold,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
     MAX_REPLICA_NAME,
     BookmarkName,
@@ -33,17 +43,14 @@ MAX_LINE = 128 * 1024  # no more fits into one argument of a program on Linux
 
 _WORD = re.compile(r"""(?:[A-Za-z0-9_@%+=:,./-]+|'[^']*'|"'")+""")
 _PART = re.compile(r"""[^'"]+|'([^']*)'|"(')\"""")
-_TAG = re.compile(r"cerss\.zfs:(step|last):[0-9a-f]{16}\Z")
-_MARK = re.compile(r"cerss\.zfs_[0-9a-f]{16}_(?:[0-9a-f]{1,16}|open)\Z")
-_REPLICA_MARK = re.compile(re.escape(model.REPLICA_PREFIX) + r"[0-9a-f]{16}\Z")
 _TYPES = ("filesystem", "volume", "snapshot", "bookmark")
 _COLUMNS = re.compile(r"[a-z0-9_.:][a-z0-9_.:,@-]*\Z")
 # What a replica may be born with; None is any value.
 _BORN: dict[str, tuple[str, ...] | None] = {
     "readonly": ("on",),
     "canmount": ("noauto", "off"),
-    model.SOURCE: None,
-    model.ANNOUNCED: None,
+    SourceMark.NAME: None,
+    Announcement.NAME: None,
 }
 
 
@@ -239,8 +246,8 @@ def _holds(words: _Words, job: Job) -> list[str]:
 
 def _tag(words: _Words, job: Job) -> str:
     tag = words.one()
-    found = _TAG.match(tag)
-    if not found or (job.kind == RECEIVE and found.group(1) == "step"):
+    holds = (LastHold,) if job.kind == RECEIVE else (LastHold, StepHold)
+    if all(isinstance(hold.parse(tag), Spoilt) for hold in holds):
         raise NotAllowed(f"the hold {tag[:60]!r} is not one of ours for this job")
     return tag
 
@@ -254,7 +261,7 @@ def _release(words: _Words, job: Job) -> list[str]:
 
 
 def _our_property(name: str, job: Job) -> str:
-    ours = name in (model.SOURCE, model.ANNOUNCED) if job.kind == RECEIVE else _REPLICA_MARK.match(name)
+    ours = name in (SourceMark.NAME, Announcement.NAME) if job.kind == RECEIVE else ReplicaRecord.id_of(name)
     if not ours:
         raise NotAllowed(f"the property {name[:60]!r} is not one of ours for this job")
     return name
@@ -324,7 +331,7 @@ def _send(words: _Words, job: Job) -> list[str]:
 
 def _our_bookmark(text: str, job: Job) -> BookmarkName:
     name = BookmarkName.parse(text)
-    if not _MARK.match(name.bookmark):
+    if all(isinstance(mark.parse(name.bookmark), Spoilt) for mark in (Cursor, OpenCursor)):
         raise NotAllowed(f"the bookmark {text[:60]!r} is not one of ours")
     _dataset(str(name.dataset), job)
     return name

@@ -6,10 +6,19 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
+    Cursor,
+    LastHold,
+    ReplicaRecord,
+    SourceMark,
+    Spoilt,
+    StepHold,
+    is_ours,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._core.units import iso_time
 
 FULL = "full"
@@ -18,35 +27,6 @@ INBOUND = "inbound"
 CREATING = "creating"
 ABSENT = "absent"
 STATES = (FULL, PENDING_DELETE, INBOUND, CREATING, ABSENT)
-
-# Our marks (the table in docs/architecture.md). <id> is 16 hex digits.
-TEMPORARY = "cerss.zfs:temporary"
-EXPIRES = "cerss.zfs:expires"
-ORIGIN = "cerss.zfs:origin"
-SOURCE = "cerss.zfs:source"
-ANNOUNCED = "cerss.zfs:inbound"
-REPLICA_PREFIX = "cerss.zfs:replica."
-STEP_HOLD = "cerss.zfs:step:"
-LAST_HOLD = "cerss.zfs:last:"
-_CURSOR = re.compile(r"cerss\.zfs_([0-9a-f]{16})_([0-9a-f]{1,16})\Z")
-OPEN_SUFFIX = "_open"  # a bookmark cerss.zfs_<id>_open: the first transfer of a relationship is not settled yet
-MAX_CURSOR_SUFFIX = len("#cerss.zfs_") + 16 + 1 + 16
-
-
-def is_relationship(text: str) -> bool:
-    """True for 16 hex digits."""
-    return re.fullmatch(r"[0-9a-f]{16}", text) is not None
-
-
-def cursor_name(relationship: str, guid: str) -> str:
-    """The part after the # of a relationship's cursor bookmark."""
-    return f"cerss.zfs_{relationship}_{int(guid):x}"
-
-
-def cursor_of(bookmark: str) -> tuple[str, str] | None:
-    """(relationship, GUID) when the part after the # is a cursor of ours."""
-    found = _CURSOR.match(bookmark)
-    return (found.group(1), str(int(found.group(2), 16))) if found else None
 
 
 @dataclass(frozen=True)
@@ -58,12 +38,18 @@ class Hold:
 
     @property
     def ours(self) -> bool:
-        return self.tag.startswith("cerss.zfs:")
+        return is_ours(self.tag)
+
+    @property
+    def mark(self) -> StepHold | LastHold | None:
+        """What it is when it belongs to a relationship."""
+        found = (StepHold.parse(self.tag), LastHold.parse(self.tag))
+        return next((mark for mark in found if not isinstance(mark, Spoilt)), None)
 
     @property
     def relationship(self) -> str | None:
         """The id when the hold belongs to a relationship."""
-        return self.tag.rpartition(":")[2] if self.tag.startswith((STEP_HOLD, LAST_HOLD)) else None
+        return self.mark.id if self.mark else None
 
     def to_result(self) -> dict[str, Any]:
         return {"tag": self.tag, "created": iso_time(self.created), "ours": self.ours}
@@ -203,30 +189,71 @@ class Bookmark:
     def bookmark(self) -> str:
         return self.name.partition("#")[2]
 
+    @property
+    def cursor(self) -> Cursor | None:
+        found = Cursor.parse(self.bookmark)
+        return None if isinstance(found, Spoilt) else found
+
+
+@dataclass(frozen=True)
+class Value:
+    """A property as ``zfs get -p`` shows it: source is local, default, inherited from X, received, none or -."""
+
+    text: str
+    source: str = "-"
+
+    @property
+    def local(self) -> bool:
+        return self.source == "local"
+
+
+Values = Mapping[str, Value]
+
 
 @dataclass
 class Dataset:
-    """A filesystem or zvol with what stands on it, oldest first.
+    """A filesystem or volume with its snapshots and bookmarks, oldest first.
 
-    ``values`` are native properties that were read, ``ours`` our own with source local.
+    ``values`` are the properties that were read, without our own; those are in ``ours`` when their source is local.
     """
 
     name: str
     guid: str | None = None
     createtxg: int = 0
     origin: str | None = None
+    origin_guid: str | None = None
     inconsistent: bool = False
+    receiving: bool = False  # a receive without -s into it runs
     snapshots: list[Snapshot] = field(default_factory=list)
     bookmarks: list[Bookmark] = field(default_factory=list)
     children: list[str] = field(default_factory=list)
-    values: dict[str, str] = field(default_factory=dict)
+    values: dict[str, Value] = field(default_factory=dict)
     ours: dict[str, str] = field(default_factory=dict)
     token: Token | None = None
+
+    def get(self, name: str) -> str | None:
+        """The value of a property; None for what is unset, was not read or is not there."""
+        value = self.values.get(name)
+        return None if value is None or value.text in ("", "-") else value.text
 
     @property
     def type(self) -> str | None:
         """filesystem or volume; None when not read."""
-        return self.values.get("type")
+        return self.get("type")
+
+    @property
+    def encrypted(self) -> bool:
+        return self.get("encryption") not in (None, "off")
+
+    @property
+    def written(self) -> int:
+        """Bytes written since the newest snapshot; 0 when not read."""
+        return int(self.get("written") or 0)
+
+    @property
+    def has_partial_receive(self) -> bool:
+        """Something has arrived in part and can be resumed, be its token one that we can decode or not."""
+        return self.token is not None or self.get("receive_resume_token") is not None
 
     def by_name(self, name: str) -> Snapshot | None:
         """``name`` in full."""
@@ -235,10 +262,29 @@ class Dataset:
     def by_guid(self, guid: str | None) -> Snapshot | None:
         return next((snapshot for snapshot in self.snapshots if snapshot.guid == guid), None) if guid else None
 
-    def cursors(self) -> list[tuple[str, str, Bookmark]]:
-        """(relationship, GUID, bookmark) of every cursor of ours."""
-        found = [(cursor_of(mark.bookmark), mark) for mark in self.bookmarks]
-        return [(cursor[0], cursor[1], mark) for cursor, mark in found if cursor]
+    def cursors(self) -> list[tuple[Cursor, Bookmark]]:
+        """Every cursor of ours, with its bookmark."""
+        return [(bookmark.cursor, bookmark) for bookmark in self.bookmarks if bookmark.cursor]
+
+    @property
+    def source_mark(self) -> SourceMark | None:
+        """Whose replica it is; None when it is none, or the mark is spoilt."""
+        found = SourceMark.of(self.ours)
+        return found if isinstance(found, SourceMark) else None
+
+    @property
+    def is_replica(self) -> bool:
+        """It belongs to a relationship as the replica. A spoilt mark says so too: nobody knows better."""
+        found = SourceMark.of(self.ours)
+        return found is not None and not (isinstance(found, SourceMark) and found.released)
+
+    def relationships(self) -> list[str]:
+        """The relationships that it is recorded in, for messages."""
+        found = [f"source of the replication {id_}" for id_ in sorted(ReplicaRecord.all_of(self.ours))]
+        if self.is_replica:
+            mark = self.source_mark
+            found.append(f"replica of the replication {mark.id if mark else 'with a spoilt mark'}")
+        return found
 
 
 @dataclass

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import PREFIX, is_ours
 
 MAX_NAME = 255  # ZFS_MAX_DATASET_NAME_LEN less its NUL
 MAX_REPLICA_NAME = 249  # an increment appends "/%recv"; a longer path panics the kernel of the replica (docs/facts.md)
@@ -153,10 +154,8 @@ def check_hold_tag(tag: str) -> str:
     """A tag that users may set: not empty, not ours, not one of ZFS's own."""
     if not tag or tag != tag.strip() or not tag.isprintable():
         raise BadInput(f"{tag!r} is not a valid hold tag: it must be printable text without blanks around it")
-    if tag.startswith("cerss.zfs:"):
-        raise BadInput(
-            f"hold tag {tag!r} belongs to this collection's relationships; choose a tag without 'cerss.zfs:'"
-        )
+    if is_ours(tag):
+        raise BadInput(f"hold tag {tag!r} belongs to this collection's relationships; choose a tag without {PREFIX!r}")
     if tag.startswith("."):
         raise BadInput(f"hold tag {tag!r} begins with a dot; such tags are ZFS's own")
     if tag.startswith("-"):
@@ -178,7 +177,7 @@ def check_property(name: str, value: str | None, user_only: bool = False) -> Non
                 f"property {name!r} is not a valid user property: lower-case letters, digits and - _ . : "
                 f"with one colon at least, at most {MAX_NAME} characters"
             )
-        if name.startswith("cerss.zfs:"):
+        if is_ours(name):
             raise BadInput(f"property {name!r} belongs to this collection; use the options made for it")
         if value is not None and len(value.encode()) > MAX_VALUE:
             raise BadInput(f"property {name!r}: the value has {len(value.encode())} bytes, ZFS takes {MAX_VALUE}")

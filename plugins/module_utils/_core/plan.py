@@ -6,60 +6,116 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+UNTOLD: Any = object()  # no share of the diff; None would be one
+
 
 @dataclass(frozen=True)
-class Action:
-    """One thing to do: the sentence for ``actions``, the commands that do it, and its share of the diff.
+class Effect:
+    """One thing that changes.
 
-    ``before`` and ``after`` map the name of a thing to what is known of it; never measured values.
+    ``text`` is the sentence for ``actions``; it is empty where that of the effect before it tells this too.
+    ``before`` and ``after`` are the thing's share of the diff, never measured values.
+    ``aspect`` tells effects on one thing apart, as the tag of a hold.
     """
 
-    text: str
+    name: str
+    text: str = ""
+    before: Any = UNTOLD
+    after: Any = UNTOLD
+    aspect: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.name, self.aspect
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command, or a batch of one kind, with all that it changes. Without a command something else does it.
+
+    ``part`` gives the same step for some of its effects, so that what zfs refuses for one thing is done for the others.
+    ``instead`` gives the step to try when zfs refuses this one since holds or clones keep the snapshots.
+    """
+
+    effects: tuple[Effect, ...]
     commands: tuple[list[str], ...] = ()
-    before: Mapping[str, Any] = field(default_factory=dict)
-    after: Mapping[str, Any] = field(default_factory=dict)
     side: str = ""  # replication: source or target
+    part: Callable[[Sequence[Effect]], Step] | None = None
+    instead: Callable[[Sequence[Effect]], Step] | None = None
+
+    @classmethod
+    def of(
+        cls, text: str, commands: Sequence[list[str]] = (),
+        before: Mapping[str, Any] | None = None, after: Mapping[str, Any] | None = None, side: str = "",
+    ) -> Step:  # fmt: skip
+        """A step that one sentence tells. ``before`` and ``after``: the name of a thing -> its share of the diff."""
+        before, after = before or {}, after or {}
+        names = list(dict.fromkeys([*before, *after])) or [""]
+        told = [(name, before.get(name, UNTOLD), after.get(name, UNTOLD)) for name in names]
+        effects = [Effect(name, "" if number else text, *share) for number, (name, *share) in enumerate(told)]
+        return cls(tuple(effects), tuple(commands), side)
+
+    @property
+    def text(self) -> str:
+        return "; ".join(effect.text for effect in self.effects if effect.text)
+
+    @property
+    def names(self) -> list[str]:
+        return [effect.name for effect in self.effects]
 
 
 @dataclass
 class Plan:
-    """Actions in order, and what the user should know besides."""
+    """Steps in order, and what the user should know besides."""
 
-    actions: list[Action] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     @property
     def changed(self) -> bool:
-        return bool(self.actions)
+        return bool(self.steps)
+
+    @property
+    def effects(self) -> list[Effect]:
+        return [effect for step in self.steps for effect in step.effects]
+
+    @property
+    def actions(self) -> list[str]:
+        return sentences(self.steps)
 
     def add(
         self, text: str, *commands: list[str],
         before: Mapping[str, Any] | None = None, after: Mapping[str, Any] | None = None, side: str = "",
     ) -> None:  # fmt: skip
-        self.actions.append(Action(text, commands, before or {}, after or {}, side))
+        self.steps.append(Step.of(text, commands, before, after, side))
 
     def to_result(self) -> dict[str, Any]:
         """changed, actions, diff and warnings as every changing module returns them."""
         return {
             "changed": self.changed,
-            "actions": [action.text for action in self.actions],
+            "actions": self.actions,
             "diff": {
-                "before": _merged(action.before for action in self.actions),
-                "after": _merged(action.after for action in self.actions),
+                "before": _merged((effect.name, effect.before) for effect in self.effects),
+                "after": _merged((effect.name, effect.after) for effect in self.effects),
             },
             "warnings": self.warnings,
         }
 
 
-def _merged(parts: Any) -> dict[str, Any]:
-    """Several actions may speak of one thing: dicts are laid over each other, anything else is replaced."""
+def sentences(steps: Iterable[Step]) -> list[str]:
+    """What ``actions`` says of the steps."""
+    return [effect.text for step in steps for effect in step.effects if effect.text]
+
+
+def _merged(shares: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Several effects may speak of one thing: dicts are laid over each other, anything else is replaced."""
     result: dict[str, Any] = {}
-    for part in parts:
-        for name, value in part.items():
+    for name, value in shares:
+        if value is not UNTOLD:
             old = result.get(name)
             result[name] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
     return result

@@ -16,10 +16,10 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadI
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
-from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import carry_out
+from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import execute
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 
-# ZFS keeps two lists, one for the dataset and one for all below it; "Local+Descendent" is what stands in both.
+# ZFS keeps two lists, one for the dataset and one for all below it; "Local+Descendent" is what current in both.
 LOCAL, BELOW = "local", "descendents"
 REACHES = {"both": (LOCAL, BELOW), LOCAL: (LOCAL,), BELOW: (BELOW,)}
 _SECTIONS = {
@@ -59,27 +59,27 @@ class Options:
 
 
 def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    """The verb."""
+    """zfs_allow."""
     options = Options.from_params(params)
     backend = Backend()
     present = params["state"] == "present"
     names = _names_of(options.user)
     try:
-        stands = _read(backend, options, names)
+        current = _read(backend, options, names)
     except NotFound as error:
         if present:
             raise Refused(f"{options.dataset} does not exist; check the name, or create it first") from error
-        stands = {LOCAL: set(), BELOW: set()}
+        current = {LOCAL: set(), BELOW: set()}
     if present and not names:
         raise Refused(f"there is no user {options.user} here; create it first")
     if present:
         _check_known(backend, options)
-    plan = plan_allow(options, stands)
+    plan = plan_allow(options, current)
     if check_mode or not plan.changed:
-        return {**plan.to_result(), "permissions": _shown(_after(options, stands))}
-    carry_out(backend, plan)
+        return {**plan.to_result(), "permissions": _shown(_after(options, current))}
+    execute(backend, plan)
     now = _read(backend, options, names)
-    if now != _after(options, stands):
+    if now != _after(options, current):
         raise CerssError(f"the permissions of {options.user} on {options.dataset} are {_shown(now)} after all")
     return {**plan.to_result(), "permissions": _shown(now)}
 
@@ -141,12 +141,12 @@ def parse(lines: Iterable[str], dataset: str, users: Iterable[str]) -> Permissio
     return found
 
 
-def plan_allow(options: Options, stands: Permissions) -> Plan:
+def plan_allow(options: Options, current: Permissions) -> Plan:
     """What is missing is given first: an error then leaves what was there."""
     plan = Plan()
-    target = _after(options, stands)
-    given = {reach: target[reach] - stands[reach] for reach in stands}
-    taken = {reach: stands[reach] - target[reach] for reach in stands}
+    target = _after(options, current)
+    given = {reach: target[reach] - current[reach] for reach in current}
+    taken = {reach: current[reach] - target[reach] for reach in current}
     name = str(options.dataset)
     for verb, change, command in (("allow", given, zfs.allow), ("unallow", taken, zfs.unallow)):
         shares = {"both": change[LOCAL] & change[BELOW]}
@@ -157,15 +157,15 @@ def plan_allow(options: Options, stands: Permissions) -> Plan:
                 plan.add(
                     f"{verb} {options.user} {','.join(listed)} {_WORDS[reach].format(name)}",
                     command(options.user, listed, name, _FLAGS[reach]),
-                    before={name: {options.user: _shown(stands)}},
+                    before={name: {options.user: _shown(current)}},
                     after={name: {options.user: _shown(target)}},
                 )
     return plan
 
 
-def _after(options: Options, stands: Permissions) -> Permissions:
+def _after(options: Options, current: Permissions) -> Permissions:
     decided = REACHES[options.reach]
-    return {reach: set(options.permissions) if reach in decided else set(stands[reach]) for reach in stands}
+    return {reach: set(options.permissions) if reach in decided else set(current[reach]) for reach in current}
 
 
 def _shown(permissions: Permissions) -> dict[str, list[str]]:

@@ -2,33 +2,27 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The verb of zfs_clone: a dataset made from a snapshot, its promotion and its end."""
+"""zfs_clone: a dataset made from a snapshot, and its end."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, Refused
-from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import read_json
-from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Clone, Dataset, Progress, Snapshot
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import Announcement, CloneOrigin
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Clone, Dataset, Progress, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import MAX_NAME, DatasetName, SnapshotName
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
+from ansible_collections.cerss.zfs.plugins.module_utils._dataset import promotion
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import read_activity
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
-from ansible_collections.cerss.zfs.plugins.module_utils._host.datasets import (
-    Thing,
-    check_values,
-    read_all,
-    read_snapshots,
-    read_tree,
-)
-from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import carry_out
-from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import Inventory
+from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import execute
+from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import TREE, Inventory, Things, check_values
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import objects
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.absent import plan_absent
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.dependents import closure_of
@@ -86,18 +80,18 @@ def _check_state(params: Mapping[str, Any]) -> None:
 
 @dataclass
 class Seen:
-    """What stands: the clone and what it came from, the clone's snapshots, and both families for a promotion."""
+    """What is there now: the clone and what it came from, the clone's snapshots, and both families for a promotion."""
 
-    things: dict[str, Thing]
-    snapshots: dict[str, Thing] = field(default_factory=dict)
+    things: Things
+    own: dict[str, Snapshot] = field(default_factory=dict)
     family: Inventory = field(default_factory=dict)
 
-    def clone(self, options: Options) -> Thing | None:
-        return self.things.get(str(options.name))
+    def clone(self, options: Options) -> Dataset | None:
+        return self.things.datasets.get(str(options.name))
 
 
 def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    """The verb."""
+    """zfs_clone."""
     backend = Backend()
     options = Options.from_params(params)
     if params["state"] == "absent":
@@ -117,12 +111,12 @@ def _present(backend: Backend, options: Options, check_mode: bool) -> dict[str, 
         seen = _await(backend, options, snapshot, seen)
     plan = plan_present(options, snapshot, seen, check_mode)
     if plan.changed:
-        volume = seen.clone(options) or seen.things[str(snapshot.dataset)]
+        dataset = seen.clone(options) or seen.things.datasets[str(snapshot.dataset)]
         free = {name: text for name, text in options.properties.items() if name not in zfs_properties.AT_CREATION}
-        check_values(backend, str(options.name), free, volume.get("volsize"))
+        check_values(backend, str(options.name), free, dataset.get("volsize"))
     if check_mode:
         return {**plan.to_result(), "clone": foreseen(options, snapshot, seen, plan).to_result()}
-    carry_out(backend, plan)
+    execute(backend, plan)
     if plan.changed:
         seen = _read(backend, options, snapshot)
         _verify(options, seen)
@@ -133,16 +127,16 @@ def _read(backend: Backend, options: Options, snapshot: SnapshotName) -> Seen:
     """One process for a clone to be made, two for one that is there, a third before a promotion."""
     own = SnapshotName(options.name, snapshot.snapshot)
     names = [str(name) for name in (options.name, snapshot, snapshot.dataset, options.name.parent, own)]
-    seen = Seen(read_all(backend, [name for name in names if len(name) <= MAX_NAME]))
+    seen = Seen(inventory.read_things(backend, [name for name in names if len(name) <= MAX_NAME]))
     clone = seen.clone(options)
     if clone is None:
         if options.promoted and str(snapshot) in seen.things:
             seen.family = _family(backend, str(snapshot.dataset))
         return seen
-    seen.snapshots = read_snapshots(backend, clone.name, ("guid", "clones"))
+    seen.own = inventory.read_things(backend, [clone.name], ("guid", "clones"), "snapshot", depth=1).snapshots
     if clone.origin and clone.origin not in seen.things:
         # Another origin than was asked for, or one that a promotion has moved.
-        seen.things.update(read_all(backend, [clone.origin, clone.origin.partition("@")[0]]))
+        seen.things.update(inventory.read_things(backend, [clone.origin, clone.origin.partition("@")[0]]))
     if options.promoted and clone.origin:
         seen.family = _family(backend, clone.name, clone.origin.partition("@")[0])
     return seen
@@ -154,20 +148,15 @@ def _family(backend: Backend, *names: str) -> Inventory:
 
 def _arriving(seen: Seen, snapshot: SnapshotName) -> Progress | None:
     """How far it is when it is on its way: named by the live token, or announced."""
-    dataset = seen.things.get(str(snapshot.dataset))
+    dataset = seen.things.datasets.get(str(snapshot.dataset))
     if dataset is None or str(snapshot) in seen.things:
         return None
-    entries = read_json(dataset.local(model.ANNOUNCED))
-    announced = [
-        entry
-        for entry in (entries if isinstance(entries, list) else [])
-        if isinstance(entry, dict) and entry.get("snapshot") == snapshot.snapshot
-    ]
+    entries = Announcement.of(dataset.ours).entries
+    announced = next((entry for entry in entries if entry.snapshot == snapshot.snapshot), None)
     token = dataset.token if dataset.token and dataset.token.snapshot == snapshot.snapshot else None
     if not announced and not token:
         return None
-    total = announced[0].get("bytes") if announced else None
-    return Progress("receive", bytes_done=token.bytes if token else None, bytes_total=total)
+    return Progress("receive", token.bytes if token else None, announced.bytes if announced else None)
 
 
 def _inbound_words(snapshot: SnapshotName, progress: Progress) -> str:
@@ -199,43 +188,39 @@ def plan_present(options: Options, snapshot: SnapshotName, seen: Seen, check_mod
 def _plan_create(options: Options, snapshot: SnapshotName, seen: Seen, check_mode: bool) -> Plan:
     plan = Plan()
     name = str(options.name)
-    volume = seen.things.get(str(snapshot.dataset))
-    if volume is None:
+    dataset = seen.things.datasets.get(str(snapshot.dataset))
+    if dataset is None:
         raise Refused(f"{name} cannot be made: {snapshot.dataset}, the volume of {snapshot}, does not exist")
-    parent = seen.things.get(str(options.name.parent))
+    parent = seen.things.datasets.get(str(options.name.parent))
     if parent is None:
         raise Refused(f"{name} cannot be made: its parent {options.name.parent} does not exist; create it (zfs_volume)")
     if parent.type == "volume":
         raise Refused(f"{name} cannot be made: {parent.name} is a zvol and can have nothing below; choose another name")
-    zfs_properties.check_known(f"a clone of {snapshot}", volume.values, options.properties)
-    zfs_properties.check_fixed(f"{snapshot.dataset}, and so every clone of it,", volume.values, options.properties)
+    zfs_properties.check_known(f"a clone of {snapshot}", dataset.values, options.properties)
+    zfs_properties.check_fixed(f"{snapshot.dataset}, and so every clone of it,", dataset.values, options.properties)
     guid = _origin_guid(plan, options, snapshot, seen, check_mode)
-    setting = {
-        key: text
-        for key, text in zfs_properties.at_creation(options.properties).items()
-        if key not in zfs_properties.AT_CREATION
-    }
-    after = {"origin": str(snapshot), **setting}
+    at_creation = zfs_properties.at_creation(options.properties)
+    setting = {key: text for key, text in at_creation.items() if key not in zfs_properties.AT_CREATION}
     plan.add(
         f"create clone {name} of {snapshot}",
-        zfs.clone(str(snapshot), name, {model.ORIGIN: guid, **setting}),
+        zfs.clone(str(snapshot), name, {CloneOrigin.NAME: guid, **setting}),
         before={name: None},
-        after={name: after},
+        after={name: {"origin": str(snapshot), **setting}},
     )
     if options.promoted:
-        _add_promotion(plan, name, [], volume, str(snapshot), seen.family)
+        promotion.add(plan, Dataset(name), dataset, str(snapshot), seen.family)
     return plan
 
 
 def _origin_guid(plan: Plan, options: Options, snapshot: SnapshotName, seen: Seen, check_mode: bool) -> str:
     """The GUID to record on the clone; in check mode a snapshot may still be to come."""
-    origin = seen.things.get(str(snapshot))
+    origin = seen.things.snapshots.get(str(snapshot))
     if origin is not None:
-        if origin.pending_delete:
+        if origin.state == model.PENDING_DELETE:
             raise Refused(
                 f"{options.name} cannot be made: {snapshot} is pending_delete. It was deleted and goes as soon as its "
-                f"clones ({', '.join(origin.clones) or 'none'}) and holds ({origin.userrefs}) are gone. Clone another "
-                "snapshot, or take a snapshot of one of its clones and clone that"
+                f"clones ({', '.join(origin.clones or []) or 'none'}) and holds ({origin.userrefs}) are gone. Clone "
+                "another snapshot, or take a snapshot of one of its clones and clone that"
             )
         return origin.guid or ""
     progress = _arriving(seen, snapshot)
@@ -256,30 +241,34 @@ def _origin_guid(plan: Plan, options: Options, snapshot: SnapshotName, seen: See
     raise Refused(f"{options.name} cannot be made: {snapshot} does not exist; create it first (zfs_snapshot)")
 
 
-def _check_origin(clone: Thing, snapshot: SnapshotName, seen: Seen) -> None:
+def _recorded(clone: Dataset) -> str | None:
+    """The GUID of the snapshot that it was made from, as it was recorded then."""
+    mark = CloneOrigin.parse(clone.ours.get(CloneOrigin.NAME, ""))
+    return mark.guid if isinstance(mark, CloneOrigin) else None
+
+
+def _check_origin(clone: Dataset, snapshot: SnapshotName, seen: Seen) -> None:
     """Refused unless the dataset was made from that very snapshot (by GUID)."""
-    recorded = clone.local(model.ORIGIN)
-    native = seen.things.get(clone.origin or "")
-    asked = seen.things.get(str(snapshot))
+    recorded, snapshots = _recorded(clone), seen.things.snapshots
+    native = snapshots.get(clone.origin or "")
+    asked = snapshots.get(str(snapshot))
     if asked is not None:
-        if native is not None and native.guid == asked.guid:
-            return
-        if recorded is not None and recorded == asked.guid:
+        if (native is not None and native.guid == asked.guid) or (recorded is not None and recorded == asked.guid):
             return
     elif recorded is not None:
         # A promotion moves the snapshot: to the clone itself, or to the one that was promoted over its origin.
-        own = seen.things.get(f"{clone.name}@{snapshot.snapshot}")
-        moved = [thing for thing in (own, native) if thing and thing.name.endswith(f"@{snapshot.snapshot}")]
-        if any(thing.guid == recorded for thing in moved):
+        own = snapshots.get(f"{clone.name}@{snapshot.snapshot}")
+        moved = [each for each in (own, native) if each and each.snapshot == snapshot.snapshot]
+        if any(each.guid == recorded for each in moved):
             return
     raise Refused(
-        f"{clone.name} exists and is no clone of {snapshot}: {_came_from(clone, asked, recorded)}. "
+        f"{clone.name} exists and is no clone of {snapshot}: {_came_from(clone, asked is None, recorded)}. "
         f"Choose another name, or name the snapshot that it was made from"
     )
 
 
-def _came_from(clone: Thing, asked: Thing | None, recorded: str | None) -> str:
-    gone = "" if asked is not None else "that snapshot does not exist, and "
+def _came_from(clone: Dataset, missing: bool, recorded: str | None) -> str:
+    gone = "that snapshot does not exist, and " if missing else ""
     if clone.origin:
         return f"{gone}it is a clone of {clone.origin}"
     if recorded:
@@ -287,89 +276,30 @@ def _came_from(clone: Thing, asked: Thing | None, recorded: str | None) -> str:
     return f"{gone}it is a {clone.type} that was not made from a snapshot"
 
 
-def _owns_origin(clone: Thing, snapshot: SnapshotName, seen: Seen) -> bool:
-    """Promoted: the snapshot that it was made from is its own now."""
-    recorded = clone.local(model.ORIGIN)
-    return recorded is not None and any(own.guid == recorded for own in seen.snapshots.values())
+def _is_promoted(clone: Dataset, seen: Seen) -> bool:
+    """The snapshot that it was made from is its own now."""
+    recorded = _recorded(clone)
+    return recorded is not None and any(snap.guid == recorded for snap in seen.own.values())
 
 
-def _plan_promotion(plan: Plan, options: Options, snapshot: SnapshotName, clone: Thing, seen: Seen) -> None:
-    owns = _owns_origin(clone, snapshot, seen)
-    if options.promoted is False:
-        if owns:
-            raise Refused(
-                f"{clone.name} is promoted, and ZFS cannot take that back. Promote the dataset that it was made from: "
-                f"zfs_clone with name={snapshot.dataset}, snapshot={clone.name}@{snapshot.snapshot}, promoted=true"
-            )
-        return
-    if owns:
+def _plan_promotion(plan: Plan, options: Options, snapshot: SnapshotName, clone: Dataset, seen: Seen) -> None:
+    promoted = _is_promoted(clone, seen)
+    if promoted and options.promoted is False:
+        raise Refused(
+            f"{clone.name} is promoted, and ZFS cannot take that back. Promote the dataset that it was made from: "
+            f"zfs_clone with name={snapshot.dataset}, snapshot={clone.name}@{snapshot.snapshot}, promoted=true"
+        )
+    if promoted or not options.promoted:
         return
     if clone.origin is None:
         raise Refused(f"{clone.name} cannot be promoted: it is no clone, nothing stands behind it")
-    volume = seen.things[clone.origin.partition("@")[0]]
-    if clone.local(model.ORIGIN) is None:
-        guid = seen.things[clone.origin].guid or ""
+    if _recorded(clone) is None:
+        guid = seen.things.snapshots[clone.origin].guid or ""
         plan.add(
             f"record on {clone.name} that it was made from {clone.origin}",
-            zfs.set_({model.ORIGIN: guid}, [clone.name]),
+            zfs.set_({CloneOrigin.NAME: guid}, [clone.name]),
         )
-    _add_promotion(plan, clone.name, clone.relationships(), volume, clone.origin, seen.family)
-
-
-def _add_promotion(
-    plan: Plan, name: str, relationships: list[str], volume: Thing, origin: str, family: Inventory
-) -> None:  # fmt: skip
-    """The last action of a plan. ``family`` has the volume that ``origin`` is of, and the clone when it exists."""
-    _check_promotable(name, relationships, volume)
-    moving = _moving(family.get(volume.name, Dataset(volume.name)), origin)
-    _check_conflicts(name, moving, family.get(name, Dataset(name)))
-    snapshots = [one for one in moving if "@" in one] or [origin]
-    plan.add(
-        f"promote {name}, which takes over {', '.join(snapshots)}",
-        zfs.promote(name),
-        before={name: {"origin": origin}, **{one: {"present": True} for one in snapshots}} if name in family else {},
-        after={
-            name: {"origin": volume.origin},
-            **{one: {"present": False} for one in snapshots},
-            **{f"{name}@{one.partition('@')[2]}": {"present": True} for one in snapshots},
-        },
-    )
-
-
-def _check_promotable(name: str, own: list[str], volume: Thing) -> None:
-    """Promotion takes snapshots, holds and bookmarks away from a volume whose replication stands on them."""
-    for dataset, relationships in ((volume.name, volume.relationships()), (name, own)):
-        if relationships:
-            raise Refused(
-                f"{name} cannot be promoted: {dataset} is {' and '.join(relationships)}, and promotion moves "
-                "snapshots, holds and bookmarks that it needs. End it first (zfs_replication with state=absent), or "
-                "leave the clone as it is"
-            )
-
-
-def _moving(volume: Dataset, origin: str) -> list[str]:
-    """Snapshots and bookmarks that go over to the clone: the origin and all that is older."""
-    snapshot = volume.by_name(origin)
-    newest = snapshot.createtxg if snapshot and snapshot.createtxg is not None else 0
-    marks: list[Snapshot | Bookmark] = [*volume.snapshots, *volume.bookmarks]
-    return [mark.name for mark in marks if mark.createtxg is not None and mark.createtxg <= newest]
-
-
-def _check_conflicts(name: str, moving: list[str], own: Dataset) -> None:
-    taken = {mark.name[len(name) :] for mark in own.snapshots} | {mark.name[len(name) :] for mark in own.bookmarks}
-    parts = [one[one.index("@" if "@" in one else "#") :] for one in moving]
-    both = [part for part in parts if part in taken]
-    if both:
-        raise Refused(
-            f"{name} cannot be promoted: it would take over {', '.join(both)}, and has the same names already. "
-            "Rename or delete these on one of the two sides first"
-        )
-    long = [part for part in parts if len(name) + len(part) > MAX_NAME]
-    if long:
-        raise Refused(
-            f"{name} cannot be promoted: with its name {', '.join(long)} would be longer than {MAX_NAME} characters. "
-            "Rename the clone to something shorter first"
-        )
+    promotion.add(plan, clone, seen.things.datasets[clone.origin.partition("@")[0]], clone.origin, seen.family)
 
 
 def _verify(options: Options, seen: Seen) -> None:
@@ -389,22 +319,18 @@ def _as_clone(options: Options, seen: Seen) -> Clone:
     clone = seen.clone(options)
     if clone is None:
         return Clone(str(options.name))
-    recorded = clone.local(model.ORIGIN)
-    promoted = recorded is not None and any(own.guid == recorded for own in seen.snapshots.values())
-    origin = None
-    if clone.origin:
-        native = seen.things.get(clone.origin)
-        origin = {"name": clone.origin, "guid": native.guid if native else None}
+    native = seen.things.snapshots.get(clone.origin or "")
+    dependents = {
+        "snapshots": list(seen.own),
+        "clones": sorted(name for s in seen.own.values() for name in s.clones or []),
+    }
     return Clone(
         clone.name,
         clone.guid,
         clone.type,
-        origin,
-        promoted,
-        {
-            "snapshots": list(seen.snapshots),
-            "clones": sorted(name for own in seen.snapshots.values() for name in own.clones),
-        },
+        {"name": clone.origin, "guid": native.guid if native else None} if clone.origin else None,
+        _is_promoted(clone, seen),
+        dependents,
         zfs_properties.shown(clone.values),
     )
 
@@ -414,8 +340,9 @@ def foreseen(options: Options, snapshot: SnapshotName, seen: Seen, plan: Plan) -
     clone = _as_clone(options, seen)
     if plan.changed:
         if clone.guid is None:
-            volume, origin = seen.things.get(str(snapshot.dataset)), seen.things.get(str(snapshot))
-            clone.type = volume.type if volume else None
+            dataset = seen.things.datasets.get(str(snapshot.dataset))
+            origin = seen.things.snapshots.get(str(snapshot))
+            clone.type = dataset.type if dataset else None
             clone.origin = {"name": str(snapshot), "guid": origin.guid if origin else None}
         for name, text in options.properties.items():
             if text is None:
@@ -432,23 +359,24 @@ def foreseen(options: Options, snapshot: SnapshotName, seen: Seen, plan: Plan) -
 
 def _absent(backend: Backend, options: Options, check_mode: bool) -> dict[str, Any]:
     name = str(options.name)
-    clone = read_all(backend, [name]).get(name)
+    clone = inventory.read_things(backend, [name]).datasets.get(name)
     if clone is None:
         return {**Plan().to_result(), "clone": None}
-    around = read_tree(backend, [name, *([clone.origin] if clone.origin else [])], _DEPENDENTS)
-    origin = around.pop(clone.origin, None) if clone.origin else None
-    around.pop(name, None)
+    roots = [name, *([clone.origin] if clone.origin else [])]
+    tree = inventory.read_things(backend, roots, _DEPENDENTS, TREE, depth=None)
+    origin = tree.snapshots.pop(clone.origin, None) if clone.origin else None
+    del tree.datasets[name]
     check_removable(options, clone, origin)
     plan = Plan()
-    if around and not options.cascade:
-        dependents = _dependents(around)
-        raise Refused(_in_the_way(name, dependents), dependents=[one for _kind, one in dependents])
-    if around:
+    dependents = _dependents(tree)
+    if dependents and not options.cascade:
+        raise Refused(_in_the_way(name, dependents), dependents=[other for _kind, other in dependents])
+    if dependents:
         plan = _cascade(backend, options.name)
     plan_end(plan, clone, origin)
     if not check_mode:
-        carry_out(backend, plan)
-        if name in read_all(backend, [name]):
+        execute(backend, plan)
+        if name in inventory.read_things(backend, [name]):
             raise CerssError(f"{name} was destroyed, but is there again; somebody else may have made it anew")
     return {**plan.to_result(), "clone": None}
 
@@ -456,9 +384,9 @@ def _absent(backend: Backend, options: Options, check_mode: bool) -> dict[str, A
 _DEPENDENTS = ("type", "defer_destroy", "userrefs", "clones")
 
 
-def check_removable(options: Options, clone: Thing, origin: Thing | None) -> None:
+def check_removable(options: Options, clone: Dataset, origin: Snapshot | None) -> None:
     """Refused for what is no clone, or not the one that is meant, or is replicated."""
-    if clone.origin is None and clone.local(model.ORIGIN) is None:
+    if clone.origin is None and _recorded(clone) is None:
         raise Refused(
             f"{clone.name} is a {clone.type} that was not made from a snapshot; zfs_clone removes clones only. "
             "Use zfs_volume with state=absent for other datasets"
@@ -470,23 +398,22 @@ def check_removable(options: Options, clone: Thing, origin: Thing | None) -> Non
             "End it first (zfs_replication with state=absent)"
         )
     # A promotion may have moved the origin: the part after the @ stays.
-    if options.snapshot and origin and options.snapshot.snapshot != origin.name.partition("@")[2]:
+    if options.snapshot and origin and options.snapshot.snapshot != origin.snapshot:
         raise Refused(
             f"{clone.name} is a clone of {origin.name}, not of {options.snapshot}; "
             "leave snapshot out to remove it nevertheless"
         )
 
 
-def _dependents(around: Mapping[str, Thing]) -> list[tuple[str, str]]:
+def _dependents(tree: Things) -> list[tuple[str, str]]:
     """(kind, name), by kind: its snapshots, their clones, and the other datasets below it."""
-    clones = {clone for thing in around.values() for clone in thing.clones}
-    snapshots = {name for name in around if "@" in name}
-    kinds = {"snapshot": snapshots, "clone": clones, "dataset": set(around) - snapshots - clones}
+    clones = {clone for snapshot in tree.snapshots.values() for clone in snapshot.clones or []}
+    kinds = {"snapshot": set(tree.snapshots), "clone": clones, "dataset": set(tree.datasets) - clones}
     return [(kind, name) for kind, names in kinds.items() for name in sorted(names)]
 
 
 def _in_the_way(name: str, dependents: list[tuple[str, str]]) -> str:
-    listed = ", ".join(f"{kind} {one}" for kind, one in dependents)
+    listed = ", ".join(f"{kind} {other}" for kind, other in dependents)
     return (
         f"{name} cannot be removed, since these depend on it: {listed}. Remove them first, or set "
         "on_dependents=cascade to have snapshots and clones removed with it"
@@ -495,29 +422,22 @@ def _in_the_way(name: str, dependents: list[tuple[str, str]]) -> str:
 
 def _cascade(backend: Backend, name: DatasetName) -> Plan:
     """The end of the clone's own snapshots and of all clones of these, the last in the chain first."""
-    found, _gone = inventory.read(backend, [name.pool], None, "filesystem,volume,snapshot")
+    found, _gone = inventory.read(backend, [name.pool], None, TREE)
     own = found[str(name)].snapshots
-    names = [snapshot.name for snapshot in own]
-    inside = {clone.name: clone for clone in closure_of(found, names).clones}
+    closure = closure_of(found, [snapshot.name for snapshot in own])
+    to_read = {**{clone.name: clone for clone in closure.clones}, str(name): found[str(name)]}
     running = read_activity(backend)
-    to_read = {**inside, str(name): found[str(name)]}
-    objects.fill(backend, to_read, [one for dataset in to_read.values() for one in dataset.snapshots], running)
-    closure = closure_of(found, names)  # with the marks that were read
-    foreign = [one for one in found if one.startswith(f"{name}/") and one not in inside]
+    objects.fill(backend, to_read, [snap for dataset in to_read.values() for snap in dataset.snapshots], running)
+    foreign = [other for other in found if other.startswith(f"{name}/") and other not in to_read]
     if foreign:
         raise Refused(
             f"{name} cannot be removed: {', '.join(foreign)} below it would have to go too, and a cascade removes "
             "snapshots and clones only. Remove or rename these first"
         )
-    decided = plan_absent(SnapshotOptions([], on_dependents="cascade"), own, closure, running)
-    plan, ends = decided.cascade, decided.deletion.plan.actions
-    if ends:
-        commands = [zfs.destroy_snapshots(one.dataset, one.parts, defer=False) for one in decided.deletion.removals]
-        plan.actions += [replace(ends[0], commands=tuple(commands)), *ends[1:]]
-    return plan
+    return plan_absent(SnapshotOptions([], on_dependents="cascade"), own, closure, running).plan
 
 
-def plan_end(plan: Plan, clone: Thing, origin: Thing | None) -> None:
+def plan_end(plan: Plan, clone: Dataset, origin: Snapshot | None) -> None:
     """The clone's end, and that of an origin which waited for nothing else."""
     plan.add(
         f"destroy clone {clone.name}",
@@ -525,7 +445,7 @@ def plan_end(plan: Plan, clone: Thing, origin: Thing | None) -> None:
         before={clone.name: {"origin": clone.origin}},
         after={clone.name: {"state": model.ABSENT}},
     )
-    if origin is not None and origin.pending_delete and origin.clones == [clone.name] and not origin.userrefs:
+    if origin and origin.state == model.PENDING_DELETE and origin.clones == [clone.name] and not origin.userrefs:
         plan.add(
             f"{origin.name}, which was pending_delete and waited for {clone.name} only, is destroyed by ZFS with it",
             before={origin.name: {"state": model.PENDING_DELETE}},

@@ -11,17 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
+from ansible_collections.cerss.zfs.plugins.module_utils._core import units
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Value, Values
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName, listing
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
+from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity, read_activity
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
-from ansible_collections.cerss.zfs.plugins.module_utils._host.datasets import Thing, check_values, read_all, read_tree
-from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import carry_out
+from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import execute
+from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import TREE, Inventory, Things, check_values
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import properties as zfs_properties
-from ansible_collections.cerss.zfs.plugins.module_utils._zfs.properties import Value, Values
 
 
 @dataclass(frozen=True)
@@ -69,64 +70,66 @@ class Options:
 
 
 def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    """The verb."""
+    """zfs_dataset."""
     options = Options.from_params(params)
     backend = Backend()
     if params["state"] == "absent":
         return _absent(backend, options, check_mode)
     names = [options.name, options.renamed_from, *options.name.ancestors()]
-    things = read_all(backend, [str(name) for name in names if name is not None])
-    running = read_activity(backend) if _renames(options, things) else Activity()
-    plan = plan_present(options, things, running)
+    found = inventory.read_things(backend, [str(name) for name in names if name is not None]).datasets
+    running = read_activity(backend) if _renames(options, found) else Activity()
+    plan = plan_present(options, found, running)
     if plan.changed:
-        here = things.get(str(options.name)) or things.get(str(options.renamed_from))
+        here = found.get(str(options.name)) or found.get(str(options.renamed_from))
         fixed = zfs_properties.AT_CREATION if here else frozenset()
         free = {name: text for name, text in options.properties.items() if name not in fixed}
         check_values(backend, str(options.name), free, here.get("volsize") if here else options.size)
     if check_mode:
-        return {**plan.to_result(), "volume": _foreseen(options, things)}
-    carry_out(backend, plan)
+        return {**plan.to_result(), "volume": _foreseen(options, found)}
+    execute(backend, plan)
     if plan.changed:
-        things = read_all(backend, [str(options.name)])
-        _verify(options, things)
-    return {**plan.to_result(), "volume": _shown(things[str(options.name)])}
+        found = inventory.read_things(backend, [str(options.name)]).datasets
+        _verify(options, found)
+    return {**plan.to_result(), "volume": _shown(found[str(options.name)])}
 
 
-def _renames(options: Options, things: Mapping[str, Thing]) -> bool:
-    return str(options.renamed_from) in things and str(options.name) not in things
+def _renames(options: Options, found: Inventory) -> bool:
+    return str(options.renamed_from) in found and str(options.name) not in found
 
 
 # -- present ---------------------------------------------------------------------------------------------------------
 
 
-def plan_present(options: Options, things: Mapping[str, Thing], running: Activity) -> Plan:
+def plan_present(options: Options, found: Inventory, running: Activity) -> Plan:
     """What must happen so that the volume stands as wished."""
-    here = things.get(str(options.name))
-    old = things.get(str(options.renamed_from))
+    here = found.get(str(options.name))
+    old = found.get(str(options.renamed_from))
     if here is not None and old is not None:
         raise Refused(f"{old.name} cannot be renamed to {here.name}: both exist. Remove or rename one of them first")
     subject = here or old
     if subject is None:
         if options.renamed_from is not None:
             raise Refused(f"neither {options.name} nor {options.renamed_from} exists; create it without renamed_from")
-        return _plan_create(options, things)
+        return _plan_create(options, found)
     plan = Plan()
     moved = False
     if old is not None:
-        _plan_rename(plan, options, things, old, running)
+        _plan_rename(plan, options, found, old, running)
         moved = options.renamed_from is not None and options.renamed_from.parent != options.name.parent
     settings = zfs_properties.plan(str(options.name), subject.values, options.properties, moved)
-    plan.actions += settings.actions
-    _plan_mount(plan, options, subject.values, subject.is_mounted)
+    plan.steps += settings.steps
+    _plan_mount(plan, options, subject.values, _is_mounted(subject))
     return plan
 
 
-def _plan_create(options: Options, things: Mapping[str, Thing]) -> Plan:
+def _plan_create(options: Options, found: Inventory) -> Plan:
     plan = Plan()
     if options.name.parent is None:
         raise Refused(f"{options.name} is a pool that does not exist; pools are made with zpool, not by this module")
-    _plan_parents(plan, options, things)
-    above = next(thing for name in reversed(options.name.ancestors()) for thing in [things.get(str(name))] if thing)
+    _plan_parents(plan, options, found)
+    above = next(
+        dataset for name in reversed(options.name.ancestors()) for dataset in [found.get(str(name))] if dataset
+    )
     if options.size is None:
         fixed = {name: text for name, text in options.properties.items() if name not in zfs_properties.AT_CREATION}
         zfs_properties.check_known(f"{options.name}, a filesystem,", above.values, fixed)
@@ -146,20 +149,20 @@ def _plan_create(options: Options, things: Mapping[str, Thing]) -> Plan:
     return plan
 
 
-def _born(above: Thing, name: str) -> Value:
+def _born(above: Dataset, name: str) -> Value:
     if name == "canmount":  # is not inherited
         return Value("on", "default")
     return Value(above.get(name) or "none", "inherited")
 
 
-def _plan_parents(plan: Plan, options: Options, things: Mapping[str, Thing]) -> None:
+def _plan_parents(plan: Plan, options: Options, found: Inventory) -> None:
     """Parents must be filesystems; missing ones are made on request."""
     missing: list[DatasetName] = []
     for name in options.name.ancestors():
-        thing = things.get(str(name))
-        if thing is None:
+        dataset = found.get(str(name))
+        if dataset is None:
             missing.append(name)
-        elif thing.type == "volume":
+        elif dataset.type == "volume":
             raise Refused(f"{options.name} cannot be made: {name} is a zvol and can have nothing below it")
     if missing and missing[0].parent is None:
         raise Refused(
@@ -170,7 +173,7 @@ def _plan_parents(plan: Plan, options: Options, things: Mapping[str, Thing]) -> 
             f"{options.name} cannot be made: its parent {missing[-1]} does not exist. Create it, or set create_parents"
         )
     for name in missing:
-        above = next(things[str(up)] for up in reversed(name.ancestors()) if str(up) in things)
+        above = next(found[str(up)] for up in reversed(name.ancestors()) if str(up) in found)
         plan.add(
             f"create filesystem {name}",
             zfs.create(str(name), {}),
@@ -191,20 +194,19 @@ def _check_key(options: Options) -> None:
 
 
 def _plan_rename(
-    plan: Plan, options: Options, things: Mapping[str, Thing], old: Thing, running: Activity
+    plan: Plan, options: Options, found: Inventory, old: Dataset, running: Activity
 ) -> None:  # fmt: skip
-    replica = old.local(model.SOURCE)
-    if replica is not None and old.relationships():
+    if old.is_replica:
         raise Refused(
             f"{old.name} cannot be renamed: it is {' and '.join(old.relationships())}, whose source sends to it. "
             "End it first (zfs_replication with state=absent)"
         )
-    if old.token is not None or running.receives(old.name) or old.get("receive_resume_token"):
+    if old.has_partial_receive or running.receives(old.name):
         raise Refused(
             f"{old.name} cannot be renamed: a snapshot is being received into it, or was in part, and a rename breaks "
             "that. Let the transfer end first"
         )
-    _plan_parents(plan, options, things)
+    _plan_parents(plan, options, found)
     plan.add(
         f"rename {old.name} to {options.name}",
         zfs.rename(old.name, str(options.name), old.type, remount=True),
@@ -240,13 +242,13 @@ def _wished(options: Options, values: Values, name: str) -> str:
     return options.properties.get(name) or (values[name].text if name in values else "")
 
 
-def _verify(options: Options, things: Mapping[str, Thing]) -> None:
+def _verify(options: Options, found: Inventory) -> None:
     """What stands now is what was wished, whatever the commands said."""
-    here = things.get(str(options.name))
+    here = found.get(str(options.name))
     if here is None:
         raise CerssError(f"{options.name} is not there after all; somebody else may have removed it meanwhile")
     unmet = zfs_properties.unmet(here.values, options.properties)
-    if options.mounted is not None and here.is_mounted != options.mounted:
+    if options.mounted is not None and _is_mounted(here) != options.mounted:
         unmet.append("mounted (only root can mount on Linux)")
     if unmet:
         raise CerssError(
@@ -255,20 +257,24 @@ def _verify(options: Options, things: Mapping[str, Thing]) -> None:
         )
 
 
-def _shown(thing: Thing) -> dict[str, Any]:
+def _is_mounted(dataset: Dataset) -> bool:
+    return dataset.get("mounted") == "yes"
+
+
+def _shown(dataset: Dataset) -> dict[str, Any]:
     return {
-        "name": thing.name,
-        "guid": thing.guid,
-        "type": thing.type,
-        "origin": thing.origin,
-        "mounted": None if thing.type == "volume" else thing.is_mounted,
-        "properties": zfs_properties.shown(thing.values),
+        "name": dataset.name,
+        "guid": dataset.guid,
+        "type": dataset.type,
+        "origin": dataset.origin,
+        "mounted": None if dataset.type == "volume" else _is_mounted(dataset),
+        "properties": zfs_properties.shown(dataset.values),
     }
 
 
-def _foreseen(options: Options, things: Mapping[str, Thing]) -> dict[str, Any]:
+def _foreseen(options: Options, found: Inventory) -> dict[str, Any]:
     """As it will be; what only ZFS knows is None."""
-    old = things.get(str(options.name)) or things.get(str(options.renamed_from))
+    old = found.get(str(options.name)) or found.get(str(options.renamed_from))
     if old is not None:
         shown = {**_shown(old), "name": str(options.name)}
     else:
@@ -290,18 +296,18 @@ def _foreseen(options: Options, things: Mapping[str, Thing]) -> dict[str, Any]:
 
 def _absent(backend: Backend, options: Options, check_mode: bool) -> dict[str, Any]:
     name = str(options.name)
-    here = read_all(backend, [name]).get(name)
+    here = inventory.read_things(backend, [name]).datasets.get(name)
     if here is None:
         return {**Plan().to_result(), "volume": None}
-    plan = plan_absent(options, here, read_tree(backend, [name], ("type", "clones")))
+    plan = plan_absent(options, here, inventory.read_things(backend, [name], ("type", "clones"), TREE, depth=None))
     if not check_mode:
-        carry_out(backend, plan)
-        if name in read_all(backend, [name]):
+        execute(backend, plan)
+        if name in inventory.read_things(backend, [name]):
             raise CerssError(f"{name} was destroyed, but is there again; somebody else may have made it anew")
     return {**plan.to_result(), "volume": None}
 
 
-def plan_absent(options: Options, here: Thing, tree: Mapping[str, Thing]) -> Plan:
+def plan_absent(options: Options, here: Dataset, tree: Things) -> Plan:
     """The end of one volume that nothing depends on."""
     if options.name.parent is None:
         raise BadInput(f"{here.name} is a pool; pools are destroyed with zpool, not by this module")
@@ -310,9 +316,9 @@ def plan_absent(options: Options, here: Thing, tree: Mapping[str, Thing]) -> Pla
             f"{here.name} cannot be removed: it is {' and '.join(here.relationships())}. "
             "End it first (zfs_replication with state=absent)"
         )
-    others = [thing for name, thing in sorted(tree.items()) if name != here.name]
-    left = [f"{'snapshot' if '@' in thing.name else 'dataset'} {thing.name}" for thing in others]
-    left += sorted({f"clone {clone}" for thing in others for clone in thing.clones})
+    kinds = {**dict.fromkeys(tree.datasets, "dataset"), **dict.fromkeys(tree.snapshots, "snapshot")}
+    left = [f"{kinds[name]} {name}" for name in sorted(kinds) if name != here.name]
+    left += sorted({f"clone {clone}" for snapshot in tree.snapshots.values() for clone in snapshot.clones or []})
     if left:
         raise Refused(
             f"{here.name} cannot be removed: it has {listing(left)}. Remove these first; this module "

@@ -11,28 +11,40 @@ The fast read (`read`) opens no snapshot and is enough for names, GUIDs, order, 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
-from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Snapshot
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
+    Announcement,
+    CloneOrigin,
+    LifetimeMark,
+    SourceMark,
+    TemporaryMark,
+    is_ours,
+)
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Snapshot, Value
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import zfs_error
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs.properties import Requested, at_creation
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.token import decode_token
 
 ALL_TYPES = "filesystem,volume,snapshot,bookmark"
+TREE = "filesystem,volume,snapshot"
 SNAPSHOT_VALUES = (
     "creation", "defer_destroy", "userrefs", "clones", "used", "referenced", "written",
-    model.TEMPORARY, model.EXPIRES,
+    TemporaryMark.NAME, LifetimeMark.NAME,
 )  # fmt: skip
 DATASET_VALUES = (
     "type",
     "origin",
     "receive_resume_token",
     "inconsistent",
-    model.SOURCE,
-    model.ANNOUNCED,
-    model.ORIGIN,
+    SourceMark.NAME,
+    Announcement.NAME,
+    CloneOrigin.NAME,
 )
 
 Inventory = dict[str, Dataset]
@@ -104,21 +116,24 @@ def read_values(
 
 
 def _fill_dataset(dataset: Dataset, property_name: str, source: str, value: str) -> None:
-    if property_name.startswith("cerss.zfs:"):
+    if is_ours(property_name):
         if source == "local":
             dataset.ours[property_name] = value
-    elif source != "none" and property_name == "receive_resume_token":
+        return
+    dataset.values[property_name] = Value(value, source)
+    if property_name == "receive_resume_token" and source != "none":
         dataset.token = decode_token(value)
-        dataset.values[property_name] = value
-    else:
-        dataset.values[property_name] = value
+    elif property_name == "guid":
+        dataset.guid = value
+    elif property_name == "origin":
+        dataset.origin = None if value in ("", "-") else value
 
 
 def fill_snapshot(
     snapshot: Snapshot, property_name: str, source: str, value: str, keep: Collection[str] = ()
 ) -> None:  # fmt: skip
     """Put one record of ``zfs get`` into the snapshot; native properties in ``keep`` also go to its ``properties``."""
-    if property_name in keep or (":" in property_name and not property_name.startswith("cerss.zfs:")):
+    if property_name in keep or (":" in property_name and not is_ours(property_name)):
         snapshot.properties = snapshot.properties or {}
         if ":" not in property_name or source in ("local", "received"):
             snapshot.properties[property_name] = value
@@ -131,10 +146,58 @@ def fill_snapshot(
             snapshot.state = model.PENDING_DELETE
     elif property_name == "clones":
         snapshot.clones = sorted(value.split(",")) if value not in ("", "-") else []
-    elif property_name == model.TEMPORARY:
-        snapshot.temporary = source == "local" and value in ("true", "on", "yes", "1")
-    elif property_name == model.EXPIRES:
-        snapshot.lifetime = units.number(value) if source == "local" else None
+    elif property_name == TemporaryMark.NAME:
+        snapshot.temporary = source == "local" and TemporaryMark.parse(value) == TemporaryMark()
+    elif property_name == LifetimeMark.NAME:
+        lifetime = LifetimeMark.parse(value)
+        snapshot.lifetime = lifetime.seconds if source == "local" and isinstance(lifetime, LifetimeMark) else None
+
+
+@dataclass
+class Things:
+    """Some datasets and snapshots by name, with the properties that were asked for."""
+
+    datasets: Inventory = field(default_factory=dict)
+    snapshots: dict[str, Snapshot] = field(default_factory=dict)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.datasets or name in self.snapshots
+
+    def update(self, other: Things) -> None:
+        self.datasets.update(other.datasets)
+        self.snapshots.update(other.snapshots)
+
+
+def read_things(
+    backend: Backend, names: Iterable[str], properties: Sequence[str] = ("all",), types: str | None = None,
+    depth: int | None = 0,
+) -> Things:  # fmt: skip
+    """Those of the datasets and snapshots that exist, and with ``depth`` None all below the datasets. One process.
+
+    For verbs that change one thing at a time: nothing has to be known of them before.
+    """
+    # A name may be given twice: the dataset of a snapshot may be the clone's parent too.
+    lines, _gone = backend.read(zfs.get(list(dict.fromkeys(names)), properties, types, depth))
+    found = Things()
+    for name, property_name, source, value in output.records(lines):
+        if "@" in name:
+            snapshot = found.snapshots.setdefault(name, Snapshot(name))
+            fill_snapshot(snapshot, property_name, source, value)
+        else:
+            _fill_dataset(_owner(found.datasets, name), property_name, source, value)
+    return found
+
+
+def check_values(backend: Backend, name: str, requested: Requested, size: str | int | None) -> None:
+    """BadInput when zfs would not take a value: a check run fails where a real one would. ``size``: of a volume."""
+    setting = {key: text for key, text in at_creation(requested).items() if key not in ("volsize", "keylocation")}
+    if not setting:
+        return
+    result = backend.run(zfs.verify(name, setting, None if size is None else int(size)), check=False)
+    if result.rc != 0:
+        words = " ".join(result.stderr.replace(f"cannot verify '{name}':", "").split())
+        told = f"zfs does not take the properties for {name}: {words}. Nothing was changed"
+        raise BadInput(told, stderr=result.stderr)
 
 
 def read_holds(backend: Backend, snapshots: Iterable[Snapshot]) -> None:

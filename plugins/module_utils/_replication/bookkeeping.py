@@ -10,16 +10,25 @@ The table of marks is in docs/architecture.md. The order in which `settle` moves
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
-from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import read_json
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
+    PLAIN,
+    RAW,
+    Announced,
+    Announcement,
+    Cursor,
+    LastHold,
+    OpenCursor,
+    ReplicaRecord,
+    SourceMark,
+    StepHold,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import MAX_NAME
-from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Action
+from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import (
     SOURCE,
     TARGET,
@@ -50,12 +59,12 @@ def first_receive_properties(pair: Pair, options: PairOptions, raw: bool) -> dic
     wanted = {**REPLICA_DEFAULTS, **FILESYSTEM_DEFAULTS, **options.properties}
     others = FILESYSTEM_ONLY if pair.source.type == "volume" else VOLUME_ONLY
     own = {name: value for name, value in wanted.items() if value is not None and name not in others}
-    return {**own, model.SOURCE: source_mark(pair, raw)}
+    return {**own, SourceMark.NAME: source_mark(pair, raw).format()}
 
 
-def adopt_part(pair: Pair, options: PairOptions, raw: bool) -> Action:
+def adopt_part(pair: Pair, options: PairOptions, raw: bool) -> Step:
     """A first receive that somebody began by hand gets what one of ours is born with."""
-    return Action(
+    return Step.of(
         f"adopt the partial receive in {pair.target_words}",
         (zfs.set_(first_receive_properties(pair, options, raw), [pair.replica_name]),),
         before={pair.replica_name: {"replica_of": None}},
@@ -64,47 +73,40 @@ def adopt_part(pair: Pair, options: PairOptions, raw: bool) -> Action:
     )
 
 
-def source_mark(pair: Pair, raw: bool) -> str:
-    """The JSON of `cerss.zfs:source`."""
-    return _json(
-        {"id": pair.id, "host": pair.source_host, "dataset": pair.source.name, "guid": pair.source.guid,
-         "mode": "raw" if raw else "plain"}
-    )  # fmt: skip
+def source_mark(pair: Pair, raw: bool) -> SourceMark:
+    """What the replica shall say of its source."""
+    return SourceMark(pair.id, pair.source_host, pair.source.name, str(pair.source.guid), RAW if raw else PLAIN)
 
 
-def announcement(sizes: Iterable[tuple[Snapshot, int | None]]) -> str:
-    """The JSON of `cerss.zfs:inbound`: what is coming, with the size of each stream in bytes."""
-    return _json([{"guid": snap.guid, "snapshot": snap.snapshot, "bytes": size} for snap, size in sizes])
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":"))
+def announcement(sizes: Iterable[tuple[Snapshot, int | None]]) -> Announcement:
+    """What is coming, with the size of each stream in bytes."""
+    return Announcement(tuple(Announced(str(snap.guid), snap.snapshot, size) for snap, size in sizes))
 
 
 def tags(relationship: str) -> tuple[str, str]:
     """(step hold on the source, last-received hold on the replica)."""
-    return model.STEP_HOLD + relationship, model.LAST_HOLD + relationship
+    return StepHold(relationship).format(), LastHold(relationship).format()
 
 
-def protect(pair: Pair, plan: PairPlan) -> list[Action]:
+def protect(pair: Pair, plan: PairPlan) -> list[Step]:
     """Before the first byte: hold the base and every snapshot to be sent; a first transfer is recorded, and open."""
     step_hold, _last = tags(pair.id)
     held = {snap.name for snap in with_hold(pair.source, step_hold)}
     names = [snap.name for snap in plan.protects if snap.name not in held]
-    result = [Action(f"hold {', '.join(names)}", (zfs.hold(step_hold, names),), side=SOURCE)] if names else []
+    result = [Step.of(f"hold {', '.join(names)}", (zfs.hold(step_hold, names),), side=SOURCE)] if names else []
     name = _open_name(pair)
     # A cursor that is at the goal already, with a replica that lost it, must not make a run that is cut look settled.
-    cursors = [guid for id_, guid, _mark in pair.source.cursors() if id_ == pair.id]
+    cursors = [cursor.guid for cursor, _bookmark in pair.source.cursors() if cursor.id == pair.id]
     told = cursors and not (plan.goal and plan.goal.guid in cursors)
     if name and not told and not _open(pair):
-        result.append(Action(f"make {name}", (zfs.bookmark(plan.sends[0].carries[0].name, name),), side=SOURCE))
+        result.append(Step.of(f"make {name}", (zfs.bookmark(plan.sends[0].carries[0].name, name),), side=SOURCE))
     mode = "raw" if plan.raw else "plain"
     relation = f"the relationship with {pair.target_words}"
     return [*_record(pair, relation, mode, pair.aside), *result]
 
 
 def _open_name(pair: Pair) -> str | None:
-    name = f"{pair.source.name}#cerss.zfs_{pair.id}{model.OPEN_SUFFIX}"
+    name = f"{pair.source.name}#{OpenCursor(pair.id).format()}"
     return name if has_cursor_room(pair.source.name) else None
 
 
@@ -114,23 +116,23 @@ def _open(pair: Pair) -> list[Bookmark]:
 
 def has_cursor_room(dataset: str) -> bool:
     """False where a cursor bookmark's whole name would be too long; a hold serves instead."""
-    return len(dataset) + model.MAX_CURSOR_SUFFIX <= MAX_NAME
+    return len(dataset) + len("#") + Cursor.LENGTH <= MAX_NAME
 
 
-def finish_action(pair: Pair, goal: Snapshot) -> Action:
+def finish_action(pair: Pair, goal: Snapshot) -> Step:
     """One sentence for the marks of a transfer, with the marked snapshots that end by it."""
     step_hold, last_hold = tags(pair.id)
     ends = freed(with_hold(pair.source, step_hold)) + (
         freed(with_hold(pair.replica, last_hold)) if pair.replica else []
     )
-    return Action(
+    return Step.of(
         f"move the marks of the relationship with {pair.target_words} to {goal.name}" + freed_words(ends),
         before={name: {"state": model.PENDING_DELETE} for name in ends},
         after={name: {"state": model.ABSENT} for name in ends},
     )
 
 
-def settle(pair: Pair) -> list[Action]:
+def settle(pair: Pair) -> list[Step]:
     """Which marks must change so that they say what is true: the newest common snapshot is the base of what comes next.
 
     Decided from what both sides hold now, so it finishes a transfer and repairs what a crash left alike.
@@ -140,7 +142,8 @@ def settle(pair: Pair) -> list[Action]:
         return []
     there, here = common
     relation = f"the relationship with {pair.target_words}"
-    old = [mark for id_, guid, mark in pair.source.cursors() if id_ == pair.id and guid != here.guid]
+    cursors = [found for found in pair.source.cursors() if found[0].id == pair.id]
+    old = [bookmark for cursor, bookmark in cursors if cursor.guid != here.guid]
     removed = [*old, *_open(pair)] if isinstance(here, Snapshot) else _open(pair)
     return [
         *come_back(pair),
@@ -148,70 +151,60 @@ def settle(pair: Pair) -> list[Action]:
         *_hold_last(pair, pair.replica, there, relation),
         *_release(pair, pair.replica, here, there, relation),
         *_clear(pair, pair.replica),
-        *(Action(f"remove the bookmark {mark.name}", (zfs.destroy(mark.name),), side=SOURCE) for mark in removed),
+        *(Step.of(f"remove the bookmark {mark.name}", (zfs.destroy(mark.name),), side=SOURCE) for mark in removed),
     ]
 
 
-def _remember(pair: Pair, here: Snapshot | Bookmark, relation: str) -> Iterator[Action]:
+def _remember(pair: Pair, here: Snapshot | Bookmark, relation: str) -> Iterator[Step]:
     """On the source: the base of the next increment, and that there is a replica."""
     source, last_hold = pair.source, tags(pair.id)[1]
     if isinstance(here, Snapshot) and not has_cursor_room(source.name):
         if here not in with_hold(source, last_hold):
             text = f"hold {here.name} as the base of {relation}"
-            yield Action(text, (zfs.hold(last_hold, [here.name]),), side=SOURCE)
-    elif all(id_ != pair.id or guid != here.guid for id_, guid, _mark in source.cursors()):
-        cursor = f"{source.name}#{model.cursor_name(pair.id, str(here.guid))}"
+            yield Step.of(text, (zfs.hold(last_hold, [here.name]),), side=SOURCE)
+    elif Cursor(pair.id, str(here.guid)) not in (cursor for cursor, _bookmark in source.cursors()):
+        cursor = f"{source.name}#{Cursor(pair.id, str(here.guid)).format()}"
         text = f"bookmark {here.name} as the base of {relation}"
-        yield Action(text, (zfs.bookmark(here.name, cursor),), side=SOURCE)
-    yield from _record(pair, relation, pair.mark.get("mode"))
+        yield Step.of(text, (zfs.bookmark(here.name, cursor),), side=SOURCE)
+    yield from _record(pair, relation, pair.mark.mode if pair.mark else None)
 
 
-def _record(pair: Pair, relation: str, mode: Any, aside: str | None = None) -> Iterator[Action]:
-    known = recorded(pair)
-    if (known.get("target"), known.get("aside")) != (pair.target_record, aside):
+def _record(pair: Pair, relation: str, mode: str | None, aside: str | None = None) -> Iterator[Step]:
+    if pair.record is None or (pair.record.target, pair.record.aside) != (pair.target_record, aside):
         yield record(pair, f"record {relation} on {pair.source.name}", mode, aside)
 
 
-def record(pair: Pair, text: str, mode: Any, aside: str | None) -> Action:
+def record(pair: Pair, text: str, mode: str | None, aside: str | None) -> Step:
     """On the source: where the replica is. There from before the first byte, so that every left-over can be found.
 
     ``aside`` is the old replica that a reseed has put away, while anything below it still has to come back. The model
     has it from now on, since what else is planned builds upon it.
     """
-    since = recorded(pair).get("since") or units.iso_time(time.time())
-    value = {"target": pair.target_record, "since": since, "mode": mode, **({"aside": aside} if aside else {})}
-    properties = {model.REPLICA_PREFIX + pair.id: _json(value)}
+    since = (pair.record.since if pair.record else None) or units.iso_time(time.time())
+    properties = {ReplicaRecord.name(pair.id): ReplicaRecord(pair.target_record, since, mode, aside).format()}
     pair.source.ours.update(properties)
-    return Action(text, (zfs.set_(properties, [pair.source.name]),), side=SOURCE)
+    return Step.of(text, (zfs.set_(properties, [pair.source.name]),), side=SOURCE)
 
 
-def recorded(pair: Pair) -> dict[str, Any]:
-    """What the source remembers of its replica; empty where that is nothing, or spoilt."""
-    found = read_json(pair.source.ours.get(model.REPLICA_PREFIX + pair.id))
-    return found if isinstance(found, dict) else {}
-
-
-def come_back(pair: Pair) -> Iterator[Action]:
+def come_back(pair: Pair) -> Iterator[Step]:
     """What a reseed took away from below the replica goes back there as soon as the new one is whole."""
     if pair.aside and pair.below:
         places = [pair.replica_name + child.name[len(pair.aside) :] for child in pair.below]
-        yield Action(
+        yield Step.of(
             f"move {listed(pair.below)} back below {pair.target_words}",
             tuple(zfs.rename(child.name, place, child.type) for child, place in zip(pair.below, places)),
             side=TARGET,
         )  # no share of the diff: a run that goes well leaves it all where it was
 
 
-def _hold_last(pair: Pair, replica: Dataset, there: Snapshot, relation: str) -> Iterator[Action]:
+def _hold_last(pair: Pair, replica: Dataset, there: Snapshot, relation: str) -> Iterator[Step]:
     last_hold = tags(pair.id)[1]
     if there not in with_hold(replica, last_hold):
         text = f"hold {there.name} as the last received of {relation}"
-        yield Action(text, (zfs.hold(last_hold, [there.name]),), side=TARGET)
+        yield Step.of(text, (zfs.hold(last_hold, [there.name]),), side=TARGET)
 
 
-def _release(
-    pair: Pair, replica: Dataset, here: Snapshot | Bookmark, there: Snapshot, relation: str
-) -> Iterator[Action]:
+def _release(pair: Pair, replica: Dataset, here: Snapshot | Bookmark, there: Snapshot, relation: str) -> Iterator[Step]:
     """Holds that have served. While a part of a stream waits to be resumed the step's holds stay."""
     step_hold, last_hold = tags(pair.id)
     for side, tag, snapshots in (
@@ -220,15 +213,15 @@ def _release(
         (SOURCE, step_hold, [] if replica.token else with_hold(pair.source, step_hold)),
     ):
         if snapshots:
-            yield Action(
+            yield Step.of(
                 _release_words(snapshots, relation), (zfs.release(tag, [snap.name for snap in snapshots]),), side=side
             )
 
 
-def _clear(pair: Pair, replica: Dataset) -> Iterator[Action]:
-    if model.ANNOUNCED in replica.ours and not replica.token:
+def _clear(pair: Pair, replica: Dataset) -> Iterator[Step]:
+    if Announcement.NAME in replica.ours and not replica.token:
         text = f"clear the announcement on {pair.target_words}"
-        yield Action(text, (zfs.inherit(model.ANNOUNCED, [replica.name]),), side=TARGET)
+        yield Step.of(text, (zfs.inherit(Announcement.NAME, [replica.name]),), side=TARGET)
 
 
 def _release_words(snapshots: list[Snapshot], relation: str) -> str:

@@ -9,16 +9,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
+    Announcement,
+    LastHold,
+    OpenCursor,
+    SourceMark,
+    Spoilt,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import (
-    ANNOUNCED,
-    LAST_HOLD,
     Bookmark,
     Dataset,
     Snapshot,
 )
-from ansible_collections.cerss.zfs.plugins.module_utils._core.model import SOURCE as SOURCE_MARK
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import MAX_NAME
-from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Action
+from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import (
     TARGET,
@@ -57,7 +61,7 @@ def base(plan: PairPlan, options: PairOptions) -> tuple[Snapshot | Bookmark | No
         )
     there, here = common
     newer = [snap for snap in replica.snapshots if txg(snap) > txg(there)]
-    written = int(replica.values.get("written", "0") or 0) if not newer else 0
+    written = replica.written if not newer else 0
     if not newer and not written:
         return here, None
     if options.on_divergence == "fail":
@@ -74,14 +78,14 @@ def base(plan: PairPlan, options: PairOptions) -> tuple[Snapshot | Bookmark | No
 
 def _promoted_there(pair: Pair, replica: Dataset) -> Snapshot | Bookmark | None:
     """The source's point that the replica's origin equals: a promotion on the target took the replica's snapshots."""
-    guid = replica.values.get("origin_guid")
+    guid = replica.origin_guid
     points: list[Snapshot | Bookmark] = [*pair.source.snapshots, *pair.source.bookmarks]
     return next((point for point in points if guid and point.guid == guid), None)
 
 
 def _promoted_here(pair: Pair, replica: Dataset) -> Snapshot | None:
     """The replica's snapshot that the source's origin equals: a promotion on the source took the source's snapshots."""
-    return replica.by_guid(pair.source.values.get("origin_guid"))
+    return replica.by_guid(pair.source.origin_guid)
 
 
 def _after_promotion(
@@ -126,7 +130,7 @@ def _reseed(
         plan.prepare.append(_take_along(plan, replica, aside))
     commands = [zfs.rename(replica.name, aside, replica.type), *_unmark(pair, replica, aside)]
     plan.prepare.append(
-        Action(
+        Step.of(
             f"put {pair.target_words} aside as {aside} and take our marks off it",
             tuple(commands),
             before={replica.name: {"state": "present"}, aside: {"state": "absent"}},
@@ -146,21 +150,21 @@ def _reseed(
 
 def _unmark(pair: Pair, replica: Dataset, place: str) -> list[list[str]]:
     """Our marks come off what is, or will then be, at the place."""
-    tag = f"{LAST_HOLD}{pair.id}"
+    tag = LastHold(pair.id).format()
     held = [
         f"{place}@{snap.snapshot}" for snap in replica.snapshots if any(hold.tag == tag for hold in snap.holds or [])
     ]
-    commands = [zfs.inherit(name, [place]) for name in (SOURCE_MARK, ANNOUNCED) if name in replica.ours]
+    commands = [zfs.inherit(name, [place]) for name in (SourceMark.NAME, Announcement.NAME) if name in replica.ours]
     return [*commands, zfs.release(tag, held)] if held else commands
 
 
-def finish_aside(pair: Pair, aside: Dataset) -> Action:
+def finish_aside(pair: Pair, aside: Dataset) -> Step:
     """The rest of putting a replica aside, where a run was cut short right after the rename."""
     commands = tuple(_unmark(pair, aside, aside.name))
-    return Action(f"take our marks off {aside.name}, which a reseed has put aside", commands, side=TARGET)
+    return Step.of(f"take our marks off {aside.name}, which a reseed has put aside", commands, side=TARGET)
 
 
-def _take_along(plan: PairPlan, replica: Dataset, aside: str) -> Action:
+def _take_along(plan: PairPlan, replica: Dataset, aside: str) -> Step:
     """What stands below moves with the rename, and comes back when the new replica is whole (bookkeeping.come_back)."""
     pair = plan.pair
     if pair.aside:
@@ -168,7 +172,7 @@ def _take_along(plan: PairPlan, replica: Dataset, aside: str) -> Action:
             f"{pair.target_words} cannot be put aside again: an earlier reseed has not moved back yet what is below "
             f"{pair.aside}; move it below {replica.name} by hand first"
         )
-    stuck = [child for child in pair.below if child.values.get("encryptionroot") not in (child.name, "-")]
+    stuck = [child for child in pair.below if child.get("encryptionroot") not in (child.name, None)]
     if stuck:
         raise Refused(
             f"{pair.target_words} cannot be put aside: {listed(stuck)} has its key from there, and ZFS would not let "
@@ -177,10 +181,10 @@ def _take_along(plan: PairPlan, replica: Dataset, aside: str) -> Action:
     text = f"record on {pair.source.name} what has to come back from {aside}: {listed(pair.below)}"
     pair.below = [replace(child, name=aside + child.name[len(replica.name) :]) for child in pair.below]
     pair.aside = aside
-    return bookkeeping.record(pair, text, pair.mark.get("mode"), aside)
+    return bookkeeping.record(pair, text, pair.mark.mode if pair.mark else None, aside)
 
 
-def _rollback(pair: Pair, there: Snapshot, newer: list[Snapshot]) -> list[Action]:
+def _rollback(pair: Pair, there: Snapshot, newer: list[Snapshot]) -> list[Step]:
     """Take back what stands after the last common snapshot, each thing by its name, and nothing else."""
     marks = [mark for mark in (pair.replica.bookmarks if pair.replica else []) if mark.createtxg > txg(there)]
     blocked = [f"{snap.name} ({', '.join(needs)})" for snap in newer if (needs := _foreign_needs(snap, pair.id))]
@@ -190,26 +194,27 @@ def _rollback(pair: Pair, there: Snapshot, newer: list[Snapshot]) -> list[Action
             f"{pair.target_words} cannot be rolled back to {there.name}: others need {', '.join(blocked)}; "
             "release or remove these first, or use on_divergence=reseed"
         )
-    result: list[Action] = []
+    result: list[Step] = []
     for tag in sorted({hold.tag for snap in newer for hold in snap.holds or []}):
         held = [snap.name for snap in newer if any(hold.tag == tag for hold in snap.holds or [])]
-        result.append(Action(f"release our hold {tag} from {', '.join(held)}", (zfs.release(tag, held),), side=TARGET))
+        result.append(Step.of(f"release our hold {tag} from {', '.join(held)}", (zfs.release(tag, held),), side=TARGET))
     commands = [zfs.destroy_snapshots(pair.replica_name, batch, defer=False)
                 for batch in zfs.batches([snap.snapshot for snap in newer], zfs.BATCH)]  # fmt: skip
     commands += [zfs.destroy(mark.name) for mark in marks]
     gone = [snap.name for snap in newer] + [mark.name for mark in marks]
     if gone:
-        result.append(Action(
+        result.append(Step.of(
             f"destroy {', '.join(gone)} on the replica", tuple(commands),
             before={name: {"state": "full"} for name in gone}, after={name: {"state": "absent"} for name in gone},
             side=TARGET,
         ))  # fmt: skip
-    result.append(Action(f"roll {pair.target_words} back to {there.name}", (zfs.rollback(there.name),), side=TARGET))
+    result.append(Step.of(f"roll {pair.target_words} back to {there.name}", (zfs.rollback(there.name),), side=TARGET))
     return result
 
 
 def _is_foreign(mark: Bookmark, relationship: str) -> bool:
-    return mark.bookmark.startswith("cerss.zfs_") and not mark.bookmark.startswith(f"cerss.zfs_{relationship}_")
+    found = mark.cursor or OpenCursor.parse(mark.bookmark)
+    return not isinstance(found, Spoilt) and found.id != relationship
 
 
 def _foreign_needs(snapshot: Snapshot, relationship: str) -> list[str]:

@@ -12,7 +12,16 @@ from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Refused
-from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import read_json
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
+    Announcement,
+    LastHold,
+    OpenCursor,
+    ReplicaRecord,
+    SourceMark,
+    Spoilt,
+    StepHold,
+    TemporaryMark,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory, runfiles
@@ -44,42 +53,33 @@ def look(backend: Backend, found: Inventory) -> None:
         return
     # Names of our properties end in an id, so they can only be had among all local ones; a token's source is none.
     inventory.read_values(backend, found, sorted(found), ("all",))
-    for name in [name for name, dataset in found.items() if not ids(dataset) and not mark_of(dataset)]:
+    for name in [name for name, dataset in found.items() if not ids(dataset) and not dataset.source_mark]:
         if not any(snapshot.userrefs for snapshot in found[name].snapshots):
             del found[name]
     snapshots = [snapshot for dataset in found.values() for snapshot in dataset.snapshots]
-    marks = [mark.name for dataset in found.values() for _id, _guid, mark in dataset.cursors()]
+    marks = [bookmark.name for dataset in found.values() for _cursor, bookmark in dataset.cursors()]
     if snapshots or marks:
-        wanted = ("creation", "written", "userrefs", "defer_destroy", "clones", model.TEMPORARY)
+        wanted = ("creation", "written", "userrefs", "defer_destroy", "clones", TemporaryMark.NAME)
         inventory.read_values(backend, found, [snapshot.name for snapshot in snapshots] + marks, wanted)
     inventory.read_holds(backend, snapshots)
 
 
-def mark_of(dataset: Dataset) -> dict[str, Any]:
-    """What a replica says of its source; empty when it is none."""
-    found = read_json(dataset.ours.get(model.SOURCE))
-    return found if isinstance(found, dict) else {}
-
-
-def records(dataset: Dataset) -> dict[str, dict[str, Any]]:
-    """id -> what the source remembers of that replica; an empty dict where it is spoilt."""
-    found = {}
-    for name, text in dataset.ours.items():
-        if name.startswith(model.REPLICA_PREFIX):
-            value = read_json(text)
-            found[name[len(model.REPLICA_PREFIX) :]] = value if isinstance(value, dict) else {}
-    return found
+def records(dataset: Dataset) -> dict[str, ReplicaRecord]:
+    """What the source remembers of its replicas, by relationship, without what is spoilt."""
+    found = ReplicaRecord.all_of(dataset.ours)
+    return {id_: record for id_, record in found.items() if isinstance(record, ReplicaRecord)}
 
 
 def ids(dataset: Dataset) -> set[str]:
     """Every relationship that has left anything on the dataset as a source."""
     held = {hold.relationship for snap in dataset.snapshots for hold in snap.holds or []}
-    opened = {
-        mark.bookmark[len("cerss.zfs_") : -len(model.OPEN_SUFFIX)]
-        for mark in dataset.bookmarks
-        if mark.bookmark.startswith("cerss.zfs_") and mark.bookmark.endswith(model.OPEN_SUFFIX)
+    opened = [OpenCursor.parse(bookmark.bookmark) for bookmark in dataset.bookmarks]
+    return {
+        *ReplicaRecord.all_of(dataset.ours),
+        *(cursor.id for cursor, _bookmark in dataset.cursors()),
+        *filter(None, held),
+        *(mark.id for mark in opened if not isinstance(mark, Spoilt)),
     }
-    return {*records(dataset), *(id_ for id_, _guid, _mark in dataset.cursors()), *filter(None, held), *opened}
 
 
 def relationships(
@@ -92,10 +92,10 @@ def relationships(
     """All relationships that these datasets tell of, in the order of their names."""
     result = []
     for _name, dataset in sorted(found.items()):
-        mark = mark_of(dataset)
-        if mark.get("id"):
+        mark = dataset.source_mark
+        if mark:
             result.append(_as_replica(dataset, mark, dataset.name in set(active), now, max_lag))
-        others = sorted(ids(dataset) - {mark.get("id")})
+        others = sorted(ids(dataset) - ({mark.id} if mark else set()))
         result += [_as_source(dataset, id_, running.get(id_), now, max_lag) for id_ in others]
     return result
 
@@ -103,17 +103,18 @@ def relationships(
 def _as_source(
     dataset: Dataset, id_: str, run: dict[str, Any] | None, now: float, max_lag: int | None
 ) -> dict[str, Any]:
-    record = records(dataset).get(id_)
-    cursors = sorted((mark for other, _guid, mark in dataset.cursors() if other == id_), key=txg)
+    record = ReplicaRecord.all_of(dataset.ours).get(id_)
+    known = record if isinstance(record, ReplicaRecord) else None
+    cursors = sorted((bookmark for cursor, bookmark in dataset.cursors() if cursor.id == id_), key=txg)
     cursor = cursors[-1] if cursors else None
     last = dataset.by_guid(cursor.guid) if cursor else None
     newer = [snap for snap in dataset.snapshots if not cursor or txg(snap) > txg(cursor)]
     requested = [snap for snap in newer if not snap.temporary]
-    head = int(dataset.values.get("written") or 0)
+    head = dataset.written
     behind = sum(snap.written or 0 for snap in newer) + head
     created = last.created if last else cursor.created if cursor else None
     lag = int(now - created) if created and (requested or behind) else 0 if created else None
-    held = with_hold(dataset, model.STEP_HOLD + id_)
+    held = with_hold(dataset, StepHold(id_).format())
     problems = []
     if record is None:
         problems.append(
@@ -123,9 +124,9 @@ def _as_source(
         problems.append("nothing has been replicated yet")
     if held and run is None:
         problems.append(f"a transfer was interrupted and keeps {listed(held)}; the next run resumes it")
-    if record and record.get("aside"):
+    if known and known.aside:
         problems.append(
-            f"a reseed is not finished: what stood below the replica is below {record['aside']}; the next run goes on"
+            f"a reseed is not finished: what stood below the replica is below {known.aside}; the next run goes on"
         )
     if max_lag is not None and lag is not None and lag > max_lag:
         problems.append(f"the replica is {lag} s behind, more than max_lag allows ({max_lag} s)")
@@ -133,7 +134,7 @@ def _as_source(
         "id": id_,
         "role": "source",
         "source": dataset.name,
-        "target": (record or {}).get("target"),
+        "target": known.target if known else None,
         "last_replicated": last.name if last else cursor.name if cursor else None,
         "snapshots_behind": len(requested),
         "lag_seconds": lag,
@@ -147,16 +148,14 @@ def _as_source(
     }  # fmt: skip
 
 
-def _as_replica(
-    dataset: Dataset, mark: dict[str, Any], active: bool, now: float, max_lag: int | None
-) -> dict[str, Any]:
-    held = with_hold(dataset, model.LAST_HOLD + str(mark["id"]))
+def _as_replica(dataset: Dataset, mark: SourceMark, active: bool, now: float, max_lag: int | None) -> dict[str, Any]:
+    held = with_hold(dataset, LastHold(mark.id).format())
     last = held[-1] if held else None
     newer = [snap for snap in dataset.snapshots if last and txg(snap) > txg(last)]
     token = dataset.token
     lag = int(now - last.created) if last and last.created is not None else None
     problems = []
-    if mark.get("released"):
+    if mark.released:
         problems.append("released by a failover: nothing is received any more")
     elif max_lag is not None and lag is not None and lag > max_lag:
         problems.append(f"the last received snapshot is {lag} s old, more than max_lag allows ({max_lag} s)")
@@ -166,18 +165,12 @@ def _as_replica(
         problems.append(f"diverged: it holds {listed(newer)} after the last received snapshot")
     if token and not active:
         problems.append(f"a transfer of {token.toname} was interrupted; the next run resumes it")
-    expected = next(
-        (
-            item.get("bytes")
-            for item in read_json(dataset.ours.get(model.ANNOUNCED)) or []
-            if token and isinstance(item, dict) and item.get("guid") == token.toguid
-        ),
-        None,
-    )
+    announced = Announcement.of(dataset.ours).by_guid(token.toguid if token else None)
+    expected = announced.bytes if announced else None
     return {
-        "id": mark["id"],
+        "id": mark.id,
         "role": "replica",
-        "source": f"{mark.get('host')}:{mark.get('dataset')}",
+        "source": f"{mark.host}:{mark.dataset}",
         "target": dataset.name,
         "last_replicated": last.name if last else None,
         "snapshots_behind": None,

@@ -11,12 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core import model
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError
-from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import read_json
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import ReplicaRecord, SourceMark
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Snapshot, Token
-from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Action
+from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
 
 SOURCE = "source"
 TARGET = "target"
@@ -59,10 +58,15 @@ class Pair:
     half_aside: Dataset | None = None  # put aside by a reseed that was cut short before our marks came off it
 
     @property
-    def mark(self) -> dict[str, Any]:
-        """What `cerss.zfs:source` on the replica says; empty when it is not there."""
-        found = read_json(self.replica.ours.get(model.SOURCE)) if self.replica else None
-        return found if isinstance(found, dict) else {}
+    def mark(self) -> SourceMark | None:
+        """Whose replica the replica says it is; None when it is none, or the mark is spoilt."""
+        return self.replica.source_mark if self.replica else None
+
+    @property
+    def record(self) -> ReplicaRecord | None:
+        """What the source remembers of its replica; None where that is nothing, or spoilt."""
+        found = ReplicaRecord.all_of(self.source.ours).get(self.id)
+        return found if isinstance(found, ReplicaRecord) else None
 
     @property
     def target_record(self) -> str:
@@ -77,8 +81,8 @@ class Pair:
     @property
     def id(self) -> str:
         """Taken from the replica's mark; made from what makes a relationship unique where there is none yet."""
-        known = self.known_id or self.mark.get("id")
-        if isinstance(known, str) and model.is_relationship(known):
+        known = self.known_id or (self.mark.id if self.mark else None)
+        if known:
             return known
         text = "\0".join([str(self.source.guid), str(self.pool_guid), self.replica_name])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -126,9 +130,9 @@ class PairPlan:
 
     pair: Pair
     goal: Snapshot | None = None
-    prepare: list[Action] = field(default_factory=list)
+    prepare: list[Step] = field(default_factory=list)
     sends: list[Send] = field(default_factory=list)
-    marks: list[Action] = field(default_factory=list)
+    marks: list[Step] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     error: CerssError | None = None
     origin_preserved: bool | None = None
@@ -136,7 +140,7 @@ class PairPlan:
     raw: bool = False
 
     @property
-    def actions(self) -> list[Action]:
+    def steps(self) -> list[Step]:
         """In order, for the result; the sends are shown by what they bring."""
         if self.error:
             return []
@@ -152,7 +156,7 @@ class PairPlan:
         return [snapshot for snapshot in found.values() if snapshot.guid]
 
 
-def send_action(pair: Pair, send: Send) -> Action:
+def send_action(pair: Pair, send: Send) -> Step:
     names = [snapshot.snapshot for snapshot in send.carries]
     what = (
         f"{pair.source.name}@{names[0]}"
@@ -160,7 +164,7 @@ def send_action(pair: Pair, send: Send) -> Action:
         else f"{len(names)} snapshots of {pair.source.name}, {_span(names)},"
     )
     how = {"full": "in full", "resume": "from where it broke off"}.get(send.kind, f"as an increment from {send.base}")
-    return Action(
+    return Step.of(
         f"send {what} {how} to {pair.target_words}",
         before={
             f"{pair.replica_name}@{name}": {"state": "inbound" if send.kind == "resume" else "absent"} for name in names

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core import model
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import RAW, OpenCursor, Spoilt
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Snapshot, Token
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import MAX_REPLICA_NAME, DatasetName, matches
-from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Action
+from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, divergence
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import (
     TARGET,
@@ -86,10 +86,10 @@ def settled_at_a_glance(pair: Pair, options: PairOptions) -> bool:
     chosen = requested(pair, options)
     if not chosen or not pair.replica or pair.replica.inconsistent or not pair.replica.by_guid(chosen[-1].guid):
         return False
-    if any(mark.bookmark.endswith(model.OPEN_SUFFIX) for mark in pair.source.bookmarks):
+    if not all(isinstance(OpenCursor.parse(mark.bookmark), Spoilt) for mark in pair.source.bookmarks):
         return False
     cursors = pair.source.cursors()
-    return bool(cursors) and all(guid == chosen[-1].guid for _id, guid, _mark in cursors)
+    return bool(cursors) and all(cursor.guid == chosen[-1].guid for cursor, _bookmark in cursors)
 
 
 def plan_pair(
@@ -166,7 +166,7 @@ def _delivered(pair: Pair) -> list[Snapshot]:
     if pair.wanted is None or pair.replica is None or pair.source.by_name(f"{pair.source.name}@{pair.wanted}"):
         return []
     there = pair.replica.by_name(f"{pair.replica_name}@{pair.wanted}")
-    known = {guid for id_, guid, _mark in pair.source.cursors() if id_ == pair.id}
+    known = {cursor.guid for cursor, _bookmark in pair.source.cursors() if cursor.id == pair.id}
     return [there] if there and there.guid in known else []
 
 
@@ -192,16 +192,16 @@ def _nothing_to_choose(plan: PairPlan, options: PairOptions) -> None:
 
 
 def _raw(pair: Pair, options: PairOptions) -> bool:
-    encrypted = pair.source.values.get("encryption", "off") not in ("off", "-")
+    encrypted = pair.source.encrypted
     raw = encrypted if options.raw == "auto" else options.raw == "always"
-    frozen = pair.mark.get("mode")
-    if frozen in ("raw", "plain"):
-        if options.raw != "auto" and raw != (frozen == "raw"):
+    if pair.mark:
+        frozen = pair.mark.mode
+        if options.raw != "auto" and raw != (frozen == RAW):
             raise Refused(
                 f"{pair.target_words} was begun with {frozen} streams, and ZFS cannot mix raw and plain ones on one "
                 "replica; leave raw at auto, or begin a new replica"
             )
-        return bool(frozen == "raw")
+        return frozen == RAW
     return raw
 
 
@@ -218,15 +218,15 @@ def _check_ownership(pair: Pair) -> None:
             f"{pair.target_words} exists and is not a replica made by this collection, so nothing is received into it; "
             "choose another target, rename it aside, or adopt it with cerss.zfs.zfs_replication (state=present)"
         )
-    if mark.get("released"):
+    if mark.released:
         raise Refused(
             f"{pair.target_words} was released by a failover and lives on its own since; choose another target, "
             "or adopt it anew with cerss.zfs.zfs_replication (state=present)"
         )
-    if mark.get("guid") != pair.source.guid:
+    if mark.guid != pair.source.guid:
         raise Refused(
-            f"{pair.target_words} is the replica of {mark.get('host')}:{mark.get('dataset')} "
-            f"(GUID {mark.get('guid')}), not of {pair.source_words} (GUID {pair.source.guid}); choose another target"
+            f"{pair.target_words} is the replica of {mark.host}:{mark.dataset} "
+            f"(GUID {mark.guid}), not of {pair.source_words} (GUID {pair.source.guid}); choose another target"
         )
 
 
@@ -236,8 +236,8 @@ def _resume(plan: PairPlan, chosen: list[Snapshot], options: PairOptions) -> Sen
     source, replica = pair.source, pair.replica
     if replica is None:
         return None
-    token, text = replica.token, replica.values.get("receive_resume_token", "-")
-    if token is None and text in ("-", ""):
+    token = replica.token
+    if not replica.has_partial_receive:
         if pair.is_first_receive:
             raise Refused(
                 f"{pair.target_words} is the rest of a receive that was begun without -s and cannot be resumed; "
@@ -267,7 +267,7 @@ def _resume(plan: PairPlan, chosen: list[Snapshot], options: PairOptions) -> Sen
         )
     what = token.toname if token else "an unknown snapshot"
     plan.prepare.append(
-        Action(
+        Step.of(
             f"abort the partial receive of {what} in {pair.target_words} ({why})",
             (zfs.receive_abort(pair.replica_name),),
             before={pair.replica_name: {"partial_receive": True}},
@@ -294,11 +294,11 @@ def _cannot_resume(pair: Pair, token: Token | None, chosen: list[Snapshot], raw:
     newest = replica.snapshots[-1] if replica.snapshots else None
     if newest is not None and newest.guid != token.fromguid:
         return f"{newest.name} is newer than its base"
-    if newest is not None and int(replica.values.get("written", "0") or 0):
+    if newest is not None and replica.written:
         return f"{replica.name} was written to since {newest.name}"
     points: list[Snapshot | Bookmark] = [*source.snapshots, *source.bookmarks]
     bases = {point.guid: txg(point) for point in points}
-    if token.fromguid and token.fromguid not in {*bases, source.values.get("origin_guid")}:
+    if token.fromguid and token.fromguid not in {*bases, source.origin_guid}:
         return "its base is not on the source any more"
     skipped = [snap for snap in chosen if bases.get(token.fromguid or "", 0) < txg(snap) < txg(snapshot)]
     if skipped:
@@ -306,9 +306,9 @@ def _cannot_resume(pair: Pair, token: Token | None, chosen: list[Snapshot], raw:
     return None
 
 
-def _parents(pair: Pair) -> list[Action]:
+def _parents(pair: Pair) -> list[Step]:
     return [
-        Action(
+        Step.of(
             f"create {name} to hold replicas",
             (),  # by the run, once for all pairs that need it
             before={name: {"state": "absent"}},
@@ -321,7 +321,7 @@ def _parents(pair: Pair) -> list[Action]:
 
 def _origin(pair: Pair, arriving: Mapping[str, str]) -> Origin | None:
     """What the replica can be a clone of, as its source is: the same snapshot on the same pool of the target."""
-    guid = pair.source.values.get("origin_guid")
+    guid = pair.source.origin_guid
     place = arriving.get(guid or "")
     if not guid or not place or DatasetName(place.partition("@")[0]).pool != DatasetName(pair.replica_name).pool:
         return None

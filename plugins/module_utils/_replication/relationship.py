@@ -9,16 +9,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core import model
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
+    Announcement,
+    OpenCursor,
+    ReplicaRecord,
+    SourceMark,
+    Spoilt,
+    is_id,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend, session
+from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import execute
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.info import ids, look, mark_of, records
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.info import ids, look, records
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import (
     SOURCE,
     TARGET,
@@ -48,7 +56,7 @@ class Options:
         """Raise BadInput for what cannot be carried out, before anything is read."""
         source, target = params.get("source") or {}, params.get("target") or {}
         id_, name, replica = params.get("id"), params.get("name"), target.get("dataset")
-        if id_ and not model.is_relationship(id_):
+        if id_ and not is_id(id_):
             raise BadInput(f"id {id_!r} is not the id of a relationship, which has 16 hex digits")
         if not id_ and not (name and replica):
             raise BadInput("say which relationship: id, or name (the volume) with target.dataset (its replica)")
@@ -71,9 +79,7 @@ def main(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     with session(options.source, options.target) as (source, target):
         plan, relationship = _adopt(options, source, target) if options.present else _end(options, source, target)
         if not check_mode:
-            for action in plan.actions:
-                for command in action.commands:
-                    (source if action.side == SOURCE else target).run(command)
+            execute({SOURCE: source, TARGET: target}, plan)
         return {**plan.to_result(), "id": relationship}
 
 
@@ -99,27 +105,27 @@ def adopt(pair: Pair) -> Plan:
     if pair.replica is None:
         raise Refused(f"{pair.target_words} does not exist; replicate to it with zfs_snapshot_replicate instead")
     mark = pair.mark
-    if mark and not mark.get("released") and mark.get("guid") != pair.source.guid:
+    if mark and not mark.released and mark.guid != pair.source.guid:
         raise Refused(
-            f"{pair.target_words} is the replica of {mark.get('host')}:{mark.get('dataset')}; end that relationship "
+            f"{pair.target_words} is the replica of {mark.host}:{mark.dataset}; end that relationship "
             "first (zfs_replication with state=absent)"
         )
     if newest_common(pair.source, pair.replica) is None:
         raise Refused(
             f"{pair.target_words} and {pair.source_words} have no snapshot in common, so no increment could ever follow"
         )
-    if not mark or mark.get("released"):
-        raw = pair.replica.values.get("encryption", "off") not in ("off", "-")
-        value = bookkeeping.source_mark(pair, raw)
+    if not mark or mark.released:
+        raw = pair.replica.encrypted
+        value = bookkeeping.source_mark(pair, raw).format()
         plan.add(
             f"adopt {pair.target_words} as the replica of {pair.source_words}",
-            zfs.set_({model.SOURCE: value}, [pair.replica_name]),
+            zfs.set_({SourceMark.NAME: value}, [pair.replica_name]),
             before={pair.replica_name: {"replica_of": None}},
             after={pair.replica_name: {"replica_of": pair.source_words}},
             side=TARGET,
         )
-        pair.replica.ours[model.SOURCE] = value
-    plan.actions += bookkeeping.settle(pair)
+        pair.replica.ours[SourceMark.NAME] = value
+    plan.steps += bookkeeping.settle(pair)
     return plan
 
 
@@ -146,10 +152,10 @@ def _end(options: Options, source: Backend, target: Backend) -> tuple[Plan, str 
         options.id, sides, str(options.replica) if options.replica else None, options.target.seen_from(options.source)
     )
     if options.source.host == options.target.host:  # an id alone finds the same datasets on both sides
-        plan.actions = list({str(action.commands): action for action in reversed(plan.actions)}.values())[::-1]
+        plan.steps = list({str(step.commands): step for step in reversed(plan.steps)}.values())[::-1]
     receiving = sides.get(TARGET) and processes.receiving(target.run(zfs.receivers()).stdout.splitlines())[0]
     for dataset in sides.get(TARGET, []):
-        ours = mark_of(dataset).get("id") == relationship
+        ours = dataset.source_mark and dataset.source_mark.id == relationship
         if ours and receiving and processes.receiver_of(receiving, dataset.name) is not None:
             raise Refused(f"{options.target.words(dataset.name)} is receiving just now; stop that first")
     if unreached:
@@ -164,11 +170,9 @@ def end(
     sources, replicas = sides.get(SOURCE, []), sides.get(TARGET, [])
     known = wanted
     if known is None:
-        known = next((str(mark_of(dataset)["id"]) for dataset in replicas if mark_of(dataset).get("id")), None)
+        known = next((dataset.source_mark.id for dataset in replicas if dataset.source_mark), None)
         words = target.words(replica)
-        recorded = [
-            id_ for dataset in sources for id_, record in records(dataset).items() if record.get("target") == words
-        ]
+        recorded = [id_ for dataset in sources for id_, record in records(dataset).items() if record.target == words]
         elsewhere = known is not None and recorded and not any(known in ids(dataset) for dataset in sources)
         if known and sources and not any(known in ids(dataset) for dataset in sources):
             for dataset in replicas:
@@ -187,11 +191,11 @@ def end(
 
 def _check_is_of(replica: Dataset, source: Dataset, words: str) -> None:
     """What neither side ties to the source is not ended in its name."""
-    mark = mark_of(replica)
-    if mark and mark.get("guid") != source.guid:
+    mark = replica.source_mark
+    if mark and mark.guid != source.guid:
         raise Refused(
-            f"{words} is the replica of {mark.get('host')}:{mark.get('dataset')}, not of {source.name}; give the name "
-            f"of that, or id={mark.get('id')}"
+            f"{words} is the replica of {mark.host}:{mark.dataset}, not of {source.name}; give the name "
+            f"of that, or id={mark.id}"
         )
 
 
@@ -199,7 +203,7 @@ def _end_replica(plan: Plan, dataset: Dataset, id_: str, target: Endpoint) -> No
     words = target.words(dataset.name)
     _step, last_hold = bookkeeping.tags(id_)
     held = [snap.name for snap in with_hold(dataset, last_hold)]
-    ours = mark_of(dataset).get("id") == id_
+    ours = dataset.source_mark is not None and dataset.source_mark.id == id_
     if ours and dataset.token:
         plan.add(
             f"abort the partial receive of {dataset.token.toname} in {words}"
@@ -212,7 +216,7 @@ def _end_replica(plan: Plan, dataset: Dataset, id_: str, target: Endpoint) -> No
         freed = bookkeeping.freed_words(bookkeeping.freed(with_hold(dataset, last_hold)))
         plan.add(f"release {last_hold} from {', '.join(held)}{freed}", zfs.release(last_hold, held), side=TARGET)
     if ours:
-        for name in (model.ANNOUNCED, model.SOURCE):
+        for name in (Announcement.NAME, SourceMark.NAME):
             if name in dataset.ours:
                 plan.add(
                     f"remove {name} from {words}", zfs.inherit(name, [dataset.name]),
@@ -228,15 +232,15 @@ def _end_source(plan: Plan, dataset: Dataset, id_: str) -> None:
             names = [snap.name for snap in held]
             plan.add(f"release {tag} from {', '.join(names)}{freed}", zfs.release(tag, names), side=SOURCE)
     for mark in dataset.bookmarks:
-        if mark.bookmark.startswith(f"cerss.zfs_{id_}_"):
+        found = mark.cursor or OpenCursor.parse(mark.bookmark)
+        if not isinstance(found, Spoilt) and found.id == id_:
             plan.add(
                 f"remove the bookmark {mark.name}", zfs.destroy(mark.name),
                 before={mark.name: {"state": "present"}}, after={mark.name: {"state": "absent"}}, side=SOURCE,
             )  # fmt: skip
-    name = model.REPLICA_PREFIX + id_
-    aside = records(dataset).get(id_, {}).get("aside")
-    if aside:
-        plan.warnings.append(f"a reseed was not finished: what stood below the replica stays below {aside}")
+    name, record = ReplicaRecord.name(id_), records(dataset).get(id_)
+    if record and record.aside:
+        plan.warnings.append(f"a reseed was not finished: what stood below the replica stays below {record.aside}")
     if name in dataset.ours:
         plan.add(
             f"remove {name} from {dataset.name}", zfs.inherit(name, [dataset.name]),

@@ -10,9 +10,12 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core import model
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import GateRefused, Refused
-from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import read_json
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
+    Announcement,
+    ReplicaRecord,
+    SourceMark,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
@@ -33,27 +36,25 @@ def follow(source: Backend, target: Backend, options: Options, pairs: Sequence[P
     if not lost:
         return
     sources = {name: pair.source for name, pair in lost.items()}
-    marks = {model.REPLICA_PREFIX + id_ for found in sources.values() for id_ in info.ids(found)}
+    marks = {ReplicaRecord.name(id_) for found in sources.values() for id_ in info.ids(found)}
     inventory.read_values(source, sources, sorted(sources), sorted(marks))
     here = options.target.seen_from(options.source).words("")
     known = {
-        str(record.get("target")).removeprefix(here): pair
+        record.target.removeprefix(here): pair
         for pair in lost.values()
         for record in info.records(pair.source).values()
-        if str(record.get("target")).startswith(here)
-        and (here or ":" not in str(record.get("target")).partition("/")[0])
+        if record.target.startswith(here) and (here or ":" not in record.target.partition("/")[0])
     }
     found, _gone = inventory.read(target, sorted(known)) if known else ({}, [])
-    inventory.read_values(target, found, sorted(found), (model.SOURCE,))
+    inventory.read_values(target, found, sorted(found), (SourceMark.NAME,))
     for place, replica in found.items():
-        pair, mark = known[place], info.mark_of(replica)
-        former = str(mark.get("dataset"))
-        if mark.get("guid") == pair.source.guid and str(options.place_of(DatasetName(former))) == place:
+        pair, mark = known[place], replica.source_mark
+        if mark and mark.guid == pair.source.guid and str(options.place_of(DatasetName(mark.dataset))) == place:
             _move(pair, options, place, replica)
     _follow_parents(target, options, pairs)
     for pair in lost.values():
         for id_, record in info.records(pair.source).items():
-            if not pair.replica and record.get("aside") and record.get("target") == pair.target_record:
+            if not pair.replica and record.aside and record.target == pair.target_record:
                 pair.known_id = id_
 
 
@@ -80,18 +81,18 @@ def find_strayed(target: Backend, pairs: Sequence[Pair]) -> None:
         id_: pair
         for pair in pairs
         for id_, record in info.records(pair.source).items()
-        if not pair.replica and (id_ == pair.id or record.get("target") == pair.target_record)
+        if not pair.replica and (id_ == pair.id or record.target == pair.target_record)
     }
 
     def read(name: str) -> list[str]:
-        return target.read(zfs.get([name], [model.SOURCE], "filesystem,volume", None, local=True))[0]
+        return target.read(zfs.get([name], [SourceMark.NAME], "filesystem,volume", None, local=True))[0]
 
     for lines in around(strays.values(), read):
         for name, _property, _source, value in output.records(lines):
-            mark = read_json(value)
-            if isinstance(mark, dict) and mark.get("id") in strays and not mark.get("released"):
-                pair = strays[mark["id"]]
-                pair.known_id = mark["id"]
+            mark = SourceMark.parse(value)
+            if isinstance(mark, SourceMark) and mark.id in strays and not mark.released:
+                pair = strays[mark.id]
+                pair.known_id = mark.id
                 pair.half_aside = _look_at_half_aside(target, name, pair.replica_name)
                 pair.strayed = None if pair.half_aside else target.endpoint.words(name)
 
@@ -104,7 +105,7 @@ def _look_at_half_aside(target: Backend, name: str, place: str) -> Dataset | Non
     if name != divergence.aside_name(place, dataset.guid):
         return None
     names = [name, *(snap.name for snap in dataset.snapshots)]
-    inventory.read_values(target, found, names, ("userrefs", model.SOURCE, model.ANNOUNCED))
+    inventory.read_values(target, found, names, ("userrefs", SourceMark.NAME, Announcement.NAME))
     inventory.read_holds(target, dataset.snapshots)
     return dataset
 

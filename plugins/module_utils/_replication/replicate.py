@@ -22,9 +22,10 @@ from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, Refused, StaleToken
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import Announcement, SourceMark
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
-from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Action, Plan
+from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan, Step
 from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend, session
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping
@@ -60,7 +61,7 @@ class Outcome:
     began: float | None = None  # when the last stream was started, by the monotonic clock
     born: dict[str, str] = field(default_factory=dict)  # properties that a first receive gives
     steps: list[dict[str, Any]] = field(default_factory=list)
-    done: list[Action] = field(default_factory=list)
+    done: list[Step] = field(default_factory=list)
     error: CerssError | None = None
 
     def to_result(self, ran: bool) -> dict[str, Any]:
@@ -132,7 +133,7 @@ def _state_now(plan: PairPlan) -> str:
 def _report(outcomes: list[Outcome], warnings: list[str], check_mode: bool) -> dict[str, Any]:
     plan = Plan(warnings=warnings + [text for outcome in outcomes for text in outcome.plan.warnings])
     for outcome in outcomes:
-        plan.actions += outcome.plan.actions if check_mode else outcome.done
+        plan.steps += outcome.plan.steps if check_mode else outcome.done
     failed = [outcome for outcome in outcomes if outcome.error]
     result = {
         **plan.to_result(),
@@ -181,7 +182,7 @@ class _Run:
         self._look_at_lease()  # reading both sides may have taken long
         with ThreadPoolExecutor(self.options.parallel, thread_name_prefix="pair") as pool:
             for outcome in outcomes:
-                if outcome.error or not outcome.plan.actions:
+                if outcome.error or not outcome.plan.steps:
                     continue
                 needs = [(other, futures[place]) for place, other in _needs(outcome.plan, outcomes) if place in futures]
                 futures[outcome.plan.pair.replica_name] = pool.submit(self._one, outcome, needs)
@@ -329,7 +330,7 @@ class _Run:
                     self.target.run(zfs.create(name, {"canmount": "off"}))
                     self._parents.add(name)
 
-    def _do(self, action: Action, outcome: Outcome | None) -> None:
+    def _do(self, action: Step, outcome: Outcome | None) -> None:
         backend = self.source if action.side == SOURCE else self.target
         for command in action.commands:
             backend.run(command)
@@ -395,16 +396,16 @@ class _Run:
             self.warnings.append(
                 f"{pair.target_words} may take {outcome.estimated} bytes, but only {pair.room} are free there"
             )
-        announcement = bookkeeping.announcement(sizes)
+        announcement = bookkeeping.announcement(sizes).format()
         first = pair.replica is None or not pair.replica.snapshots
         if pair.replica is not None and plan.sends[0].kind != "resume":
-            self.target.run(zfs.set_({model.ANNOUNCED: announcement}, [pair.replica_name]))
+            self.target.run(zfs.set_({Announcement.NAME: announcement}, [pair.replica_name]))
         if first:
             outcome.born = bookkeeping.first_receive_properties(pair, self.options.pair, plan.raw)
         for send, total in zip(plan.sends, totals):
             born = {}
             if first and send is plan.sends[0] and send.kind != "resume":
-                born = {**outcome.born, model.ANNOUNCED: announcement}
+                born = {**outcome.born, Announcement.NAME: announcement}
             self._stream(outcome, plan, send, total, born)
             if send.kind == "resume":
                 return
@@ -467,7 +468,7 @@ class _Run:
         """A missing permission loses a property while zfs says that all is well."""
         if pair.replica is not None and not pair.mark:
             raise Refused(
-                f"{pair.target_words} has arrived, but its mark {model.SOURCE} could not be set, so it cannot be "
+                f"{pair.target_words} has arrived, but its mark {SourceMark.NAME} could not be set, so it cannot be "
                 "continued; give the user the permission userprop there (see the role zfs_backend)"
             )
         if outcome.born:

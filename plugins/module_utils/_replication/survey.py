@@ -10,14 +10,20 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
+from ansible_collections.cerss.zfs.plugins.module_utils._core import units
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
+    Announcement,
+    ReplicaRecord,
+    SourceMark,
+    TemporaryMark,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName, SnapshotName, matches
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import Inventory
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, divergence, planner, renames
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import divergence, planner, renames
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options, volume
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, PairPlan, newest_common
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import plan_pair
@@ -63,7 +69,7 @@ class Reader:
                     claimed.update(pair.makes_parents)
                 arriving.update(_coming(plan))
             else:
-                ids = {id_ for id_, _guid, _mark in pair.source.cursors()}
+                ids = {cursor.id for cursor, _bookmark in pair.source.cursors()}
                 pair.known_id = ids.pop() if len(ids) == 1 else None
                 plan = PairPlan(pair, goal=planner.requested(pair, options.pair)[-1])
             plans.append(plan)
@@ -142,7 +148,7 @@ class Reader:
         gone = inventory.read_values(
             self.target, known, names,
             ("guid", "type", "receive_resume_token", "written", "available", "encryption", "encryptionroot",
-             "userrefs", "defer_destroy", "clones", model.SOURCE, model.ANNOUNCED),
+             "userrefs", "defer_destroy", "clones", SourceMark.NAME, Announcement.NAME),
         )  # fmt: skip
         for pool in pools:
             if pool in gone:
@@ -153,11 +159,13 @@ class Reader:
         for pair in pairs:
             above = [str(parent) for parent in DatasetName(pair.replica_name).ancestors()]
             root = known[DatasetName(pair.replica_name).pool]
-            pair.pool_guid = root.values.get("guid")
+            pair.pool_guid = root.guid
             pair.missing_parents = [name for name in above if name in gone and name not in coming]
             places = [known[name] for name in (pair.replica_name, *reversed(above), root.name) if name in known]
             pair.below = [known[name] for name in pair.replica.children if name not in gone] if pair.replica else []
-            pair.room = next((units.number(p.values["available"]) for p in places if "available" in p.values), None)
+            pair.room = next(
+                (units.number(p.values["available"].text) for p in places if "available" in p.values), None
+            )
 
     def _look_at_sources(self, pairs: Sequence[Pair]) -> None:
         sources = {pair.source.name: pair.source for pair in pairs}
@@ -165,14 +173,14 @@ class Reader:
         names = sorted(sources) + [snap.name for dataset in sources.values() for snap in dataset.snapshots]
         inventory.read_values(
             self.source, sources, names,
-            ("type", "encryption", "userrefs", "defer_destroy", "clones", model.TEMPORARY,
-             *sorted(model.REPLICA_PREFIX + id_ for id_ in ids)),
+            ("type", "encryption", "userrefs", "defer_destroy", "clones", TemporaryMark.NAME,
+             *sorted(map(ReplicaRecord.name, ids))),
         )  # fmt: skip
         inventory.read_holds(self.source, [snap for dataset in sources.values() for snap in dataset.snapshots])
 
     def _look_aside(self, pairs: Sequence[Pair]) -> None:
         """What a reseed that was cut short took along, and that still has to come back."""
-        asides = {aside: pair for pair in pairs if (aside := bookkeeping.recorded(pair).get("aside"))}
+        asides = {pair.record.aside: pair for pair in pairs if pair.record and pair.record.aside}
         if not asides:
             return
         found, _gone = inventory.read(self.target, sorted(asides))
@@ -212,9 +220,9 @@ class Reader:
             former.pool_guid, former.source_words, former.target_words, former.source_host, former.target_host,
             former.named,
         )  # fmt: skip
-        pair.source.values["origin_guid"] = former.source.values.get("origin_guid", "")
+        pair.source.origin_guid = former.source.origin_guid
         # Made once: a replica that has just been put aside, or is not begun yet, cannot tell it.
-        pair.known_id = former.known_id or former.mark.get("id")
+        pair.known_id = former.known_id or (former.mark.id if former.mark else None)
         self.look_closer([pair])
         if former.replica and not pair.replica:
             renames.find_strayed(self.target, [pair])
@@ -227,7 +235,7 @@ def _read_origins(backend: Backend, datasets: Sequence[Dataset]) -> None:
         lines, _gone = backend.read(zfs.list_(origins, "snapshot"))
         guids = {row[0]: row[1] for row in output.rows(lines)}
         for dataset in datasets:
-            dataset.values["origin_guid"] = guids.get(str(dataset.origin), "")
+            dataset.origin_guid = guids.get(str(dataset.origin))
 
 
 def _check_above(plan: PairPlan, plans: Sequence[PairPlan]) -> None:

@@ -8,25 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Busy, HasClones, Held, NotFound, ZfsError
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Busy, Held, ZfsError
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import listing
-from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
+from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Effect, Plan, Step
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
+from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import attempt
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.dependents import blockers
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
-from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import zfs_error
-
-
-@dataclass(frozen=True)
-class Removal:
-    """One command: these snapshots (the parts after the @) of one dataset are destroyed, or marked (``defer``)."""
-
-    dataset: str
-    parts: tuple[str, ...]
-    defer: bool
 
 
 @dataclass
@@ -34,20 +26,18 @@ class Deletion:
     """The plan for some snapshots. ``pending`` are marked already; ``failures`` cannot be marked, and why."""
 
     plan: Plan = field(default_factory=Plan)
-    removals: list[Removal] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
 
 
-def plan_deletion(snapshots: Sequence[Snapshot], sending: Collection[str] = (), plan: Plan | None = None) -> Deletion:
+def plan_deletion(snapshots: Sequence[Snapshot], sending: Collection[str] = ()) -> Deletion:
     """Destroy what is free, mark what holds or clones keep.
 
-    The snapshots' values and holds must have been read (`objects.fill`); those in state absent are passed
-    over. ``sending``: names of snapshots that are being sent just now, which ZFS does not even mark. The actions go to
-    the end of ``plan`` when one is given.
+    The snapshots' values and holds must have been read (`objects.fill`); those in state absent are passed over.
+    ``sending``: names of snapshots that are being sent just now, which ZFS does not even mark.
     """
-    result = Deletion(plan or Plan())
-    groups: dict[tuple[str, bool], list[str]] = {}
+    result = Deletion()
+    groups: dict[tuple[str, bool], list[Effect]] = {}
     for snapshot in snapshots:
         if snapshot.state == model.PENDING_DELETE:
             result.pending.append(snapshot.name)
@@ -56,17 +46,44 @@ def plan_deletion(snapshots: Sequence[Snapshot], sending: Collection[str] = (), 
                 result.failures[snapshot.name] = busy_words(snapshot.name)
                 continue
             left = blockers(snapshot)
-            groups.setdefault((snapshot.dataset, bool(left)), []).append(snapshot.snapshot)
-            if left:
-                words = f"{listing(left)} {'remains' if len(left) == 1 else 'remain'}"
-                text, state = f"mark {snapshot.name} for deletion ({words})", model.PENDING_DELETE
-            else:
-                text, state = f"destroy snapshot {snapshot.name}", model.ABSENT
-            before, after = {snapshot.name: {"state": model.FULL}}, {snapshot.name: {"state": state}}
-            result.plan.add(text, before=before, after=after)
-    for (dataset, defer), parts in groups.items():
-        result.removals += [Removal(dataset, tuple(batch), defer) for batch in zfs.batches(parts, zfs.BATCH)]
+            groups.setdefault((snapshot.dataset, bool(left)), []).append(_effect(snapshot.name, left))
+    for (dataset, defer), effects in groups.items():
+        result.plan.steps += removals(dataset, effects, defer)
     return result
+
+
+def _effect(name: str, left: Sequence[str]) -> Effect:
+    if left:
+        words = f"{listing(left)} {'remains' if len(left) == 1 else 'remain'}"
+        return marking(name, f"mark {name} for deletion ({words})")
+    return ending(name)
+
+
+def marking(name: str, text: str) -> Effect:
+    """A snapshot is marked for deletion."""
+    return Effect(name, text, {"state": model.FULL}, {"state": model.PENDING_DELETE})
+
+
+def ending(name: str) -> Effect:
+    """A snapshot is destroyed."""
+    return Effect(name, f"destroy snapshot {name}", {"state": model.FULL}, {"state": model.ABSENT})
+
+
+def removals(dataset: str, effects: Sequence[Effect], defer: bool = False) -> list[Step]:
+    """The commands for snapshots of one dataset. What gets a hold or a clone meanwhile is marked instead."""
+    by_part = {effect.name.partition("@")[2]: effect for effect in effects}
+    batches = zfs.batches(list(by_part), zfs.BATCH)
+    return [_removal(dataset, defer, [by_part[part] for part in batch]) for batch in batches]
+
+
+def _removal(dataset: str, defer: bool, effects: Sequence[Effect]) -> Step:
+    command = zfs.destroy_snapshots(dataset, [effect.name.partition("@")[2] for effect in effects], defer)
+    again, instead = partial(_removal, dataset, defer), None if defer else partial(_marked_instead, dataset)
+    return Step(tuple(effects), (command,), part=again, instead=instead)
+
+
+def _marked_instead(dataset: str, effects: Sequence[Effect]) -> Step:
+    return _removal(dataset, True, [marking(effect.name, f"mark {effect.name} for deletion") for effect in effects])
 
 
 def busy_words(name: str) -> str:
@@ -78,50 +95,19 @@ def busy_words(name: str) -> str:
 
 @dataclass
 class Outcome:
-    """What could not be deleted, by name: why, in words; and which of it because it is in use."""
+    """What was done. ``failures``: why something could not be deleted, by name; ``busy``: which of it is in use."""
 
-    failures: dict[str, str] = field(default_factory=dict)
-    busy: list[str] = field(default_factory=list)
-
-
-def delete(backend: Backend, deletion: Deletion, defer: bool = True) -> Outcome:
-    """Carry the deletion out. One bad snapshot does not keep the others from going. Re-read afterwards: it decides.
-
-    ``defer``: mark what has got a hold or clone since the plan was made; otherwise it fails.
-    """
-    outcome = Outcome(dict(deletion.failures), list(deletion.failures))
-    for removal in deletion.removals:
-        _remove(backend, removal, defer, outcome)
-    return outcome
+    done: list[Effect]
+    failures: dict[str, str]
+    busy: list[str]
 
 
-def _remove(backend: Backend, removal: Removal, defer: bool, outcome: Outcome) -> None:
-    command = zfs.destroy_snapshots(removal.dataset, removal.parts, removal.defer)
-    result = backend.run(command, check=False)
-    if result.rc == 0:
-        return
-    error = zfs_error(command, result.rc, result.stderr, backend.endpoint.label)
-    names = [f"{removal.dataset}@{part}" for part in removal.parts]
-    if len(names) > 1 and isinstance(error, (Busy, HasClones, Held)):
-        # All or nothing: what zfs names did not go, and kept the others from going.
-        named = [part for part in removal.parts if _names(result.stderr, f"{removal.dataset}@{part}")]
-        rest = [part for part in removal.parts if part not in named]
-        split = (
-            [*([part] for part in named), *([rest] if rest else [])] if named else [[part] for part in removal.parts]
-        )
-        for parts in split:
-            _remove(backend, Removal(removal.dataset, tuple(parts), removal.defer), defer, outcome)
-    elif isinstance(error, (HasClones, Held)) and defer and not removal.defer:
-        _remove(backend, Removal(removal.dataset, removal.parts, True), defer, outcome)
-    elif not isinstance(error, NotFound):
-        outcome.failures.update((name, _why(name, error)) for name in names)
-        if isinstance(error, Busy) or (isinstance(error, Held) and removal.defer):
-            outcome.busy += names
-
-
-def _names(stderr: str, name: str) -> bool:
-    """Does a message speak of exactly this snapshot? Names may begin with one another, and may hold spaces."""
-    return any(mark in stderr for mark in (f"'{name}'", f"snapshot {name}:", f" {name}: "))
+def delete(backend: Backend, deletion: Deletion) -> Outcome:
+    """Carry the deletion out. One bad snapshot does not keep the others from going. Re-read afterwards: it decides."""
+    ended = attempt(backend, deletion.plan.steps)
+    failures = {name: _why(name, error) for name, error in ended.failures.items()}
+    busy = [name for name, error in ended.failures.items() if isinstance(error, (Busy, Held))]
+    return Outcome(ended.done, {**deletion.failures, **failures}, [*deletion.failures, *busy])
 
 
 def _why(name: str, error: ZfsError) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core import model
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import ReplicaRecord, SourceMark
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Snapshot
 
 
@@ -27,18 +27,28 @@ def blockers(snapshot: Snapshot) -> list[str]:
 class Closure:
     """Everything that must go before some snapshots can, in the order in which it can go.
 
-    ``clones``: datasets, each after all that depends on it. ``obstacles``: what forbids it, in words, by dataset.
+    ``clones``: datasets, each after all that depends on it. ``in_the_way``: what forbids it, in words, by dataset.
     """
 
     clones: list[Dataset] = field(default_factory=list)
-    obstacles: dict[str, list[str]] = field(default_factory=dict)
+    in_the_way: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def snapshots(self) -> list[Snapshot]:
+        """Those of the clones."""
+        return [snapshot for clone in self.clones for snapshot in clone.snapshots]
+
+    def obstacles(self) -> dict[str, list[str]]:
+        """What forbids it, with the relationships that the clones are in. Their marks must have been read."""
+        found = {clone.name: [*self.in_the_way.get(clone.name, []), *_relationships(clone)] for clone in self.clones}
+        return {name: reasons for name, reasons in found.items() if reasons}
 
 
 def closure_of(datasets: Mapping[str, Dataset], wanted: Iterable[str]) -> Closure:
     """The clones that go along with the wanted snapshots: theirs, the clones of these clones' snapshots, and so on.
 
     ``datasets`` is a whole pool. Nothing is in the closure but clones. A dataset below one of them that is no such
-    clone itself is an obstacle, and so is belonging to a relationship.
+    clone itself is in the way.
     """
     clones_of: dict[str, list[Dataset]] = {}
     children: dict[str, list[Dataset]] = {}
@@ -66,9 +76,8 @@ def closure_of(datasets: Mapping[str, Dataset], wanted: Iterable[str]) -> Closur
         found = [f"{child.name} stands below it and is no clone that would go along"
                  for child in children.get(dataset.name, []) if child.name not in inside]  # fmt: skip
         found += [f"{other} depends on it and stands above it" for other in circles.get(dataset.name, [])]
-        found += _relationships(dataset)
         if found:
-            result.obstacles[dataset.name] = found
+            result.in_the_way[dataset.name] = found
     return result
 
 
@@ -102,8 +111,7 @@ def _leaves_first(needs: Mapping[str, list[str]]) -> tuple[list[str], dict[str, 
 
 def _relationships(dataset: Dataset) -> list[str]:
     """The relationships that a dataset is in, as far as its marks tell."""
-    found = [f"it is the source of replication {name[len(model.REPLICA_PREFIX):]}"
-             for name in dataset.ours if name.startswith(model.REPLICA_PREFIX)]  # fmt: skip
-    if model.SOURCE in dataset.ours:
+    found = [f"it is the source of replication {id_}" for id_ in ReplicaRecord.all_of(dataset.ours)]
+    if SourceMark.NAME in dataset.ours:
         found.append("it is a replica")
-    return found + [f"replication {id_} continues from {mark.name}" for id_, _guid, mark in dataset.cursors()]
+    return found + [f"replication {cursor.id} continues from {mark.name}" for cursor, mark in dataset.cursors()]

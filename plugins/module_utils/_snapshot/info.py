@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import is_ours
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
     DatasetName,
@@ -61,7 +62,7 @@ class Options:
                 "set detail to state or full"
             )
         for name in keep:
-            if name.startswith("cerss.zfs:"):
+            if is_ours(name):
                 raise BadInput(f"properties: {name!r} is this collection's own; the object's other keys tell it")
             check_property(name, None)
         if params["limit"] is not None and params["limit"] < 0:
@@ -199,14 +200,19 @@ def _objects(backend: Backend, options: Options) -> Iterator[Snapshot]:
                 missing.discard(name)
                 chunk.choose(snapshot)
         elif "#" in name:
-            path, _mark, part = name.partition("#")
-            if path in chunk.datasets and model.cursor_of(part):
-                chunk.datasets[path].bookmarks.append(Bookmark(name, guid, int(createtxg)))
+            bookmark = Bookmark(name, guid, int(createtxg))
+            path = name.partition("#")[0]
+            if path in chunk.datasets and bookmark.cursor:
+                chunk.datasets[path].bookmarks.append(bookmark)
         else:
             parts = options.parts(name)
             if parts is None or parts:
                 chunk.datasets[name] = Dataset(
-                    name, guid, int(createtxg), None if origin == "-" else origin, inconsistent in ("1", "on", "yes")
+                    name,
+                    guid,
+                    int(createtxg),
+                    None if origin == "-" else origin,
+                    inconsistent=inconsistent in ("1", "on", "yes"),
                 )
         if chunk.full:
             last = list(chunk.datasets.values())[-1]
@@ -229,7 +235,7 @@ def _filled(
     """
     if unfinished:  # bookmarks are listed after the snapshots, but the cursors among them are wanted now
         for dataset in inventory.read(backend, list(chunk.datasets), types="bookmark")[0].values():
-            chunk.datasets[dataset.name].bookmarks = [mark for _id, _guid, mark in dataset.cursors()]
+            chunk.datasets[dataset.name].bookmarks = [bookmark for _cursor, bookmark in dataset.cursors()]
     objects.fill(backend, chunk.datasets, chunk.chosen, running, options.detail, options.keep)
     by_dataset: dict[str, list[Snapshot]] = {}
     for snapshot in chunk.chosen:

@@ -10,7 +10,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model
-from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import read_json
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
+    Announcement,
+    LastHold,
+    ReplicaRecord,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Progress, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
@@ -53,10 +57,10 @@ def fill(
     # A receive without -s into what exists shows only here, and only while it runs.
     hidden = {name: Dataset(f"{name}/{UNNAMED}") for name in datasets if running.writers or running.receivers}
     here = Dataset("", snapshots=list({**origins, **{snapshot.name: snapshot for snapshot in snapshots}}.values()))
-    relationships = sorted({id_ for dataset in datasets.values() for id_, _guid, _mark in dataset.cursors()})
+    relationships = sorted({cursor.id for dataset in datasets.values() for cursor, _bookmark in dataset.cursors()})
     columns = [
         "guid", "createtxg", *SNAPSHOT_VALUES, *(name for name in DATASET_VALUES if name not in SNAPSHOT_VALUES),
-        *(model.REPLICA_PREFIX + id_ for id_ in relationships), *keep,
+        *(ReplicaRecord.name(id_) for id_ in relationships), *keep,
     ]  # fmt: skip
     gone = inventory.read_values(
         backend,
@@ -67,7 +71,7 @@ def fill(
     )
     for name, dataset in hidden.items():
         if dataset.values:
-            datasets[name].values["receiving"] = "yes"
+            datasets[name].receiving = True
     inventory.read_holds(backend, [snapshot for snapshot in snapshots if snapshot.userrefs])
     targets = _targets(datasets.values())
     vanished = set(gone)
@@ -89,21 +93,17 @@ def _targets(datasets: Iterable[Dataset]) -> dict[str, str]:
     """Where each relationship leads, as the source volumes say."""
     found = {}
     for dataset in datasets:
-        for name, value in dataset.ours.items():
-            mark = read_json(value) if name.startswith(model.REPLICA_PREFIX) else None
-            if isinstance(mark, dict) and mark.get("target"):
-                found[name[len(model.REPLICA_PREFIX) :]] = str(mark["target"])
+        for id_, record in ReplicaRecord.all_of(dataset.ours).items():
+            if isinstance(record, ReplicaRecord):
+                found[id_] = record.target
     return found
 
 
 def replications(snapshot: Snapshot, dataset: Dataset, targets: Mapping[str, str]) -> list[dict[str, str | None]]:
     """The relationships that need the snapshot."""
-    roles = {id_: "base" for id_, guid, _mark in dataset.cursors() if guid == snapshot.guid}
-    for hold in snapshot.holds or []:
-        if hold.relationship and hold.tag.startswith(model.LAST_HOLD):
-            roles.setdefault(hold.relationship, "last_received")
-        elif hold.relationship:
-            roles.setdefault(hold.relationship, "in_transit")
+    roles = {cursor.id: "base" for cursor, _bookmark in dataset.cursors() if cursor.guid == snapshot.guid}
+    for mark in (hold.mark for hold in snapshot.holds or [] if hold.mark):
+        roles.setdefault(mark.id, "last_received" if isinstance(mark, LastHold) else "in_transit")
     return [
         {"id": id_, "target": snapshot.dataset if role == "last_received" else targets.get(id_), "role": role}
         for id_, role in sorted(roles.items())
@@ -113,20 +113,18 @@ def replications(snapshot: Snapshot, dataset: Dataset, targets: Mapping[str, str
 def arriving(dataset: Dataset, running: Activity) -> Snapshot | None:
     """The inbound snapshot of a dataset whose values were read; None when nothing arrives there."""
     token = dataset.token
-    if not (token or dataset.inconsistent or dataset.values.get("receiving")
-            or dataset.values.get("receive_resume_token", "-") not in ("-", "")):  # fmt: skip
+    if not (dataset.has_partial_receive or dataset.inconsistent or dataset.receiving):
         return None
-    announced = _announced(dataset)
+    announcement = Announcement.of(dataset.ours)
     here = {snapshot.guid for snapshot in dataset.snapshots}
-    guid: str | None = None
-    part = UNNAMED
+    if token and token.toguid in here:
+        return None
     if token:
-        if token.toguid in here:
-            return None
-        guid, part = token.toguid, next((name for id_, name, _size in announced if id_ == token.toguid), token.snapshot)
+        announced = announcement.by_guid(token.toguid)
     else:
-        guid, part = next(((id_, name) for id_, name, _size in announced if id_ not in here), (guid, part))
-    total = next((size for id_, _name, size in announced if id_ == guid), None)
+        announced = next((one for one in announcement.entries if one.guid not in here), None)
+    guid = token.toguid if token else announced.guid if announced else None
+    part = announced.snapshot if announced else token.snapshot if token else UNNAMED
     base = dataset.by_guid(token.fromguid) if token else None
     receiver = processes.receiver_into(running.receivers, dataset.name)
     return Snapshot(
@@ -139,20 +137,10 @@ def arriving(dataset: Dataset, running: Activity) -> Snapshot | None:
         progress=Progress(
             "receive",
             bytes_done=token.bytes if token else None,
-            bytes_total=total,
+            bytes_total=announced.bytes if announced else None,
             bytes_per_second=running.rates.get(receiver.pid) if receiver else None,
             started=running.now - receiver.seconds if receiver else None,
             updated=running.now,
             active=running.receives(dataset.name),
         ),
     )
-
-
-def _announced(dataset: Dataset) -> list[tuple[str, str, int | None]]:
-    """(GUID, snapshot, bytes) of what a sender announced on the dataset."""
-    entries = read_json(dataset.ours.get(model.ANNOUNCED))
-    return [
-        (str(entry.get("guid")), str(entry.get("snapshot")), entry.get("bytes"))
-        for entry in (entries if isinstance(entries, list) else [])
-        if isinstance(entry, dict)
-    ]

@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import LifetimeMark, TemporaryMark
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
     SnapshotName,
@@ -84,14 +85,14 @@ class Options:
         """The properties that a new snapshot is born with."""
         marks = {name: value for name, value in self.properties.items() if value is not None}
         if self.temporary:
-            marks[model.TEMPORARY] = "true"
+            marks[TemporaryMark.NAME] = TemporaryMark().format()
         if self.lifetime is not None:
-            marks[model.EXPIRES] = str(self.lifetime)
+            marks[LifetimeMark.NAME] = LifetimeMark(self.lifetime).format()
         return marks
 
     def unmarks(self) -> list[str]:
         """The properties that must not be set."""
-        ours = [model.TEMPORARY, model.EXPIRES] if self.temporary is False else []
+        ours = [TemporaryMark.NAME, LifetimeMark.NAME] if self.temporary is False else []
         return [name for name, value in self.properties.items() if value is None] + ours
 
 
@@ -125,7 +126,7 @@ def result(
     return result
 
 
-def volumes_of(options: Options) -> list[str]:
+def datasets_of(options: Options) -> list[str]:
     return list(dict.fromkeys(str(name.dataset) for name in options.names))
 
 
@@ -140,7 +141,3 @@ def expanded(options: Options, found: Inventory) -> list[str]:
             if name.dataset.covers(dataset)
         ]
     return list(dict.fromkeys(names))
-
-
-def joined(plans: Sequence[Plan], warnings: list[str]) -> Plan:
-    return Plan([action for plan in plans for action in plan.actions], warnings)

@@ -13,26 +13,26 @@ from functools import partial
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, Refused, ZfsError
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import LifetimeMark, TemporaryMark, is_ours
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Hold, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import SnapshotName, listing, matches
-from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
+from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Effect, Plan, Step
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity, read_activity
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
+from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import attempt
 from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import Inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import objects
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.dependents import blockers
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.hooks import Stopped, around
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.options import (
     Options,
+    datasets_of,
     expanded,
-    joined,
     result,
-    volumes_of,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
-from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import zfs_error
 
 Diff = tuple[dict[str, Any], dict[str, Any]]
 
@@ -40,7 +40,7 @@ Diff = tuple[dict[str, Any], dict[str, Any]]
 def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """zfs_snapshot with state=present."""
     options, backend = Options.from_params(params), Backend()
-    found, gone = inventory.read(backend, volumes_of(options), None if options.recursive else 1)
+    found, gone = inventory.read(backend, datasets_of(options), None if options.recursive else 1)
     if gone:
         raise BadInput(
             f"there is no volume {', '.join(sorted(gone))} of which a snapshot could be made; nothing was changed"
@@ -50,30 +50,28 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         SnapshotName.parse(name)
     here = {snapshot.name: snapshot for dataset in found.values() for snapshot in dataset.snapshots}
     running = read_activity(backend)
-    volumes = {name.partition("@")[0]: found[name.partition("@")[0]] for name in names}
-    for dataset in volumes.values():
+    datasets = {name.partition("@")[0]: found[name.partition("@")[0]] for name in names}
+    for dataset in datasets.values():
         objects.link(dataset)
     missing = [name for name in names if name not in here]
-    young = _newest_matching(volumes, options) if missing and options.min_age is not None else {}
+    young = _newest_matching(datasets, options) if missing and options.min_age is not None else {}
     known = {name: here[name] for name in [*names, *(s.name for s in young.values())] if name in here}
-    objects.fill(backend, volumes, list(known.values()), running, keep=list(options.properties))
-    if missing and options.min_age is not None and _all_young(backend, volumes, young, options, running):
-        return result(Plan(), [young[name] for name in volumes], {})
-    decided = plan_present(options, names, volumes, running)
-    decided.warnings += left_out
+    objects.fill(backend, datasets, list(known.values()), running, keep=list(options.properties))
+    if missing and options.min_age is not None and _all_young(backend, datasets, young, options, running):
+        return result(Plan(), [young[name] for name in datasets], {})
+    planned = plan_present(options, names, datasets, running)
+    planned.warnings += left_out
     if check_mode:
-        return result(decided.plan, foretold(options, names, here, volumes), {})
-    if not decided.plan.changed:
-        return result(decided.plan, [here[name] for name in names], {})
-    words = decided.carry_out(backend, options)
-    fresh = [_fresh(name, volumes[name.partition("@")[0]]) for name in names]
-    objects.fill(backend, volumes, fresh, read_activity(backend), keep=list(options.properties))
-    left = _plan_left(options, fresh, running.now)
-    open_names = {name for action in left.actions for name in action.after}
-    failures = {name: words.get(name, f"{name} is not as asked for, though ZFS did not say why") for name in open_names}
-    undone = {action.text for action in left.actions}
-    done = Plan([action for action in decided.plan.actions if action.text not in undone], decided.plan.warnings)
-    return result(done, fresh, failures, problem=decided.problem)
+        return result(planned.plan, foretold(options, names, here, datasets), {})
+    if not planned.plan.changed:
+        return result(planned.plan, [here[name] for name in names], {})
+    said, problem = _carry_out(backend, planned, options)
+    fresh = [_fresh(name, datasets[name.partition("@")[0]]) for name in names]
+    objects.fill(backend, datasets, fresh, read_activity(backend), keep=list(options.properties))
+    left = {effect.key for effect in _plan_left(options, fresh, running.now).effects}
+    failures = {name: said.get(name, f"{name} is not as asked for, though ZFS did not say why") for name, _ in left}
+    done = [replace(step, effects=tuple(e for e in step.effects if e.key not in left)) for step in planned.plan.steps]
+    return result(Plan([step for step in done if step.effects], planned.warnings), fresh, failures, problem=problem)
 
 
 def _ready(options: Options, names: Sequence[str], found: Inventory) -> tuple[list[str], list[str]]:
@@ -88,10 +86,8 @@ def _plan_left(options: Options, fresh: Sequence[Snapshot], now: float) -> Plan:
     """What would still have to be done: the re-read state decides what has failed."""
     missing = [snap.name for snap in fresh if snap.state == model.ABSENT]
     existing = [snap for snap in fresh if snap.state != model.ABSENT]
-    plan = joined([_plan_creation(options, missing)], [])
-    _plan_marks(options, existing, now, plan)
-    _plan_holds(options, missing, existing, plan)
-    return plan
+    creations = [_creation(options, missing)] if missing else []
+    return Plan([*creations, *_marks(options, existing, now), *_holds(options, missing, existing)])
 
 
 def _fresh(name: str, dataset: Dataset) -> Snapshot:
@@ -101,9 +97,9 @@ def _fresh(name: str, dataset: Dataset) -> Snapshot:
     return Snapshot(name, depends_on=old.depends_on if old else objects.dependence(before, dataset.origin))
 
 
-def _newest_matching(volumes: Inventory, options: Options, passed: Sequence[str] = ()) -> dict[str, Snapshot]:
+def _newest_matching(datasets: Inventory, options: Options, passed: Sequence[str] = ()) -> dict[str, Snapshot]:
     found = {}
-    for name, dataset in volumes.items():
+    for name, dataset in datasets.items():
         for snap in reversed(dataset.snapshots):
             if snap.name not in passed and matches(snap.snapshot, options.match):
                 found[name] = snap
@@ -112,22 +108,22 @@ def _newest_matching(volumes: Inventory, options: Options, passed: Sequence[str]
 
 
 def _all_young(
-    backend: Backend, volumes: Inventory, young: dict[str, Snapshot], options: Options, running: Activity
+    backend: Backend, datasets: Inventory, young: dict[str, Snapshot], options: Options, running: Activity
 ) -> bool:
     """True when each volume has a matching snapshot that is young enough and stays; they are put into ``young``."""
     passed: list[str] = []
-    while len(young) == len(volumes):
+    while len(young) == len(datasets):
         marked = [snap for snap in young.values() if snap.state != model.FULL]
         if any(running.now - (snap.created or 0) >= (options.min_age or 0) for snap in young.values()):
             return False
         if not marked:
             return True
         passed += [snap.name for snap in marked]
-        older = _newest_matching({snap.dataset: volumes[snap.dataset] for snap in marked}, options, passed)
+        older = _newest_matching({snap.dataset: datasets[snap.dataset] for snap in marked}, options, passed)
         for snap in marked:
             del young[snap.dataset]
         young.update(older)
-        objects.fill(backend, {name: volumes[name] for name in older}, list(older.values()), running)
+        objects.fill(backend, {name: datasets[name] for name in older}, list(older.values()), running)
     return False
 
 
@@ -135,73 +131,54 @@ def _all_young(
 class Present:
     """What will be done: commands before, creations, commands after, and what is put right afterwards.
 
-    ``making`` has one plan for each command that creates snapshots, all at once.
+    ``making`` has one step for each command that creates snapshots, all at once.
     """
 
-    before: Plan
-    making: list[Plan]
-    after: Plan
-    later: Plan
+    before: list[Step]
+    making: list[Step]
+    after: list[Step]
+    later: list[Step]
     warnings: list[str]
-    problem: str | None = None  # what went wrong besides single snapshots
 
     @property
     def plan(self) -> Plan:
-        return joined([self.before, *self.making, self.after, self.later], self.warnings)
-
-    def carry_out(self, backend: Backend, options: Options) -> dict[str, str]:
-        """Do it; return what ZFS said, by the name of the snapshot. Trouble with one leaves the others alone."""
-        words: dict[str, str] = {}
-        made: list[str] = []
-        try:
-            if self.making:
-                with around(options.before, options.after, [name for plan in self.making for name in names_in(plan)]):
-                    for plan in self.making:
-                        made += _attempt(backend, plan, words)
-        except CerssError as error:
-            if isinstance(error, Stopped) or not made:
-                error.msg += f" (done: {'; '.join(made)})" if made else " (no snapshot was made)"
-                error.details.update(actions=made, changed=bool(made))
-                raise
-            self.problem = error.msg
-        _attempt(backend, self.later, words)
-        return words
+        return Plan([*self.before, *self.making, *self.after, *self.later], self.warnings)
 
 
-def names_in(plan: Plan) -> list[str]:
-    return [name for action in plan.actions for name in action.after]
+def _carry_out(backend: Backend, planned: Present, options: Options) -> tuple[dict[str, str], str | None]:
+    """Do it; (what ZFS said, by the name of the snapshot, what else went wrong). One bad snapshot spares the others."""
+    failures: dict[str, ZfsError] = {}
+    made: list[str] = []
+    problem = None
+    try:
+        if planned.making:
+            with around(options.before, options.after, [name for step in planned.making for name in step.names]):
+                for step in planned.making:
+                    outcome = attempt(backend, [step])
+                    made += [effect.text for effect in outcome.done]
+                    failures.update(outcome.failures)
+    except CerssError as error:
+        if isinstance(error, Stopped) or not made:
+            error.msg += f" (done: {'; '.join(made)})" if made else " (no snapshot was made)"
+            error.details.update(actions=made, changed=bool(made))
+            raise
+        problem = error.msg
+    failures.update(attempt(backend, planned.later).failures)
+    return {name: error.msg for name, error in failures.items()}, problem
 
 
-def _attempt(backend: Backend, plan: Plan, words: dict[str, str]) -> list[str]:
-    """Do what can be done; return the texts of that. An action without a command belongs to the command before it."""
-    done: list[str] = []
-    said = ""
-    for action in plan.actions:
-        for command in action.commands:
-            ended = backend.run(command, check=False)
-            said = zfs_error(command, ended.rc, ended.stderr).msg if ended.rc else ""
-        if said:
-            words.update(dict.fromkeys(action.after, said))
-        else:
-            done.append(action.text)
-    return done
-
-
-def plan_present(options: Options, names: Sequence[str], volumes: Inventory, running: Activity) -> Present:
+def plan_present(options: Options, names: Sequence[str], datasets: Inventory, running: Activity) -> Present:
     """Pure: what stands there, read with all values, and what shall."""
-    here = {snapshot.name: snapshot for dataset in volumes.values() for snapshot in dataset.snapshots}
+    here = {snapshot.name: snapshot for dataset in datasets.values() for snapshot in dataset.snapshots}
     existing = [here[name] for name in names if name in here]
     missing = [name for name in names if name not in here]
     refuse_pending(existing)
-    _refuse_inbound(missing, volumes, running)
+    _refuse_inbound(missing, datasets, running)
     groups = _moments(missing)
-    before, after, later = Plan(), Plan(), Plan()
-    making = [_plan_creation(options, group) for group in groups]
-    for around_plan, commands in ((before, options.before), (after, options.after)) if missing else ():
-        for command in commands:
-            around_plan.add(f"run {command.label}")
-    _plan_marks(options, existing, running.now, later)
-    _plan_holds(options, missing, existing, later)
+    before, after = ([Step.of(f"run {command.label}") for command in commands if missing]
+                     for commands in (options.before, options.after))  # fmt: skip
+    making = [_creation(options, group) for group in groups]
+    later = [*_marks(options, existing, running.now), *_holds(options, missing, existing)]
     warnings = []
     if len(groups) > 1:
         warnings.append(
@@ -209,7 +186,7 @@ def plan_present(options: Options, names: Sequence[str], volumes: Inventory, run
             "group after the other, since ZFS makes at once only snapshots of one pool, and only one of each volume"
         )
     for name in missing:
-        inbound = objects.arriving(volumes[name.partition("@")[0]], running)
+        inbound = objects.arriving(datasets[name.partition("@")[0]], running)
         if inbound:
             warnings.append(
                 f"{inbound.name} is arriving; with {name} made now, an interrupted transfer of it cannot be resumed"
@@ -228,22 +205,17 @@ def _moments(names: Sequence[str]) -> list[list[str]]:
     return [batch for group in groups.values() for batch in zfs.batches(group, room_each=zfs.LOCAL_ARGUMENTS)]
 
 
-def _plan_creation(options: Options, names: Sequence[str]) -> Plan:
-    plan = Plan()
+def _creation(options: Options, names: Sequence[str]) -> Step:
     after: dict[str, Any] = {"state": model.FULL}
-    marks = {name: value for name, value in options.properties.items() if value is not None}
-    if marks:
-        after["properties"] = marks
+    properties = {name: value for name, value in options.properties.items() if value is not None}
+    if properties:
+        after["properties"] = properties
     if options.temporary:
         after["temporary"] = True
     if options.lifetime is not None:
         after["expires"] = _expiry_words(options.lifetime)
-    for number, name in enumerate(names):
-        plan.add(
-            f"create snapshot {name}", *([zfs.snapshot(names, options.marks())] if number == 0 else []),
-            before={name: {"state": model.ABSENT}}, after={name: after},
-        )  # fmt: skip
-    return plan
+    effects = (Effect(name, f"create snapshot {name}", {"state": model.ABSENT}, after) for name in names)
+    return Step(tuple(effects), (zfs.snapshot(names, options.marks()),))
 
 
 def _expiry_words(lifetime: int) -> str:
@@ -264,9 +236,9 @@ def refuse_pending(snapshots: Sequence[Snapshot]) -> None:
         )
 
 
-def _refuse_inbound(missing: Sequence[str], volumes: Inventory, running: Activity) -> None:
+def _refuse_inbound(missing: Sequence[str], datasets: Inventory, running: Activity) -> None:
     for name in missing:
-        dataset = volumes[name.partition("@")[0]]
+        dataset = datasets[name.partition("@")[0]]
         inbound = objects.arriving(dataset, running)
         if inbound and inbound.name == name:
             raise Refused(
@@ -279,30 +251,33 @@ def _refuse_inbound(missing: Sequence[str], volumes: Inventory, running: Activit
             )
 
 
-def _plan_marks(options: Options, existing: Sequence[Snapshot], now: float, plan: Plan) -> None:
+def _marks(options: Options, existing: Sequence[Snapshot], now: float) -> list[Step]:
     """Properties and the temporary mark of what is there; one command for all that need the same."""
     settings: dict[tuple[tuple[str, str], ...], list[Snapshot]] = {}
     unset: dict[str, list[Snapshot]] = {}
     for snap in existing:
         have = dict(snap.properties or {})
         if snap.temporary:
-            have[model.TEMPORARY] = "true"
+            have[TemporaryMark.NAME] = TemporaryMark().format()
         if snap.lifetime is not None:
-            have[model.EXPIRES] = str(snap.lifetime)
+            have[LifetimeMark.NAME] = LifetimeMark(snap.lifetime).format()
         pairs = tuple((name, value) for name, value in options.marks().items() if have.get(name) != value)
         if pairs:
             settings.setdefault(pairs, []).append(snap)
-        if model.EXPIRES in dict(pairs):
+        if LifetimeMark.NAME in dict(pairs):
             _refuse_past(snap, options.lifetime or 0, now)
         for name in options.unmarks():
             if name in have:
                 unset.setdefault(name, []).append(snap)
+    steps: list[Step] = []
     for assigned, snaps in settings.items():
         values = dict(assigned)
-        _add_group(plan, snaps, partial(zfs.set_, values), f"set {listing(values)} of",
-                   partial(_marks_diff, list(values), values))  # fmt: skip
+        steps += _batches(snaps, partial(zfs.set_, values), f"set {listing(values)} of", "set",
+                          partial(_marks_diff, list(values), values))  # fmt: skip
     for name, snaps in unset.items():
-        _add_group(plan, snaps, partial(zfs.inherit, name), f"unset {name} of", partial(_marks_diff, [name], {}))
+        steps += _batches(snaps, partial(zfs.inherit, name), f"unset {name} of", f"unset {name}",
+                          partial(_marks_diff, [name], {}))  # fmt: skip
+    return steps
 
 
 def _refuse_past(snap: Snapshot, lifetime: int, now: float) -> None:
@@ -319,9 +294,9 @@ def _marks_diff(names: Sequence[str], values: Mapping[str, str], snap: Snapshot)
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
     for name in names:
-        if name == model.TEMPORARY:
+        if name == TemporaryMark.NAME:
             before["temporary"], after["temporary"] = bool(snap.temporary), name in values
-        elif name == model.EXPIRES:
+        elif name == LifetimeMark.NAME:
             before["expires"] = None if snap.lifetime is None else _expiry_words(snap.lifetime)
             after["expires"] = _expiry_words(int(values[name])) if name in values else None
         else:
@@ -330,21 +305,23 @@ def _marks_diff(names: Sequence[str], values: Mapping[str, str], snap: Snapshot)
     return before, after
 
 
-def _plan_holds(options: Options, missing: Sequence[str], existing: Sequence[Snapshot], plan: Plan) -> None:
+def _holds(options: Options, missing: Sequence[str], existing: Sequence[Snapshot]) -> list[Step]:
     new = [Snapshot(name, holds=[]) for name in missing]
+    steps: list[Step] = []
     for tag in options.holds:
         lacking = [snap for snap in [*new, *existing] if tag not in _tags(snap)]
-        _add_group(plan, lacking, partial(zfs.hold, tag), f"put hold {tag} on", partial(_hold_diff, tag, True))
-    if not options.purge_holds:
-        return
+        steps += _batches(lacking, partial(zfs.hold, tag), f"put hold {tag} on", f"hold {tag}",
+                          partial(_hold_diff, tag, True))  # fmt: skip
     for tag in sorted({tag for snap in existing for tag in _tags(snap) if _purged(tag, options)}):
         held = [snap for snap in existing if tag in _tags(snap)]
-        _add_group(plan, held, partial(zfs.release, tag), f"release hold {tag} of", partial(_hold_diff, tag, False))
+        steps += _batches(held, partial(zfs.release, tag), f"release hold {tag} of", f"release {tag}",
+                          partial(_hold_diff, tag, False))  # fmt: skip
+    return steps
 
 
 def _purged(tag: str, options: Options) -> bool:
     """Does purge_holds drop it? Never ours, and never ZFS's own, which begin with a dot."""
-    return options.purge_holds and tag not in options.holds and not tag.startswith((".", "cerss.zfs:"))
+    return options.purge_holds and tag not in options.holds and not tag.startswith(".") and not is_ours(tag)
 
 
 def _hold_diff(tag: str, put: bool, _snap: Snapshot) -> Diff:
@@ -355,21 +332,20 @@ def _tags(snap: Snapshot) -> set[str]:
     return {hold.tag for hold in snap.holds or []}
 
 
-def _add_group(
-    plan: Plan, snaps: Sequence[Snapshot], command: Callable[[list[str]], list[str]], words: str,
+def _batches(
+    snaps: Sequence[Snapshot], command: Callable[[list[str]], list[str]], words: str, aspect: str,
     diff: Callable[[Snapshot], Diff],
-) -> None:  # fmt: skip
-    """One action for each snapshot; the first of a batch carries the command for all of the batch."""
+) -> list[Step]:  # fmt: skip
+    """As few commands as there can be, each with what it changes on each snapshot."""
     by_name = {snap.name: snap for snap in snaps}
-    for batch in zfs.batches(list(by_name), room_each=zfs.LOCAL_ARGUMENTS):
-        for number, name in enumerate(batch):
-            before, after = diff(by_name[name])
-            plan.add(f"{words} {name}", *([command(batch)] if number == 0 else []),
-                     before={name: before}, after={name: after})  # fmt: skip
+    return [
+        Step(tuple(Effect(name, f"{words} {name}", *diff(by_name[name]), aspect) for name in batch), (command(batch),))
+        for batch in zfs.batches(list(by_name), room_each=zfs.LOCAL_ARGUMENTS)
+    ]
 
 
 def foretold(
-    options: Options, names: Sequence[str], here: Mapping[str, Snapshot], volumes: Inventory
+    options: Options, names: Sequence[str], here: Mapping[str, Snapshot], datasets: Inventory
 ) -> list[Snapshot]:
     """The objects as they will be. What cannot be known before stays None."""
     result = []
@@ -378,7 +354,7 @@ def foretold(
         snap = (
             replace(old)
             if old
-            else replace(_fresh(name, volumes[name.partition("@")[0]]), clones=[], holds=[], replications=[])
+            else replace(_fresh(name, datasets[name.partition("@")[0]]), clones=[], holds=[], replications=[])
         )
         if options.properties:
             snap.properties = {

@@ -15,11 +15,13 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core import model
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName, check_unique, matches
+from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan, Step
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity, read_activity
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import Inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import deletion, objects, retention
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.deletion import Outcome
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.retention import LocalTime
 
 
@@ -37,7 +39,7 @@ class Options:
         names = [str(DatasetName.parse(name)) for name in params["name"]]
         check_unique(names, "name")
         if not names:
-            raise BadInput("name is empty; give at least one volume as pool/dataset")
+            raise BadInput("name is empty; give at least snap volume as pool/dataset")
         if not params["match"] or "" in params["match"]:
             raise BadInput("match is empty; give globs for the part after the @, '*' for all snapshots")
         return cls(names, params["recursive"], params["match"], retention.keep_rules(params["keep"]))
@@ -53,15 +55,15 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     matched = _matched(found, options.match)
     running = read_activity(backend)
     if matched:
-        objects.fill(backend, {one.dataset: found[one.dataset] for one in matched}, matched, running)
+        objects.fill(backend, {snap.dataset: found[snap.dataset] for snap in matched}, matched, running)
     decided = decide(matched, options, running, time.time(), time.localtime)
     if check_mode:
-        return _result(decided, _foretold(decided), {})
+        return _result(decided, _foretold(decided), Outcome(decided.deletion.plan.effects, {}, []))
     outcome = deletion.delete(backend, decided.deletion)
-    ends = [replace(one) for one in decided.goes]
+    ends = [replace(snap) for snap in decided.goes]
     if decided.deletion.plan.changed:
-        objects.fill(backend, {one.dataset: found[one.dataset] for one in ends}, ends, read_activity(backend))
-    return _result(decided, ends, outcome.failures, outcome.busy)
+        objects.fill(backend, {snap.dataset: found[snap.dataset] for snap in ends}, ends, read_activity(backend))
+    return _result(decided, ends, outcome)
 
 
 def _matched(found: Inventory, patterns: list[str]) -> list[Snapshot]:
@@ -84,13 +86,13 @@ def decide(
     matched: Sequence[Snapshot], options: Options, running: Activity, now: float, localtime: LocalTime
 ) -> Decision:
     """Pure: the snapshots read with values and holds, the rules, and what is being sent."""
-    by_volume: dict[str, list[Snapshot]] = {}
+    by_dataset: dict[str, list[Snapshot]] = {}
     for snapshot in matched:
-        by_volume.setdefault(snapshot.dataset, []).append(snapshot)
+        by_dataset.setdefault(snapshot.dataset, []).append(snapshot)
     kept: list[dict[str, str]] = []
     expired: list[Snapshot] = []
     ruled_out: list[Snapshot] = []
-    for snapshots in by_volume.values():
+    for snapshots in by_dataset.values():
         for verdict in retention.judge(snapshots, options.rules, now, localtime):
             in_use = None if verdict.keep else _in_use(verdict.snapshot, running)
             if verdict.keep or in_use:
@@ -98,7 +100,7 @@ def decide(
             else:
                 (expired if verdict.snapshot.temporary else ruled_out).append(verdict.snapshot)
     goes = expired + ruled_out
-    marked = [one for one in matched if one.state == model.PENDING_DELETE]
+    marked = [snap for snap in matched if snap.state == model.PENDING_DELETE]
     return Decision(kept, goes, marked, deletion.plan_deletion(goes))
 
 
@@ -112,24 +114,21 @@ def _in_use(snapshot: Snapshot, running: Activity) -> str | None:
 
 def _foretold(decided: Decision) -> list[Snapshot]:
     """What will have become of those that go."""
-    return [replace(one, state=model.PENDING_DELETE if one.clones else model.ABSENT) for one in decided.goes]
+    return [replace(snap, state=model.PENDING_DELETE if snap.clones else model.ABSENT) for snap in decided.goes]
 
 
-def _result(
-    decided: Decision, ends: Sequence[Snapshot], failures: Mapping[str, str], busy: Sequence[str] = ()
-) -> dict[str, Any]:
+def _result(decided: Decision, ends: Sequence[Snapshot], outcome: Outcome) -> dict[str, Any]:
     """What came into use meanwhile is kept and said; anything else that did not go is a failure."""
-    stays = {one.name for one in ends if one.state == model.FULL}
-    plan = decided.deletion.plan
-    plan.actions = [action for action in plan.actions if not stays & action.before.keys()]
-    in_use = [name for name in busy if name in stays]
-    plan.warnings += [f"{name} is in use just now and was kept; the next run prunes it" for name in in_use]
-    failed = {name: failures.get(name, f"{name} is still there") for name in sorted(stays.difference(in_use))}
-    pending = [one.name for one in [*decided.marked, *ends] if one.state == model.PENDING_DELETE]
+    stays = {snap.name for snap in ends if snap.state == model.FULL}
+    done = tuple(effect for effect in outcome.done if effect.name not in stays)
+    in_use = [name for name in outcome.busy if name in stays]
+    warnings = [f"{name} is in use just now and was kept; the next run prunes it" for name in in_use]
+    failed = {name: outcome.failures.get(name, f"{name} is still there") for name in sorted(stays.difference(in_use))}
+    pending = [snap.name for snap in [*decided.marked, *ends] if snap.state == model.PENDING_DELETE]
     result = {
-        **plan.to_result(),
+        **Plan([Step(done)] if done else [], warnings).to_result(),
         "kept": decided.kept + [{"name": name, "reason": "is in use just now"} for name in in_use],
-        "pruned": [one.name for one in ends if one.state == model.ABSENT],
+        "pruned": [snap.name for snap in ends if snap.state == model.ABSENT],
         "pending": pending,
     }
     if failed:

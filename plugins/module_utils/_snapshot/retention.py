@@ -86,9 +86,9 @@ def judge(
     Those marked for deletion are passed over, since they go anyway. Temporary ones are kept until they expire and take
     nobody's place. What holds keep stays, and still takes its place, so nothing changes when the hold goes.
     """
-    ordered = sorted((one for one in snapshots if one.state == model.FULL), key=lambda one: one.createtxg or 0)
-    reasons = _by_rules([one for one in ordered if not one.temporary], rules, localtime)
-    return [_verdict(one, reasons.get(one.name, []), now) for one in ordered]
+    ordered = sorted((snap for snap in snapshots if snap.state == model.FULL), key=lambda snap: snap.createtxg or 0)
+    reasons = _by_rules([snap for snap in ordered if not snap.temporary], rules, localtime)
+    return [_verdict(snap, reasons.get(snap.name, []), now) for snap in ordered]
 
 
 def _verdict(snapshot: Snapshot, reasons: list[str], now: float) -> Verdict:
@@ -111,17 +111,17 @@ def _verdict(snapshot: Snapshot, reasons: list[str], now: float) -> Verdict:
 def _by_rules(ordered: list[Snapshot], rules: Mapping[str, int], localtime: LocalTime) -> dict[str, list[str]]:
     """name -> the rules that keep it, each with the place or the period that it is kept for."""
     newest_first = ordered[::-1]
-    times = {one.name: localtime(one.created or 0) for one in newest_first}
+    times = {snap.name: localtime(snap.created or 0) for snap in newest_first}
     found: dict[str, list[str]] = {}
-    for place, one in enumerate(newest_first[: rules.get("last", 0)], 1):
-        found.setdefault(one.name, []).append(f"last {place}")
+    for place, snap in enumerate(newest_first[: rules.get("last", 0)], 1):
+        found.setdefault(snap.name, []).append(f"last {place}")
     for rule, period in PERIODS.items():
         met: set[str] = set()
-        for one in newest_first:
+        for snap in newest_first:
             if len(met) >= rules.get(rule, 0):
                 break
-            label = period(times[one.name])
+            label = period(times[snap.name])
             if label not in met:
                 met.add(label)
-                found.setdefault(one.name, []).append(f"{rule} {label}")
+                found.setdefault(snap.name, []).append(f"{rule} {label}")
     return found

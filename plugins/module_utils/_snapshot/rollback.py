@@ -12,30 +12,37 @@ from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, Refused
-from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import read_json
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import SourceMark
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import SnapshotName, listing, matches
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity, read_activity
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
-from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import carry_out
+from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import execute
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.deletion import ending, removals
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.dependents import blockers
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 
 
 @dataclass(frozen=True)
-class Allowed:
-    """What may be lost: globs for the parts after @ and #, and whether what was written since may go."""
+class Options:
+    """The module's options. What may be lost: globs for the parts after @ and #, and what was written since."""
 
+    name: SnapshotName
     snapshots: list[str] = field(default_factory=list)
     bookmarks: list[str] = field(default_factory=list)
     data: bool = False
 
     @classmethod
-    def from_params(cls, option: Mapping[str, Any] | None) -> Allowed:
-        given = option or {}
-        return cls(list(given.get("snapshots") or []), list(given.get("bookmarks") or []), bool(given.get("data")))
+    def from_params(cls, params: Mapping[str, Any]) -> Options:
+        given = params["allow_loss"] or {}
+        return cls(
+            name=SnapshotName.parse(params["name"]),
+            snapshots=list(given.get("snapshots") or []),
+            bookmarks=list(given.get("bookmarks") or []),
+            data=bool(given.get("data")),
+        )
 
 
 @dataclass(frozen=True)
@@ -51,60 +58,58 @@ class Loss:
 
     def to_result(self) -> dict[str, Any]:
         return {
-            "snapshots": [one.name for one in self.snapshots],
-            "bookmarks": [one.name for one in self.bookmarks],
+            "snapshots": [snap.name for snap in self.snapshots],
+            "bookmarks": [bookmark.name for bookmark in self.bookmarks],
             "bytes": self.bytes,
         }
 
 
 def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    """The verb."""
-    name = SnapshotName.parse(params["name"])
-    allowed = Allowed.from_params(params["allow_loss"])
-    backend = Backend()
-    dataset, loss = _read(backend, name)
-    plan = plan_rollback(name, dataset, loss, allowed, read_activity(backend))
+    """zfs_rollback."""
+    options, backend = Options.from_params(params), Backend()
+    dataset, loss = _read(backend, options.name)
+    plan = plan_rollback(options, dataset, loss, read_activity(backend))
     if not check_mode and plan.changed:
-        carry_out(backend, plan)
-        _verify(backend, name, loss)
-    return {**plan.to_result(), "snapshot": str(name), "lost": loss.to_result()}
+        execute(backend, plan)
+        _verify(backend, options.name, loss)
+    return {**plan.to_result(), "snapshot": str(options.name), "lost": loss.to_result()}
 
 
 def _read(backend: Backend, name: SnapshotName) -> tuple[Dataset, Loss]:
     """Two zfs processes, a third when later snapshots are held."""
-    volume = str(name.dataset)
     backend.run(zfs.sync(name.dataset.pool), check=False)  # a pool that is not there is told by what follows
-    found, gone = inventory.read(backend, [volume])
+    found, gone = inventory.read(backend, [str(name.dataset)])
     if gone:
-        raise Refused(f"{volume} does not exist, so it cannot be rolled back")
-    dataset = found[volume]
+        raise Refused(f"{name.dataset} does not exist, so it cannot be rolled back")
+    dataset = found[str(name.dataset)]
     target = dataset.by_name(str(name))
     if target is None:
         newest = f"its newest snapshot is {dataset.snapshots[-1].name}" if dataset.snapshots else "it has no snapshot"
-        raise Refused(f"{name} does not exist, so {volume} cannot be rolled back to it; {newest}")
-    snapshots = [one for one in dataset.snapshots if (one.createtxg or 0) > (target.createtxg or 0)]
-    bookmarks = [one for one in dataset.bookmarks if one.createtxg > (target.createtxg or 0)]
+        raise Refused(f"{name} does not exist, so {name.dataset} cannot be rolled back to it; {newest}")
+    snapshots = [snap for snap in dataset.snapshots if (snap.createtxg or 0) > (target.createtxg or 0)]
+    bookmarks = [bookmark for bookmark in dataset.bookmarks if bookmark.createtxg > (target.createtxg or 0)]
     written = f"written@{name.snapshot}"
-    columns = ("type", "receive_resume_token", model.SOURCE, written, "defer_destroy", "userrefs", "clones")
-    inventory.read_values(backend, found, [volume, *(one.name for one in snapshots)], columns)
+    columns = ("type", "receive_resume_token", SourceMark.NAME, written, "defer_destroy", "userrefs", "clones")
+    inventory.read_values(backend, found, [dataset.name, *(snap.name for snap in snapshots)], columns)
     inventory.read_holds(backend, snapshots)
-    return dataset, Loss(snapshots, bookmarks, units.number(dataset.values.get(written, "")) or 0)
+    return dataset, Loss(snapshots, bookmarks, units.number(dataset.get(written) or "") or 0)
 
 
-def plan_rollback(name: SnapshotName, dataset: Dataset, loss: Loss, allowed: Allowed, running: Activity) -> Plan:
-    """Pure: Refused unless nothing needs what is lost, and all of it was allowed."""
-    plan = Plan()
+def plan_rollback(options: Options, dataset: Dataset, loss: Loss, running: Activity) -> Plan:
+    """Refused unless nothing needs what is lost, and all of it was options."""
+    plan, name = Plan(), options.name
     if not loss:
         return plan
     _refuse_needed(name, dataset, loss, running)
-    _refuse_not_allowed(name, loss, allowed)
-    parts = [one.snapshot for one in loss.snapshots]
-    for batch in zfs.batches(parts, zfs.BATCH):
-        for number, part in enumerate(batch):
-            commands = [zfs.destroy_snapshots(dataset.name, batch, defer=False)] if number == 0 else []
-            _add_end(plan, f"destroy snapshot {dataset.name}@{part}", f"{dataset.name}@{part}", *commands)
-    for mark in loss.bookmarks:
-        _add_end(plan, f"destroy bookmark {mark.name}", mark.name, zfs.destroy(mark.name))
+    _refuse_not_allowed(options, loss)
+    plan.steps += removals(dataset.name, [ending(snap.name) for snap in loss.snapshots])
+    for bookmark in loss.bookmarks:
+        plan.add(
+            f"destroy bookmark {bookmark.name}",
+            zfs.destroy(bookmark.name),
+            before={bookmark.name: {"state": model.FULL}},
+            after={bookmark.name: {"state": model.ABSENT}},
+        )
     plan.add(
         f"roll {dataset.name} back to {name}",
         zfs.rollback(str(name)),
@@ -114,33 +119,29 @@ def plan_rollback(name: SnapshotName, dataset: Dataset, loss: Loss, allowed: All
     return plan
 
 
-def _add_end(plan: Plan, text: str, name: str, *commands: list[str]) -> None:
-    plan.add(text, *commands, before={name: {"state": model.FULL}}, after={name: {"state": model.ABSENT}})
-
-
 def _refuse_needed(name: SnapshotName, dataset: Dataset, loss: Loss, running: Activity) -> None:
-    """Whatever others need blocks; nothing of that can be allowed."""
+    """Whatever others need blocks; nothing of that can be options."""
     found = []
-    mark = read_json(dataset.ours.get(model.SOURCE))
-    if model.SOURCE in dataset.ours and not (isinstance(mark, dict) and mark.get("released")):
+    if dataset.is_replica:
         found.append(
             f"{dataset.name} is a replica, which its replication rolls back (zfs_snapshot_replicate with "
             "on_divergence=rollback)"
         )
-    if dataset.values.get("receive_resume_token", "-") not in ("-", "") or running.receives(dataset.name):
+    if dataset.has_partial_receive or running.receives(dataset.name):
         found.append(f"a snapshot is being received into {dataset.name}, or was in part")
-    for one in loss.snapshots:
-        left = blockers(one)
+    for snap in loss.snapshots:
+        left = blockers(snap)
         if left:
-            found.append(f"{one.name} is needed by {listing(left)}")
-        elif running.sends(one.name):
-            found.append(f"{one.name} is being sent just now")
-        elif one.state == model.PENDING_DELETE:
-            found.append(f"{one.name} is pending_delete and in use")
-    for bookmark in loss.bookmarks:
-        cursor = model.cursor_of(bookmark.bookmark)
-        if cursor:
-            found.append(f"{bookmark.name} is where replication {cursor[0]} goes on")
+            found.append(f"{snap.name} is needed by {listing(left)}")
+        elif running.sends(snap.name):
+            found.append(f"{snap.name} is being sent just now")
+        elif snap.state == model.PENDING_DELETE:
+            found.append(f"{snap.name} is pending_delete and in use")
+    found += [
+        f"{bookmark.name} is where replication {bookmark.cursor.id} goes on"
+        for bookmark in loss.bookmarks
+        if bookmark.cursor
+    ]
     if found:
         raise Refused(
             f"{dataset.name} cannot be rolled back to {name}: {'; '.join(found)}. Nothing was changed. Remove or end "
@@ -149,10 +150,11 @@ def _refuse_needed(name: SnapshotName, dataset: Dataset, loss: Loss, running: Ac
         )
 
 
-def _refuse_not_allowed(name: SnapshotName, loss: Loss, allowed: Allowed) -> None:
-    snapshots = [one.snapshot for one in loss.snapshots if not matches(one.snapshot, allowed.snapshots)]
-    bookmarks = [one.bookmark for one in loss.bookmarks if not matches(one.bookmark, allowed.bookmarks)]
-    data = bool(loss.bytes) and not allowed.data
+def _refuse_not_allowed(options: Options, loss: Loss) -> None:
+    name = options.name
+    snapshots = [snap.snapshot for snap in loss.snapshots if not matches(snap.snapshot, options.snapshots)]
+    bookmarks = [mark.bookmark for mark in loss.bookmarks if not matches(mark.bookmark, options.bookmarks)]
+    data = bool(loss.bytes) and not options.data
     found = ([f"snapshots {', '.join(snapshots)}"] if snapshots else []) + (
         [f"bookmarks {', '.join(bookmarks)}"] if bookmarks else []
     )
@@ -172,8 +174,8 @@ def _refuse_not_allowed(name: SnapshotName, loss: Loss, allowed: Allowed) -> Non
 def _verify(backend: Backend, name: SnapshotName, loss: Loss) -> None:
     found, _gone = inventory.read(backend, [str(name.dataset)])
     dataset = found.get(str(name.dataset), Dataset(str(name.dataset)))
-    left = {one.name for one in loss.snapshots} & {one.name for one in dataset.snapshots}
-    left |= {one.name for one in loss.bookmarks} & {one.name for one in dataset.bookmarks}
+    left = {snap.name for snap in loss.snapshots} & {snap.name for snap in dataset.snapshots}
+    left |= {mark.name for mark in loss.bookmarks} & {mark.name for mark in dataset.bookmarks}
     if dataset.by_name(str(name)) is None or left:
         wrong = ", ".join(sorted(left)) or name
         raise CerssError(f"{name.dataset} was rolled back, but {wrong} is not as it should be now")

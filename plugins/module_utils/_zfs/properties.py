@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import units
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Values
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import check_property, is_user_property
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
@@ -47,21 +47,6 @@ _NUMERIC = frozenset(
     ("quota", "refquota", "reservation", "refreservation", "volsize", "volblocksize", "recordsize",
      "special_small_blocks", "filesystem_limit", "snapshot_limit", "copies", "pbkdf2iters", "dnodesize")
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Value:
-    """A property as ``zfs get -p`` shows it: source is local, default, inherited from X, received, none or -."""
-
-    text: str
-    source: str
-
-    @property
-    def local(self) -> bool:
-        return self.source == "local"
-
-
-Values = Mapping[str, Value]
 
 
 def requested(option: Mapping[str, Any] | None, user_only: bool = False) -> Requested:
@@ -226,6 +211,5 @@ def unmet(values: Values, requested: Requested) -> list[str]:
 
 
 def shown(values: Values) -> dict[str, str]:
-    """What is set on the dataset itself, without our marks, for results."""
-    own = {name: value.text for name, value in sorted(values.items()) if value.local}
-    return {name: text for name, text in own.items() if not name.startswith("cerss.zfs:")}
+    """What is set on the dataset itself, for results."""
+    return {name: value.text for name, value in sorted(values.items()) if value.local}
