@@ -616,7 +616,7 @@ SESSIONS: dict[str, Session] = {
         f"zfs send tank/vol@s1 | zfs receive -u backup/vol; zfs hold cerss.zfs:last:{ID} backup/vol@s1; "
         f'zfs set \'cerss.zfs:replica.{ID}={{"target":"backup/vol"}}\' tank/vol; '
         f'zfs set \'cerss.zfs:source={{"id":"{ID}","host":"backend-a","dataset":"tank/vol","guid":'
-        '"1"}\' backup/vol',
+        '"1","mode":"plain"}\' backup/vol',
         relationships(),
         relate("absent", id=ID),
     ],

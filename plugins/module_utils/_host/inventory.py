@@ -109,13 +109,14 @@ def read_values(
             if name in snapshots:
                 fill_snapshot(snapshots[name], property_name, source, value, keep)
             elif name in found:
-                _fill_dataset(found[name], property_name, source, value)
+                fill_dataset(found[name], property_name, source, value)
             elif name in bookmarks and property_name == "creation":
                 bookmarks[name].created = units.number(value)
     return gone
 
 
-def _fill_dataset(dataset: Dataset, property_name: str, source: str, value: str) -> None:
+def fill_dataset(dataset: Dataset, property_name: str, source: str, value: str) -> None:
+    """Put one record of ``zfs get`` into the dataset."""
     if is_ours(property_name):
         if source == "local":
             dataset.ours[property_name] = value
@@ -184,7 +185,7 @@ def read_things(
             snapshot = found.snapshots.setdefault(name, Snapshot(name))
             fill_snapshot(snapshot, property_name, source, value)
         else:
-            _fill_dataset(_owner(found.datasets, name), property_name, source, value)
+            fill_dataset(_owner(found.datasets, name), property_name, source, value)
     return found
 
 

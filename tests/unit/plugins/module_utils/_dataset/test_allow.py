@@ -99,13 +99,13 @@ def test_which_permissions_this_zfs_knows() -> None:
 def test_given_before_taken_and_each_reach_once() -> None:
     stands = {LOCAL: {"send", "hold"}, BELOW: {"send", "mount"}}
     plan = plan_allow(options("hold", "release", "mount"), stands)
-    assert [action.text for action in plan.actions] == [
+    assert plan.actions == [
         "allow u release on tank/v and below",
         "allow u mount on tank/v itself",
         "allow u hold below tank/v",
         "unallow u send on tank/v and below",
     ]
-    assert [command for action in plan.actions for command in action.commands] == [
+    assert [command for step in plan.steps for command in step.commands] == [
         zfs.allow("u", ["release"], "tank/v"),
         zfs.allow("u", ["mount"], "tank/v", "-l"),
         zfs.allow("u", ["hold"], "tank/v", "-d"),
@@ -124,7 +124,7 @@ def test_a_plan_leads_to_exactly_what_is_wished(
 ) -> None:  # fmt: skip
     """Carried out on two sets as ZFS keeps them."""
     stands = {LOCAL: set(local), BELOW: set(below)}
-    for action in plan_allow(options(*sorted(text), reach=reach), {LOCAL: local, BELOW: below}).actions:
+    for action in plan_allow(options(*sorted(text), reach=reach), {LOCAL: local, BELOW: below}).steps:
         for _zfs_word, verb, *words in action.commands:
             reaches = {"-l": (LOCAL,), "-d": (BELOW,)}.get(words[0], (LOCAL, BELOW))
             for place in reaches:

@@ -20,20 +20,16 @@ from ansible_collections.cerss.zfs.plugins.module_utils._dataset.clone import (
     plan_end,
     plan_present,
 )
-from ansible_collections.cerss.zfs.plugins.module_utils._host.datasets import Thing
-from ansible_collections.cerss.zfs.plugins.module_utils._zfs.properties import Value
+from ansible_collections.cerss.zfs.tests.unit.things import dataset, snapshot, things
 
 
-def thing(name: str, **values: str) -> Thing:
-    """Keys with __ are ours and local, others native."""
-    known = {"type": "filesystem", "atime": "on", **values}
-    return Thing(
-        name,
-        {
-            key.replace("__", "cerss.zfs:"): Value(text, "local" if key.startswith("__") else "default")
-            for key, text in known.items()
-        },
-    )
+def thing(name: str, **values: str) -> Dataset | Snapshot:
+    if "@" in name:
+        return snapshot(name, **values)
+    return dataset(name, **{"type": "filesystem", "atime": "on", **values})
+
+
+MARK = {"id": "00112233445566aa", "host": "h", "dataset": "tank/x", "guid": "1", "mode": "plain"}
 
 
 def options(**params: Any) -> tuple[Options, SnapshotName]:
@@ -44,23 +40,23 @@ def options(**params: Any) -> tuple[Options, SnapshotName]:
     return Options.from_params(given), SnapshotName.parse(given["snapshot"])
 
 
-def seen(*things: Thing, **more: Any) -> Seen:
-    base = [thing("tank"), thing("tank/v", guid="1"), thing("tank/v@s", guid="11", type="snapshot")]
-    return Seen({one.name: one for one in [*base, *things]}, **more)
+def seen(*more: Dataset | Snapshot, **rest: Any) -> Seen:
+    base = [thing("tank"), thing("tank/v", guid="1"), thing("tank/v@s", guid="11")]
+    return Seen(things(*base, *more), **rest)
 
 
-def texts(stands: Seen, check: bool = False, **params: Any) -> list[str]:
-    asked, snapshot = options(**params)
-    return [action.text for action in plan_present(asked, snapshot, stands, check).actions]
+def texts(current: Seen, check: bool = False, **params: Any) -> list[str]:
+    asked, origin = options(**params)
+    return plan_present(asked, origin, current, check).actions
 
 
 def test_a_new_clone_remembers_its_origin() -> None:
-    asked, snapshot = options(properties={"atime": False})
-    plan = plan_present(asked, snapshot, seen())
-    command = plan.actions[0].commands[0]
+    asked, origin = options(properties={"atime": False})
+    plan = plan_present(asked, origin, seen())
+    command = plan.steps[0].commands[0]
     assert "cerss.zfs:origin=11" in command
     assert "atime=off" in command
-    clone = foreseen(asked, snapshot, seen(), plan)
+    clone = foreseen(asked, origin, seen(), plan)
     assert clone.origin == {"name": "tank/v@s", "guid": "11"}
     assert clone.guid is None
 
@@ -73,24 +69,24 @@ def test_a_new_clone_remembers_its_origin() -> None:
         [thing("tank/c", __origin="11")],  # promoted, and sent back with its GUID
     ],
 )
-def test_the_right_origin_is_recognised(clone: list[Thing]) -> None:
+def test_the_right_origin_is_recognised(clone: list[Dataset]) -> None:
     assert texts(seen(*clone)) == []
 
 
 def test_a_promoted_clone_satisfies_its_old_origin() -> None:
     own = thing("tank/c@s", guid="11")
-    stands = seen(thing("tank/c", __origin="11"), own, snapshots={"tank/c@s": own})
-    del stands.things["tank/v@s"]
-    assert texts(stands) == []
-    assert texts(stands, promoted=True) == []
+    current = seen(thing("tank/c", __origin="11"), own, own={"tank/c@s": own})
+    del current.things.snapshots["tank/v@s"]
+    assert texts(current) == []
+    assert texts(current, promoted=True) == []
     with pytest.raises(Refused, match="ZFS cannot take that back"):
-        texts(stands, promoted=False)
+        texts(current, promoted=False)
 
 
 def test_a_snapshot_that_another_promotion_moved_is_found() -> None:
-    stands = seen(thing("tank/c", __origin="11", origin="tank/w@s"), thing("tank/w@s", guid="11"))
-    del stands.things["tank/v@s"]
-    assert texts(stands) == []
+    current = seen(thing("tank/c", __origin="11", origin="tank/w@s"), thing("tank/w@s", guid="11"))
+    del current.things.snapshots["tank/v@s"]
+    assert texts(current) == []
 
 
 @pytest.mark.parametrize(
@@ -101,7 +97,7 @@ def test_a_snapshot_that_another_promotion_moved_is_found() -> None:
         ([thing("tank/c", origin="tank/x@y"), thing("tank/x@y", guid="77")], "it is a clone of tank/x@y"),
     ],
 )
-def test_another_origin_is_refused(clone: list[Thing], told: str) -> None:
+def test_another_origin_is_refused(clone: list[Dataset], told: str) -> None:
     with pytest.raises(Refused, match=told):
         texts(seen(*clone))
 
@@ -116,15 +112,15 @@ def family(*own: str) -> dict[str, Dataset]:
 
 
 def test_promotion_takes_what_is_not_newer_than_the_origin() -> None:
-    stands = seen(thing("tank/c", origin="tank/v@s", __origin="11"), family=family("tank/c@new", "tank/c#later"))
-    assert texts(stands, promoted=True) == ["promote tank/c, which takes over tank/v@old, tank/v@s"]
+    current = seen(thing("tank/c", origin="tank/v@s", __origin="11"), family=family("tank/c@new", "tank/c#later"))
+    assert texts(current, promoted=True) == ["promote tank/c, which takes over tank/v@old, tank/v@s"]
 
 
 @pytest.mark.parametrize(("own", "told"), [("tank/c@old", "@old"), ("tank/c#mark", "#mark")])
 def test_names_that_meet_are_told_before(own: str, told: str) -> None:
-    stands = seen(thing("tank/c", origin="tank/v@s"), family=family(own))
+    current = seen(thing("tank/c", origin="tank/v@s"), family=family(own))
     with pytest.raises(Refused, match=f"would take over {told}, and has the same names"):
-        texts(stands, promoted=True)
+        texts(current, promoted=True)
 
 
 def test_names_that_would_be_too_long_are_told_before() -> None:
@@ -136,7 +132,7 @@ def test_names_that_would_be_too_long_are_told_before() -> None:
 
 @pytest.mark.parametrize("where", ["tank/v", "tank/c"])
 def test_no_promotion_over_a_relationship(where: str) -> None:
-    marks = {"__source": json.dumps({"id": "00112233445566aa"})}
+    marks = {"__source": json.dumps(MARK)}
     volume = thing("tank/v", **(marks if where == "tank/v" else {}))
     clone = thing("tank/c", origin="tank/v@s", **(marks if where == "tank/c" else {}))
     with pytest.raises(Refused, match=f"{where} is replica of the replication 00112233445566aa"):
@@ -144,36 +140,36 @@ def test_no_promotion_over_a_relationship(where: str) -> None:
 
 
 def test_a_released_replica_can_be_promoted_over() -> None:
-    volume = thing("tank/v", __source=json.dumps({"id": "00112233445566aa", "released": True}))
+    volume = thing("tank/v", __source=json.dumps({**MARK, "released": True}))
     assert texts(seen(volume, thing("tank/c", origin="tank/v@s", __origin="11"), family=family()), promoted=True)
 
 
 @pytest.mark.parametrize(
-    ("stands", "told"),
+    ("current", "told"),
     [
         (seen(thing("tank/v@s", guid="11", defer_destroy="on", userrefs="1")), "is pending_delete"),
         (seen(thing("tank/v", casesensitivity="sensitive")), "fixed when a dataset is made"),
     ],
 )
-def test_snapshots_that_cannot_be_cloned(stands: Seen, told: str) -> None:
+def test_snapshots_that_cannot_be_cloned(current: Seen, told: str) -> None:
     with pytest.raises(Refused, match=told):
-        texts(stands, properties={"casesensitivity": "mixed"} if "fixed" in told else {})
+        texts(current, properties={"casesensitivity": "mixed"} if "fixed" in told else {})
 
 
 def test_an_announced_snapshot_is_inbound() -> None:
-    stands = seen(thing("tank/v", __inbound=json.dumps([{"guid": "11", "snapshot": "s", "bytes": 5}])))
-    del stands.things["tank/v@s"]
+    current = seen(thing("tank/v", __inbound=json.dumps([{"guid": "11", "snapshot": "s", "bytes": 5}])))
+    del current.things.snapshots["tank/v@s"]
     with pytest.raises(Refused, match="is inbound"):
-        texts(stands)
-    assert texts(stands, check=True, wait="5m") == ["create clone tank/c of tank/v@s"]
+        texts(current)
+    assert texts(current, check=True, wait="5m") == ["create clone tank/c of tank/v@s"]
 
 
 def test_in_check_mode_a_snapshot_may_be_to_come() -> None:
-    stands = seen()
-    del stands.things["tank/v@s"]
-    assert texts(stands, check=True) == ["create clone tank/c of tank/v@s"]
+    current = seen()
+    del current.things.snapshots["tank/v@s"]
+    assert texts(current, check=True) == ["create clone tank/c of tank/v@s"]
     with pytest.raises(Refused, match="tank/v@s does not exist"):
-        texts(stands)
+        texts(current)
 
 
 @pytest.mark.parametrize(
@@ -199,4 +195,4 @@ def test_the_last_clone_takes_a_marked_origin_along(clones: str, refs: str, coun
     plan = Plan()
     origin = thing("tank/v@s", defer_destroy="on", clones=clones, userrefs=refs)
     plan_end(plan, thing("tank/c", origin="tank/v@s"), origin)
-    assert len(plan.actions) == count
+    assert len(plan.steps) == count

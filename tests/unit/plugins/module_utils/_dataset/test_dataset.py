@@ -11,22 +11,18 @@ from typing import Any
 import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
 from ansible_collections.cerss.zfs.plugins.module_utils._dataset.dataset import Options, plan_absent, plan_present
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
-from ansible_collections.cerss.zfs.plugins.module_utils._host.datasets import Thing
-from ansible_collections.cerss.zfs.plugins.module_utils._zfs.properties import Value
+from ansible_collections.cerss.zfs.tests.unit.things import dataset, snapshot, things
 
 
-def thing(name: str, **values: str) -> Thing:
-    """A filesystem; keys with __ are ours and local."""
-    known = {"type": "filesystem", "guid": "1", "canmount": "on", "mountpoint": f"/{name}", "mounted": "yes", **values}
-    return Thing(
-        name,
-        {
-            key.replace("__", "cerss.zfs:"): Value(text, "local" if key.startswith("__") else "default")
-            for key, text in known.items()
-        },
-    )
+def thing(name: str, **values: str) -> Dataset:
+    known = {"type": "filesystem", "guid": "1", "canmount": "on", "mountpoint": f"/{name}", "mounted": "yes"}
+    return dataset(name, **{**known, **values})
+
+
+MARK = {"id": "00112233445566aa", "host": "h", "dataset": "tank/x", "guid": "1", "mode": "plain"}
 
 
 def options(name: str, root: bool = True, **params: Any) -> Options:
@@ -34,9 +30,8 @@ def options(name: str, root: bool = True, **params: Any) -> Options:
     return replace(Options.from_params({"name": name, **given, **params}), root=root)
 
 
-def texts(asked: Options, *things: Thing) -> list[str]:
-    stands = {one.name: one for one in [thing("tank"), *things]}
-    return [action.text for action in plan_present(asked, stands, Activity()).actions]
+def texts(asked: Options, *more: Dataset) -> list[str]:
+    return plan_present(asked, things(thing("tank"), *more).datasets, Activity()).actions
 
 
 @pytest.mark.parametrize(
@@ -64,10 +59,10 @@ def test_parents_are_made_from_the_top() -> None:
 
 def test_a_zvol_is_made_of_its_size() -> None:
     asked = options("tank/z", properties={"volsize": "1G", "refreservation": "none"})
-    (action,) = plan_present(asked, {"tank": thing("tank")}, Activity()).actions
-    assert action.text == "create volume tank/z"
-    assert "-V" in action.commands[0]
-    assert "1073741824" in action.commands[0]
+    (step,) = plan_present(asked, {"tank": thing("tank")}, Activity()).steps
+    assert step.text == "create volume tank/z"
+    assert "-V" in step.commands[0]
+    assert "1073741824" in step.commands[0]
 
 
 def test_a_rename_to_another_parent_trusts_no_inherited_value() -> None:
@@ -79,12 +74,12 @@ def test_a_rename_to_another_parent_trusts_no_inherited_value() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "params", "things", "told"),
+    ("name", "params", "more", "told"),
     [
         ("tank/b", {"renamed_from": "tank/a"}, [thing("tank/a"), thing("tank/b")], "both exist"),
         ("tank/b", {"renamed_from": "tank/a"}, [], "neither tank/b nor tank/a exists"),
         ("tank/b", {"renamed_from": "tank/a"}, [thing("tank/a", receive_resume_token="1-x")], "is being received"),
-        ("tank/b", {"renamed_from": "tank/a"}, [thing("tank/a", __source=json.dumps({"id": "aa"}))], "replication aa"),
+        ("tank/b", {"renamed_from": "tank/a"}, [thing("tank/a", __source=json.dumps(MARK))], "replication 0011"),
         ("tank/a/b", {}, [thing("tank/a", type="volume")], "tank/a is a zvol"),
         ("tank/a/b", {}, [], "its parent tank/a does not exist"),
         ("pool", {}, [], "is a pool that does not exist"),
@@ -95,14 +90,15 @@ def test_a_rename_to_another_parent_trusts_no_inherited_value() -> None:
         ("tank/a", {"properties": {"keyformat": "raw"}}, [thing("tank", keyformat="none")], "cannot be asked for here"),
     ],
 )
-def test_refusals(name: str, params: dict[str, Any], things: list[Thing], told: str) -> None:
+def test_refusals(name: str, params: dict[str, Any], more: list[Dataset], told: str) -> None:
     with pytest.raises(CerssError, match=told):
-        texts(options(name, **params), *things)
+        texts(options(name, **params), *more)
 
 
 def test_nothing_is_taken_along() -> None:
-    tree = {one.name: one for one in [thing("tank/a"), thing("tank/a@s", clones="tank/c"), thing("tank/a/b")]}
+    here = thing("tank/a")
+    tree = things(here, snapshot("tank/a@s", clones="tank/c"), thing("tank/a/b"))
     with pytest.raises(CerssError, match="it has dataset tank/a/b, snapshot tank/a@s and clone tank/c"):
-        plan_absent(options("tank/a", state="absent"), tree["tank/a"], tree)
-    plan = plan_absent(options("tank/a", state="absent"), tree["tank/a"], {"tank/a": tree["tank/a"]})
-    assert [action.text for action in plan.actions] == ["destroy filesystem tank/a"]
+        plan_absent(options("tank/a", state="absent"), here, tree)
+    plan = plan_absent(options("tank/a", state="absent"), here, things(here))
+    assert plan.actions == ["destroy filesystem tank/a"]

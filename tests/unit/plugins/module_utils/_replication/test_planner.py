@@ -13,9 +13,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core import model
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Refused
-from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Hold, Snapshot, Token
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
+    Announcement,
+    Cursor,
+    LastHold,
+    ReplicaRecord,
+    SourceMark,
+    StepHold,
+)
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import (
+    Bookmark,
+    Dataset,
+    Hold,
+    Snapshot,
+    Token,
+    Value,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, PairOptions, PairPlan
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import plan_pair, settled_at_a_glance
@@ -34,19 +48,19 @@ def snap(dataset: str, number: int, **values: object) -> Snapshot:
 
 def mark(guid: str = GUID, **more: object) -> dict[str, str]:
     return {
-        model.SOURCE: json.dumps({"id": ID, "host": "a", "dataset": "tank/v", "guid": guid, "mode": "plain", **more})
+        SourceMark.NAME: json.dumps({"id": ID, "host": "a", "dataset": "tank/v", "guid": guid, "mode": "plain", **more})
     }
 
 
 def pair(source: list[int], replica: list[int] | None, bookmarks: tuple[int, ...] = (), **more: object) -> Pair:
     volume = Dataset(
-        "tank/v", GUID, snapshots=[snap("tank/v", number) for number in source], values={"type": "filesystem"}
+        "tank/v", GUID, snapshots=[snap("tank/v", number) for number in source], values={"type": Value("filesystem")}
     )
-    volume.bookmarks = [Bookmark(f"tank/v#{model.cursor_name(ID, str(n))}", str(n), n) for n in bookmarks]
+    volume.bookmarks = [Bookmark(f"tank/v#{Cursor(ID, str(n)).format()}", str(n), n) for n in bookmarks]
     there = None
     if replica is not None:
         there = Dataset("backup/v", "901", snapshots=[snap("backup/v", number) for number in replica], ours=mark())
-        there.values["written"] = "0"
+        there.values["written"] = Value("0")
     return Pair(volume, "backup/v", there, None, "77", "a:tank/v", "b:backup/v", "a", "b", **more)  # type: ignore[arg-type]
 
 
@@ -120,7 +134,7 @@ def test_streams(source, replica, bookmarks, options, expected):
 def test_refusals(source, replica, options, words):
     plan = plan_pair(pair(source, replica), options)
     assert isinstance(plan.error, Refused)
-    assert plan.actions == []
+    assert plan.steps == []
     with pytest.raises(Refused, match=words):
         raise plan.error
 
@@ -149,7 +163,7 @@ def test_what_is_newer_than_the_named_one_stays_here(number, expected):
 def test_raw_and_plain_streams_never_meet(frozen, raw):
     case = pair([1, 2], [1])
     case.replica.ours = mark(mode=frozen)
-    case.source.values["encryption"] = "aes-256-gcm" if frozen == "plain" else "off"
+    case.source.values["encryption"] = Value("aes-256-gcm" if frozen == "plain" else "off")
     with pytest.raises(Refused, match="cannot mix"):
         raise plan_pair(case, PairOptions(raw=raw)).error
     assert [send.raw for send in plan_pair(case, PairOptions()).sends] == [frozen == "raw"]
@@ -157,11 +171,11 @@ def test_raw_and_plain_streams_never_meet(frozen, raw):
 
 def test_rollback_lists_what_goes():
     case = pair([1, 2], [1, 8, 9])
-    case.replica.snapshots[2].holds = [Hold(model.LAST_HOLD + ID)]
+    case.replica.snapshots[2].holds = [Hold(LastHold(ID).format())]
     plan = plan_pair(case, PairOptions(on_divergence="rollback"))
     commands = [command for action in plan.prepare for command in action.commands]
     assert commands == [
-        ["zfs", "release", model.LAST_HOLD + ID, "backup/v@s9"],
+        ["zfs", "release", LastHold(ID).format(), "backup/v@s9"],
         ["zfs", "destroy", "backup/v@s8,s9"],
         ["zfs", "rollback", "backup/v@s1"],
     ]
@@ -183,7 +197,7 @@ def token(toguid: int, fromguid: int | None = None, raw: bool = False) -> Token:
 
 def with_token(case: Pair, found: Token) -> Pair:
     case.replica.token = found
-    case.replica.values["receive_resume_token"] = found.text
+    case.replica.values["receive_resume_token"] = Value(found.text)
     return case
 
 
@@ -230,7 +244,7 @@ def test_a_token_without_its_base_on_the_source_is_dead():
 def test_what_was_written_to_is_not_resumed():
     """The receive would be refused each time anew."""
     case = with_token(pair([1, 2], [1]), token(2, 1))
-    case.replica.values["written"] = "512"
+    case.replica.values["written"] = Value("512")
     assert "512 bytes written" in str(plan_pair(case, PairOptions()).error)
     plan = plan_pair(case, PairOptions(on_divergence="rollback"))
     assert [action.commands[0][1] for action in plan.prepare] == ["receive", "rollback"]
@@ -240,10 +254,10 @@ def test_a_replica_is_born_with_what_its_kind_has():
     options = PairOptions(properties={"atime": "off", "compression": "zstd", "volblocksize": "16K"})
     one = pair([1], None)
     born = bookkeeping.first_receive_properties(one, options, raw=False)
-    assert {*born} - {model.SOURCE} == {"readonly", "canmount", "atime", "compression"}
-    one.source.values["type"] = "volume"
+    assert {*born} - {SourceMark.NAME} == {"readonly", "canmount", "atime", "compression"}
+    one.source.values["type"] = Value("volume")
     born = bookkeeping.first_receive_properties(one, options, raw=False)
-    assert {*born} - {model.SOURCE} == {"readonly", "volblocksize", "compression"}
+    assert {*born} - {SourceMark.NAME} == {"readonly", "volblocksize", "compression"}
 
 
 def test_a_first_receive_begun_by_hand_is_adopted():
@@ -333,7 +347,7 @@ class History:
         for snapshot in found.source.snapshots:
             snapshot.temporary = int(str(snapshot.guid)) in self.temporary
         if found.replica is not None:
-            found.replica.values["written"] = "512" if self.written else "0"
+            found.replica.values["written"] = Value("512" if self.written else "0")
             found.replica.inconsistent = bool(self.token) and not self.replica
             if self.token:
                 with_token(found, token(*self.token))
@@ -404,7 +418,7 @@ class History:
         if "put" in words:
             self.replica, self.token, self.written = None, None, False
         if "roll" in words and self.replica is not None:
-            gone = {name.partition("@")[2] for action in plan.prepare for name in action.before if "@" in name}
+            gone = {name.partition("@")[2] for step in plan.prepare for name in step.names if "@" in name}
             left = [number for number in self.replica if f"s{number}" not in gone]
             assert gone == {f"s{number}" for number in self.replica if number > left[-1]}, "just what is newer"
             self.replica, self.written = left, False
@@ -523,9 +537,9 @@ def test_fewest_streams(source, options):
 def settled(case: Pair) -> Pair:
     """All marks as a finished run leaves them."""
     goal = case.source.snapshots[-1]
-    case.source.bookmarks = [Bookmark(f"tank/v#{model.cursor_name(ID, str(goal.guid))}", str(goal.guid), 1)]
-    case.source.ours = {model.REPLICA_PREFIX + ID: json.dumps({"target": "b:backup/v"})}
-    case.replica.snapshots[-1].holds = [Hold(model.LAST_HOLD + ID)]
+    case.source.bookmarks = [Bookmark(f"tank/v#{Cursor(ID, str(goal.guid)).format()}", str(goal.guid), 1)]
+    case.source.ours = {ReplicaRecord.name(ID): json.dumps({"target": "b:backup/v"})}
+    case.replica.snapshots[-1].holds = [Hold(LastHold(ID).format())]
     return case
 
 
@@ -539,9 +553,9 @@ def test_settled_marks_stay():
 def test_a_glance_is_not_enough(spoil):
     case = settled(pair([1, 2], [1, 2]))
     if spoil == "old cursor":
-        case.source.bookmarks.append(Bookmark(f"tank/v#{model.cursor_name(ID, '1')}", "1", 1))
+        case.source.bookmarks.append(Bookmark(f"tank/v#{Cursor(ID, '1').format()}", "1", 1))
     elif spoil == "another replica is behind":
-        case.source.bookmarks.append(Bookmark(f"tank/v#{model.cursor_name('f' * 16, '1')}", "1", 1))
+        case.source.bookmarks.append(Bookmark(f"tank/v#{Cursor('f' * 16, '1').format()}", "1", 1))
     elif spoil == "open":
         case.source.bookmarks.append(Bookmark(f"tank/v#cerss.zfs_{ID}_open", "1", 1))
     elif spoil == "no cursor":
@@ -553,28 +567,28 @@ def test_a_glance_is_not_enough(spoil):
 
 def test_settling_moves_every_mark_and_removes_the_old_cursor_last():
     case = pair([1, 2], [1, 2], bookmarks=(1,))
-    case.source.snapshots[0].holds = [Hold(model.STEP_HOLD + ID), Hold("mine")]
+    case.source.snapshots[0].holds = [Hold(StepHold(ID).format()), Hold("mine")]
     first = case.source.snapshots[0]
     first.state, first.userrefs, first.clones = "pending_delete", 1, []
-    case.source.snapshots[1].holds = [Hold(model.STEP_HOLD + ID)]
-    case.replica.snapshots[0].holds = [Hold(model.LAST_HOLD + ID)]
-    case.replica.ours[model.ANNOUNCED] = "[]"
+    case.source.snapshots[1].holds = [Hold(StepHold(ID).format())]
+    case.replica.snapshots[0].holds = [Hold(LastHold(ID).format())]
+    case.replica.ours[Announcement.NAME] = "[]"
     actions = bookkeeping.settle(case)
     verbs = [action.commands[0][1:] for action in actions]
     cursor = f"tank/v#cerss.zfs_{ID}_"
     assert verbs[0] == ["bookmark", "tank/v@s2", cursor + "2"]
     assert verbs[-1] == ["destroy", cursor + "1"]
-    assert ["hold", model.LAST_HOLD + ID, "backup/v@s2"] in verbs
-    assert ["release", model.LAST_HOLD + ID, "backup/v@s1"] in verbs
-    assert ["release", model.STEP_HOLD + ID, "tank/v@s1", "tank/v@s2"] in verbs
-    assert ["inherit", model.ANNOUNCED, "backup/v"] in verbs
+    assert ["hold", LastHold(ID).format(), "backup/v@s2"] in verbs
+    assert ["release", LastHold(ID).format(), "backup/v@s1"] in verbs
+    assert ["release", StepHold(ID).format(), "tank/v@s1", "tank/v@s2"] in verbs
+    assert ["inherit", Announcement.NAME, "backup/v"] in verbs
     assert any("ZFS then destroys tank/v@s1" in action.text for action in actions)
 
 
 def test_a_waiting_part_keeps_its_holds_and_announcement():
     case = with_token(pair([1, 2], [1], bookmarks=(1,)), token(2, 1))
-    case.source.snapshots[1].holds = [Hold(model.STEP_HOLD + ID)]
-    case.replica.ours[model.ANNOUNCED] = "[]"
+    case.source.snapshots[1].holds = [Hold(StepHold(ID).format())]
+    case.replica.ours[Announcement.NAME] = "[]"
     assert all(action.commands[0][1] not in ("release", "inherit") for action in bookkeeping.settle(case))
 
 
@@ -582,21 +596,21 @@ def test_protect_holds_base_and_every_snapshot():
     case = pair([1, 2, 3], [1], bookmarks=(1,))
     plan = plan_pair(case, PairOptions())
     record, hold = (action.commands[0][1:] for action in bookkeeping.protect(case, plan))
-    assert record[1].startswith(model.REPLICA_PREFIX + ID)
-    assert hold == ["hold", model.STEP_HOLD + ID, "tank/v@s1", "tank/v@s2", "tank/v@s3"]
+    assert record[1].startswith(ReplicaRecord.name(ID))
+    assert hold == ["hold", StepHold(ID).format(), "tank/v@s1", "tank/v@s2", "tank/v@s3"]
 
 
 @pytest.mark.parametrize("replica", [[1, 9], [8, 9]])
 def test_reseed_puts_the_old_one_aside(replica):
     case = pair([1, 2, 3], replica)
-    case.replica.snapshots[-1].holds = [Hold(model.LAST_HOLD + ID)]
+    case.replica.snapshots[-1].holds = [Hold(LastHold(ID).format())]
     plan = plan_pair(case, PairOptions(on_divergence="reseed"))
     aside = "backup/v_aside_385"
     assert plan.error is None
     assert plan.prepare[0].commands == (
         ["zfs", "rename", "-u", "backup/v", aside],
-        ["zfs", "inherit", model.SOURCE, aside],
-        ["zfs", "release", model.LAST_HOLD + ID, f"{aside}@s9"],
+        ["zfs", "inherit", SourceMark.NAME, aside],
+        ["zfs", "release", LastHold(ID).format(), f"{aside}@s9"],
     )
     assert case.id == ID
     if replica[0] == 1:  # only what is new travels: the new one grows out of the old one
@@ -614,12 +628,12 @@ def test_promotions_are_told_apart(side):
     """The snapshots went to a clone: said with the way back, and a reseed grows out of them."""
     if side == "source":
         case = pair([3, 4], [1, 2])
-        case.source.origin, case.source.values["origin_guid"] = "tank/c@s2", "2"
+        case.source.origin, case.source.origin_guid = "tank/c@s2", "2"
         taker, victim = "went to tank/c when", "promoting a:tank/v"
         born = ("tank/c@s2", "backup/v_aside_385@s2")
     else:
         case = pair([1, 2, 3, 4], [])
-        case.replica.origin, case.replica.values["origin_guid"] = "backup/c@s2", "2"
+        case.replica.origin, case.replica.origin_guid = "backup/c@s2", "2"
         taker, victim = "went to backup/c when", "promoting b:backup/v"
         born = ("tank/v@s2", "backup/c@s2")
     error = str(plan_pair(case, PairOptions(on_divergence="rollback")).error)
@@ -633,20 +647,20 @@ def test_promotions_are_told_apart(side):
 
 def below(case: Pair, *names: str) -> Pair:
     case.replica.children = [f"backup/v/{name}" for name in names]
-    values = {"type": "filesystem", "encryptionroot": "-"}
+    values = {"type": Value("filesystem"), "encryptionroot": Value("-")}
     case.below = [Dataset(name, values={**values}) for name in case.replica.children]
     return case
 
 
 def test_what_stands_below_comes_back_after_a_reseed():
     case = below(pair([1, 2], [1, 9], bookmarks=(1,)), "c", "z")
-    case.below[1].values["type"] = "volume"
+    case.below[1].values["type"] = Value("volume")
     plan = plan_pair(case, PairOptions(on_divergence="reseed"))
     aside = "backup/v_aside_385"
     assert plan.error is None
     known, moved = plan.prepare
     (name, value) = known.commands[0][2].split("=", 1)
-    assert name == model.REPLICA_PREFIX + ID
+    assert name == ReplicaRecord.name(ID)
     assert json.loads(value)["aside"] == aside
     assert moved.commands[0] == ["zfs", "rename", "-u", "backup/v", aside]
     back = (["zfs", "rename", "-u", f"{aside}/c", "backup/v/c"], ["zfs", "rename", f"{aside}/z", "backup/v/z"])
@@ -662,7 +676,7 @@ def test_what_stands_below_comes_back_after_a_reseed():
 
 def test_nothing_is_put_aside_that_could_not_come_back():
     case = below(pair([1, 2], [1, 9]), "c")
-    case.below[0].values["encryptionroot"] = "backup/v"
+    case.below[0].values["encryptionroot"] = Value("backup/v")
     assert "backup/v/c has its key from there" in str(plan_pair(case, PairOptions(on_divergence="reseed")).error)
     case = below(pair([1, 2], [1, 9]), "c")
     case.aside = "backup/v_aside_1"
@@ -672,12 +686,12 @@ def test_nothing_is_put_aside_that_could_not_come_back():
 def test_what_a_cut_reseed_left_marked_is_finished():
     case = pair([1, 2], None, known_id=ID)
     aside = Dataset("backup/v_aside_385", "901", snapshots=[snap("backup/v_aside_385", 1)], ours=mark())
-    aside.snapshots[0].holds = [Hold(model.LAST_HOLD + ID)]
+    aside.snapshots[0].holds = [Hold(LastHold(ID).format())]
     case.half_aside = aside
     plan = plan_pair(case, PairOptions())
     assert plan.prepare[0].commands == (
-        ["zfs", "inherit", model.SOURCE, aside.name],
-        ["zfs", "release", model.LAST_HOLD + ID, f"{aside.name}@s1"],
+        ["zfs", "inherit", SourceMark.NAME, aside.name],
+        ["zfs", "release", LastHold(ID).format(), f"{aside.name}@s1"],
     )
     assert [send.kind for send in plan.sends] == ["full", "incremental"]
 
@@ -710,15 +724,15 @@ def test_a_renamed_replica_is_not_begun_anew():
 def test_rollback_leaves_the_base_of_a_further_replica(kept_by):
     case = pair([1, 2], [1, 9])
     if kept_by == "hold":
-        case.replica.snapshots[-1].holds = [Hold(model.STEP_HOLD + "f" * 16)]
+        case.replica.snapshots[-1].holds = [Hold(StepHold("f" * 16).format())]
     else:
-        case.replica.bookmarks = [Bookmark(f"backup/v#{model.cursor_name('f' * 16, '9')}", "9", 9)]
+        case.replica.bookmarks = [Bookmark(f"backup/v#{Cursor('f' * 16, '9').format()}", "9", 9)]
     assert "others need" in str(plan_pair(case, PairOptions(on_divergence="rollback")).error)
 
 
 def test_a_clone_stays_a_clone():
     case = pair([5, 6], None)
-    case.source.origin, case.source.values["origin_guid"] = "tank/base@s1", "1"
+    case.source.origin, case.source.origin_guid = "tank/base@s1", "1"
     plan = plan_pair(case, PairOptions(), {"1": "backup/base@s1"})
     assert plan.origin_preserved
     assert [(send.kind, send.base, send.origin) for send in plan.sends] == [

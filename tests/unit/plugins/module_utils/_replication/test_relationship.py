@@ -10,10 +10,24 @@ import json
 
 import pytest
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core import model
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, Refused
-from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Hold, Snapshot, Token
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
+    Announcement,
+    Cursor,
+    LastHold,
+    ReplicaRecord,
+    SourceMark,
+    StepHold,
+)
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import (
+    Bookmark,
+    Dataset,
+    Hold,
+    Snapshot,
+    Token,
+    Value,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.info import relationships
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import SOURCE, TARGET, Pair
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.relationship import Options, adopt, end
@@ -30,23 +44,27 @@ def snapshots(dataset: str, *numbers: int) -> list[Snapshot]:
 
 
 def cursor(number: int, id_: str = ID) -> Bookmark:
-    return Bookmark(f"tank/v#{model.cursor_name(id_, str(number))}", str(number), number, created=number * 1000)
+    return Bookmark(f"tank/v#{Cursor(id_, str(number)).format()}", str(number), number, created=number * 1000)
 
 
 def source(*numbers: int, at: int | None = 1, recorded: bool = True) -> Dataset:
-    dataset = Dataset("tank/v", "900", snapshots=snapshots("tank/v", *numbers), values={"written": "0"})
+    dataset = Dataset("tank/v", "900", snapshots=snapshots("tank/v", *numbers), values={"written": Value("0")})
     dataset.bookmarks = [cursor(at)] if at else []
     if recorded:
-        dataset.ours = {model.REPLICA_PREFIX + ID: json.dumps({"target": "b:backup/v"})}
+        dataset.ours = {ReplicaRecord.name(ID): json.dumps({"target": "b:backup/v"})}
     return dataset
 
 
 def replica(*numbers: int, held: int | None = 1, **mark: object) -> Dataset:
     dataset = Dataset("backup/v", "901", snapshots=snapshots("backup/v", *numbers))
-    dataset.ours = {model.SOURCE: json.dumps({"id": ID, "host": "a", "dataset": "tank/v", "guid": "900", **mark})}
+    dataset.ours = {
+        SourceMark.NAME: json.dumps(
+            {"id": ID, "host": "a", "dataset": "tank/v", "guid": "900", "mode": "plain", **mark}
+        )
+    }
     for snap in dataset.snapshots:
         if snap.guid == str(held):
-            snap.holds = [Hold(model.LAST_HOLD + ID)]
+            snap.holds = [Hold(LastHold(ID).format())]
     return dataset
 
 
@@ -58,7 +76,7 @@ def told(dataset: Dataset, **more: object) -> dict[str, object]:
 
 def test_lag_counts_what_came_after_the_cursor():
     dataset = source(1, 2, 3)
-    dataset.values["written"] = "7"
+    dataset.values["written"] = Value("7")
     dataset.snapshots[2].temporary = True
     found = told(dataset)
     assert (found["last_replicated"], found["snapshots_behind"]) == ("tank/v@s1", 1)
@@ -76,7 +94,7 @@ def test_nothing_behind_is_no_lag():
 
 def test_the_cursor_stands_for_a_snapshot_that_is_gone():
     found = told(source(2, at=1))
-    assert found["last_replicated"] == f"tank/v#{model.cursor_name(ID, '1')}"
+    assert found["last_replicated"] == f"tank/v#{Cursor(ID, '1').format()}"
     assert found["lag_seconds"] == 9000
 
 
@@ -106,14 +124,14 @@ def test_a_replica_is_as_old_as_what_it_received_last():
 def test_transfers_are_seen_from_both_sides():
     run = {"bytes_done": 5, "bytes_total": 10, "bytes_per_second": 1, "started": 1.0, "updated": 2.0}
     dataset = source(1, 2)
-    dataset.snapshots[1].holds = [Hold(model.STEP_HOLD + ID)]
+    dataset.snapshots[1].holds = [Hold(StepHold(ID).format())]
     assert "interrupted" in str(told(dataset)["problems"])
     found = told(dataset, running={ID: run})
     assert found["healthy"]
     assert found["in_progress"]["percent"] == 50.0  # type: ignore[index]
     there = replica(1)
     there.token = Token("1-x", "2", "tank/v@s2", 30, "1")
-    there.ours[model.ANNOUNCED] = json.dumps([{"guid": "2", "snapshot": "s2", "bytes": 60}])
+    there.ours[Announcement.NAME] = json.dumps([{"guid": "2", "snapshot": "s2", "bytes": 60}])
     assert "interrupted" in str(told(there)["problems"])
     found = told(there, active=["backup/v"])
     assert found["in_progress"]["percent"] == 50.0  # type: ignore[index]
@@ -127,19 +145,19 @@ def test_ending_takes_all_marks_and_nothing_else():
         Bookmark("tank/v#mine", "2", 2),
         Bookmark(f"tank/v#cerss.zfs_{ID}_open", "1", 1),
     ]
-    here.snapshots[1].holds = [Hold(model.STEP_HOLD + ID), Hold(model.STEP_HOLD + OTHER), Hold("legal")]
-    there.ours[model.ANNOUNCED] = "[]"
+    here.snapshots[1].holds = [Hold(StepHold(ID).format()), Hold(StepHold(OTHER).format()), Hold("legal")]
+    there.ours[Announcement.NAME] = "[]"
     plan, id_ = end(None, {SOURCE: [here], TARGET: [there]}, "backup/v", Endpoint("b"))
     assert id_ == ID
-    commands = [(action.side, *action.commands[0][1:]) for action in plan.actions]
+    commands = [(step.side, *step.commands[0][1:]) for step in plan.steps]
     assert commands == [
-        (TARGET, "release", model.LAST_HOLD + ID, "backup/v@s2"),
-        (TARGET, "inherit", model.ANNOUNCED, "backup/v"),
-        (TARGET, "inherit", model.SOURCE, "backup/v"),
-        (SOURCE, "release", model.STEP_HOLD + ID, "tank/v@s2"),
-        (SOURCE, "destroy", f"tank/v#{model.cursor_name(ID, '2')}"),
+        (TARGET, "release", LastHold(ID).format(), "backup/v@s2"),
+        (TARGET, "inherit", Announcement.NAME, "backup/v"),
+        (TARGET, "inherit", SourceMark.NAME, "backup/v"),
+        (SOURCE, "release", StepHold(ID).format(), "tank/v@s2"),
+        (SOURCE, "destroy", f"tank/v#{Cursor(ID, '2').format()}"),
         (SOURCE, "destroy", f"tank/v#cerss.zfs_{ID}_open"),
-        (SOURCE, "inherit", model.REPLICA_PREFIX + ID, "tank/v"),
+        (SOURCE, "inherit", ReplicaRecord.name(ID), "tank/v"),
     ]
 
 
@@ -148,15 +166,15 @@ def test_ending_leaves_the_replica_of_another():
     here.guid = "800"
     with pytest.raises(Refused, match="is the replica of a:tank/v, not of tank/v"):
         end(None, {SOURCE: [here], TARGET: [replica(1)]}, "backup/v", Endpoint("b"))
-    assert end(ID, {TARGET: [replica(1)]}, None, Endpoint())[0].actions
+    assert end(ID, {TARGET: [replica(1)]}, None, Endpoint())[0].steps
 
 
 def test_ending_one_sided():
     plan, id_ = end(None, {SOURCE: [source(1)]}, "backup/v", Endpoint("b"))
     assert id_ == ID
-    assert {action.side for action in plan.actions} == {SOURCE}
+    assert {step.side for step in plan.steps} == {SOURCE}
     plan, _id = end(ID, {TARGET: [replica(1)]}, None, Endpoint())
-    assert len(plan.actions) == 2
+    assert len(plan.steps) == 2
     assert end(None, {SOURCE: [source(1)]}, "backup/other", Endpoint("b")) == (plan.__class__(), None)
 
 
@@ -164,8 +182,8 @@ def test_ending_aborts_a_partial_receive():
     there = replica()
     there.token = Token("1-x", "2", "tank/v@s2", 30)
     plan, _id = end(ID, {TARGET: [there]}, "backup/v", Endpoint("b"))
-    assert [action.commands[0] for action in plan.actions] == [["zfs", "receive", "-A", "backup/v"]]
-    assert "with which b:backup/v goes" in plan.actions[0].text
+    assert [step.commands[0] for step in plan.steps] == [["zfs", "receive", "-A", "backup/v"]]
+    assert "with which b:backup/v goes" in plan.steps[0].text
 
 
 def pair(there: Dataset | None) -> Pair:
@@ -175,7 +193,7 @@ def pair(there: Dataset | None) -> Pair:
 def test_adopting_marks_both_sides():
     there = replica(1, held=None)
     there.ours = {}
-    verbs = [(action.side, action.commands[0][1]) for action in adopt(pair(there)).actions]
+    verbs = [(step.side, step.commands[0][1]) for step in adopt(pair(there)).steps]
     assert verbs == [(TARGET, "set"), (SOURCE, "bookmark"), (SOURCE, "set"), (TARGET, "hold")]
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core import model
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import SourceMark
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Hold, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import listing
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.dependents import blockers, closure_of
@@ -93,7 +93,7 @@ def test_closure_can_be_destroyed_in_its_order_and_is_just_the_clones(found: Poo
     reach = set(wanted) | {snapshot.name for clone in result.clones for snapshot in clone.snapshots}
     assert set(names) == {dataset.name for dataset in found.values() if dataset.origin in reach}
 
-    if result.obstacles:
+    if result.obstacles():
         with pytest.raises(AssertionError, match="cannot destroy"):
             destroy_all(found, names)
         return
@@ -106,7 +106,7 @@ def test_chain_goes_from_its_end() -> None:
     chain = pool(*((f"tank/{n}", f"tank/{n - 1}@s" if n else None, ["s"]) for n in range(length)))
     result = closure_of(chain, ["tank/0@s"])
     assert [clone.name for clone in result.clones] == [f"tank/{n}" for n in reversed(range(1, length))]
-    assert not result.obstacles
+    assert not result.obstacles()
 
 
 def test_clones_across_the_tree_and_a_child_that_is_none() -> None:
@@ -118,21 +118,21 @@ def test_clones_across_the_tree_and_a_child_that_is_none() -> None:
     )
     result = closure_of(found, ["tank/v@s"])
     assert [clone.name for clone in result.clones] == ["tank/b/deep", "tank/a"]
-    assert result.obstacles == {"tank/a": ["tank/a/own stands below it and is no clone that would go along"]}
+    assert result.obstacles() == {"tank/a": ["tank/a/own stands below it and is no clone that would go along"]}
 
 
 def test_clone_above_its_origin_is_a_circle() -> None:
     found = pool(("tank/v", None, ["s"]), ("tank/c", "tank/c/o@x", []), ("tank/c/o", "tank/v@s", ["x"]))
     result = closure_of(found, ["tank/v@s"])
     assert {clone.name for clone in result.clones} == {"tank/c", "tank/c/o"}
-    assert any("stands above it" in words for reasons in result.obstacles.values() for words in reasons)
+    assert any("stands above it" in words for reasons in result.obstacles().values() for words in reasons)
 
 
 @pytest.mark.parametrize(
     ("ours", "bookmark", "words"),
     [
         ({"cerss.zfs:replica.00000000000000aa": "{}"}, None, "source of replication 00000000000000aa"),
-        ({model.SOURCE: "{}"}, None, "it is a replica"),
+        ({SourceMark.NAME: "{}"}, None, "it is a replica"),
         ({}, "cerss.zfs_00000000000000aa_1f", "replication 00000000000000aa continues from tank/c#"),
     ],
 )
@@ -141,7 +141,7 @@ def test_relationship_is_an_obstacle(ours: dict[str, str], bookmark: str | None,
     found["tank/c"].ours = ours
     if bookmark:
         found["tank/c"].bookmarks = [Bookmark(f"tank/c#{bookmark}", "31", 5)]
-    assert words in closure_of(found, ["tank/v@s"]).obstacles["tank/c"][0]
+    assert words in closure_of(found, ["tank/v@s"]).obstacles()["tank/c"][0]
 
 
 def test_blockers_name_clones_holds_and_receives() -> None:

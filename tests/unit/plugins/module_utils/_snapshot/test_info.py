@@ -13,9 +13,15 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core import model
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
-from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Hold, Snapshot, Token
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import Announced, Announcement
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import (
+    Bookmark,
+    Dataset,
+    Hold,
+    Snapshot,
+    Token,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._host import process
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import objects
@@ -156,7 +162,7 @@ def token(**values: Any) -> Token:
 
 def test_inbound_increment() -> None:
     dataset = Dataset("backup/v", snapshots=[Snapshot("backup/v@one", "10", 5)], token=token())
-    dataset.ours = {model.ANNOUNCED: '[{"guid": "20", "snapshot": "two", "bytes": 200}]'}
+    dataset.ours = {Announcement.NAME: '[{"guid": "20", "snapshot": "two", "bytes": 200}]'}
     receiver = Receiver(7, 10, "zfs receive -s -u backup/v")
     snapshot = objects.arriving(dataset, Activity(1000.0, [receiver], 1, rates={7: 5}))
     assert snapshot
@@ -179,7 +185,7 @@ def test_inbound_without_a_token_is_named_by_the_announcement_or_by_zfs() -> Non
     snapshot = objects.arriving(dataset, Activity())
     assert snapshot
     assert snapshot.name == "backup/v@%recv"
-    dataset.ours = {model.ANNOUNCED: '[{"guid": "10", "snapshot": "one"}, {"guid": "20", "snapshot": "two"}, 5]'}
+    dataset.ours = {Announcement.NAME: Announcement((Announced("10", "one"), Announced("20", "two"))).format()}
     dataset.snapshots = [Snapshot("backup/v@one", "10")]
     snapshot = objects.arriving(dataset, Activity())
     assert snapshot

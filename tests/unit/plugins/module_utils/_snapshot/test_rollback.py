@@ -11,17 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import SourceMark
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import (
     PENDING_DELETE,
     Bookmark,
     Dataset,
     Hold,
     Snapshot,
+    Value,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import SnapshotName
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
-from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.rollback import Allowed, Loss, plan_rollback
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.rollback import Loss, Options, plan_rollback
 
+RELEASED = SourceMark("00112233445566aa", "a", "tank/x", "1", "plain", released=True)
 TARGET = SnapshotName.parse("tank/v@s")
 NAMES = st.lists(st.sampled_from(["a", "b", "auto-1", "auto-2"]), unique=True)
 
@@ -34,9 +37,9 @@ def mark(part: str) -> Bookmark:
     return Bookmark(f"tank/v#{part}", "1", 9)
 
 
-def planned(loss: Loss, allowed: Allowed, running: Activity | None = None, **values: Any) -> list[list[str]]:
-    plan = plan_rollback(TARGET, Dataset("tank/v", **values), loss, allowed, running or Activity())
-    return [command for action in plan.actions for command in action.commands]
+def planned(loss: Loss, options: Options, running: Activity | None = None, **values: Any) -> list[list[str]]:
+    plan = plan_rollback(options, Dataset("tank/v", **values), loss, running or Activity())
+    return [command for step in plan.steps for command in step.commands]
 
 
 @given(NAMES, NAMES, st.integers(0, 5), NAMES, NAMES, st.booleans())
@@ -44,7 +47,7 @@ def test_only_what_was_allowed_is_ever_lost(
     snapshots: list[str], bookmarks: list[str], size: int, ok_snapshots: list[str], ok_bookmarks: list[str], data: bool
 ) -> None:
     loss = Loss([free(part) for part in snapshots], [mark(part) for part in bookmarks], size)
-    allowed = Allowed(ok_snapshots, ok_bookmarks, data)
+    allowed = Options(TARGET, ok_snapshots, ok_bookmarks, data)
     covered = set(snapshots) <= set(ok_snapshots) and set(bookmarks) <= set(ok_bookmarks) and (data or not size)
     if not covered:
         with pytest.raises(Refused, match="would lose"):
@@ -63,37 +66,37 @@ def test_only_what_was_allowed_is_ever_lost(
         (free("a", clones=["tank/c"]), {}, "tank/v@a is needed by clone tank/c"),
         (free("a", clones=["tank/v/%recv"]), {}, "tank/v@a is needed by the receive into tank/v"),
         (free("a", state=PENDING_DELETE), {}, "is pending_delete"),
-        (free("a"), {"ours": {"cerss.zfs:source": '{"id": "aa"}'}}, "is a replica"),
-        (free("a"), {"values": {"receive_resume_token": "1-x"}}, "is being received"),
+        (free("a"), {"ours": {SourceMark.NAME: "spoilt"}}, "is a replica"),
+        (free("a"), {"values": {"receive_resume_token": Value("1-x")}}, "is being received"),
     ],
 )
 def test_what_others_need_cannot_be_allowed(lost: Snapshot, values: dict[str, Any], told: str) -> None:
     with pytest.raises(Refused, match=told):
-        planned(Loss([lost], [], 0), Allowed(["*"], ["*"], True), **values)
+        planned(Loss([lost], [], 0), Options(TARGET, ["*"], ["*"], True), **values)
 
 
 def test_a_cursor_of_a_replication_blocks() -> None:
     with pytest.raises(Refused, match="replication 00112233445566aa goes on"):
-        planned(Loss([], [mark("cerss.zfs_00112233445566aa_ff")], 0), Allowed(["*"], ["*"], True))
+        planned(Loss([], [mark("cerss.zfs_00112233445566aa_ff")], 0), Options(TARGET, ["*"], ["*"], True))
 
 
 def test_a_snapshot_that_is_being_sent_blocks() -> None:
     with pytest.raises(Refused, match="tank/v@a is being sent just now"):
-        planned(Loss([free("a")], [], 0), Allowed(["*"]), Activity(senders=["zfs send tank/v@a"]))
+        planned(Loss([free("a")], [], 0), Options(TARGET, ["*"]), Activity(senders=["zfs send tank/v@a"]))
 
 
 def test_a_released_replica_may_go_back() -> None:
-    assert planned(Loss([], [], 1), Allowed(data=True), ours={"cerss.zfs:source": '{"id": "aa", "released": true}'})
+    assert planned(Loss([], [], 1), Options(TARGET, data=True), ours={SourceMark.NAME: RELEASED.format()})
 
 
 def test_the_error_says_exactly_what_to_allow() -> None:
     with pytest.raises(Refused) as raised:
-        planned(Loss([free("a"), free("b")], [mark("c")], 7), Allowed(["b"]))
+        planned(Loss([free("a"), free("b")], [mark("c")], 7), Options(TARGET, ["b"]))
     assert "snapshots a, bookmarks c and 7 bytes written since" in raised.value.msg
     assert "{snapshots: [a], bookmarks: [c], data: true}" in raised.value.msg
     assert raised.value.details["lost"]["snapshots"] == ["tank/v@a", "tank/v@b"]
 
 
 def test_hundred_at_most_in_one_command() -> None:
-    commands = planned(Loss([free(f"n{n}") for n in range(250)], [], 0), Allowed(["n*"]))
+    commands = planned(Loss([free(f"n{n}") for n in range(250)], [], 0), Options(TARGET, ["n*"]))
     assert [len(command[2].split(",")) for command in commands[:-1]] == [100, 100, 50]

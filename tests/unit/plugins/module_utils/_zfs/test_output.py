@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import units
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
-from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import read_json
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Hold
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output, processes
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.token import decode_token
@@ -175,8 +174,3 @@ def test_processes() -> None:
     assert processes.receiver_of(found, "space") == 2  # a name with a space cannot be told from what it ends with
     assert processes.receiver_of(found, "backup/u") is None
     assert processes.sending(PS.splitlines()) == ["zfs send -L -c tank/t@one"]
-
-
-@pytest.mark.parametrize(("text", "value"), [(None, None), ("", None), ("{", None), ('{"a": 1}', {"a": 1})])
-def test_mark(text: str | None, value: Any) -> None:
-    assert read_json(text) == value

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Value
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import properties as zfs_properties
-from ansible_collections.cerss.zfs.plugins.module_utils._zfs.properties import Value, same, stored
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs.properties import same, stored
 
 ZVOL = {
     "type": Value("volume", "-"),
@@ -98,10 +99,7 @@ def test_what_cannot_be_is_told(requested: dict[str, Any], told: str) -> None:
 
 
 def planned(requested: dict[str, Any], moved: bool = False) -> list[str]:
-    return [
-        action.text
-        for action in zfs_properties.plan("tank/zv", ZVOL, zfs_properties.requested(requested), moved).actions
-    ]
+    return zfs_properties.plan("tank/zv", ZVOL, zfs_properties.requested(requested), moved).actions
 
 
 def test_one_command_sets_all_and_each_unset_is_its_own() -> None:
@@ -125,12 +123,11 @@ def test_what_is_inherited_stays_unless_the_parent_changes() -> None:
 def test_unset_of_what_is_not_inheritable_sets_the_default() -> None:
     values = {**ZVOL, "refreservation": Value("4096", "local")}
     plan = zfs_properties.plan("tank/zv", values, {"refreservation": None})
-    assert [action.text for action in plan.actions] == ["set refreservation=none on tank/zv"]
+    assert plan.actions == ["set refreservation=none on tank/zv"]
 
 
 def test_results_show_what_is_set_without_our_marks() -> None:
-    values = {**ZVOL, "cerss.zfs:origin": Value("1", "local")}
-    assert zfs_properties.shown(values) == {"volsize": str(16 * 2**20)}
+    assert zfs_properties.shown(ZVOL) == {"volsize": str(16 * 2**20)}
 
 
 @given(st.integers(1, 2**50), st.sampled_from(["", "K", "M", "G"]))
@@ -141,8 +138,8 @@ def test_a_size_is_the_same_as_it_is_stored(number: int, unit: str) -> None:
 @given(st.dictionaries(st.sampled_from(["compression", "org.example:a"]), st.sampled_from([None, "on", "off"])))
 def test_a_second_plan_is_empty(requested: dict[str, str | None]) -> None:
     values = dict(ZVOL)
-    for action in zfs_properties.plan("tank/zv", values, requested).actions:
-        for name, text in action.after["tank/zv"].items():
+    for effect in zfs_properties.plan("tank/zv", values, requested).effects:
+        for name, text in effect.after.items():
             values[name] = Value("lz4", "inherited from tank") if text is None else Value(text, "local")
     assert not zfs_properties.plan("tank/zv", values, requested).actions
 
