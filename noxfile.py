@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -39,21 +40,23 @@ ROOT = Path(__file__).parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cerss.zfs"
 
 
+@functools.cache
 def find_python(*versions: str) -> str | None:
-    """The first working interpreter of these versions, on PATH or among those of pyenv."""
-    pyenv = []
-    if shutil.which("pyenv"):
-        pyenv = subprocess.run(["pyenv", "root"], capture_output=True, text=True, check=True).stdout.split()
+    """The first of these versions that is installed: the path of the interpreter. pyenv's need not be enabled."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv").glob("versions/*/bin")
+    path = os.pathsep.join([*map(str, pyenv), os.environ["PATH"]])
     for version in versions:
-        found = [shutil.which(f"python{version}")]
-        found += [str(path) for root in pyenv for path in Path(root, "versions").glob(f"{version}.*/bin/python")]
-        for python in filter(None, found):
-            # It may be a shim that leads nowhere, or lack what Debian packages apart.
-            asked = [python, "-c", "import ensurepip, sys, venv; print(sys.executable)"]
-            answer = subprocess.run(asked, capture_output=True, text=True, check=False)
-            if answer.returncode == 0:
-                return answer.stdout.strip()
+        found = answer(find_uv_bin(), "python", "find", "--system", version, UV_PYTHON_SEARCH_PATH=path)
+        # ansible-test needs both modules, which Debian packages separately.
+        if found and answer(found, "-c", "import ensurepip, venv; print('complete')"):
+            return found
     return None
+
+
+def answer(*argv: str, **env: str) -> str:
+    """What a command prints on stdout; nothing if it fails."""
+    done = subprocess.run(argv, env={**os.environ, **env}, capture_output=True, text=True, check=False)
+    return "" if done.returncode else done.stdout.strip()
 
 
 def install_core(session: nox.Session, core: str) -> None:
