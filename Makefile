@@ -63,7 +63,7 @@ trust: .venv/.system lab-packages ## Service users, their permissions, the gate,
 	$(LAB) run --dir .cache/lab-trust -- pytest tests/system/test_trust.py
 
 molecule: .venv/.system lab-packages ## Molecule scenarios, on machines with real ZFS
-	cd extensions && python3 ../tests/lab/lab.py run --dir ../.cache/lab-molecule -- molecule test --all
+	$(LAB) run --dir .cache/lab-molecule -- molecule test --all
 
 REPLICATION := $(addprefix tests/system/test_replicate,.py _encrypted.py)
 .PHONY: gated cuts
