@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Every target installs what it needs and lacks: Debian packages, a virtual environment in .venv, Python packages.
-# requirements/*.in name the Python packages, requirements/*.txt hold every version.
+# pyproject.toml names the Python packages in dependency groups, requirements/*.txt pin every version.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -63,7 +63,7 @@ trust: .venv/.system lab-packages ## Service users, their permissions, the gate,
 	$(LAB) run --dir .cache/lab-trust -- pytest tests/system/test_trust.py
 
 molecule: .venv/.system lab-packages ## Molecule scenarios, on machines with real ZFS
-	cd extensions && python3 ../tests/lab/lab.py run --dir ../.cache/lab-molecule -- molecule test --all
+	$(LAB) run --dir .cache/lab-molecule -- molecule test --all
 
 REPLICATION := $(addprefix tests/system/test_replicate,.py _encrypted.py)
 .PHONY: gated cuts
@@ -113,26 +113,25 @@ build: .venv/.make ## The collection as Galaxy takes it, in build/
 release: .venv/.release ## Commit and tag a release here: VERSION=1.2.3, or the one in galaxy.yml; DRY_RUN=1 only shows it
 	python3 scripts/release.py $(VERSION) $(if $(DRY_RUN),--dry-run)
 
-deps-update: .venv/.make ## The newest version of everything in requirements/
-	nox -s requirements -- upgrade
+deps-update: .venv/.make ## Pin the newest version of every package
+	nox -s requirements -- --upgrade
 	git --no-pager diff --stat -- requirements
 
 clean: ## Remove what make made in this clone
 	rm -rf .venv .nox .cache build
 
-# uv is quicker, pip knows more about private mirrors.
-.venv/.%: requirements/%.in requirements/constraints.txt | .venv/.make $(TREE)
-	@echo "Installing what requirements/$*.in names"
-	@uv pip install --quiet --requirements $< --constraints requirements/constraints.txt || \
-	  pip install --quiet --requirement $< --constraint requirements/constraints.txt
+# uv is faster; pip may be configured for a private mirror that uv does not know.
+.venv/.%: pyproject.toml requirements/constraints.txt | .venv/bin/uv $(TREE)
+	@echo "Installing the dependency group $*"
+	@uv pip install --quiet --group $* --constraints requirements/constraints.txt || \
+	  pip install --quiet --group $* --constraint requirements/constraints.txt
 	@touch $@
 
-.venv/.make: requirements/make.in requirements/constraints.txt
+.venv/bin/uv:
 	@PYTHON=$(PYTHON) scripts/need git python3-venv
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed here: make PYTHON=python3.NN")'
 	@$(PYTHON) -m venv .venv
-	@pip install --quiet --disable-pip-version-check --requirement $< --constraint requirements/constraints.txt
-	@touch $@
+	@pip install --quiet --disable-pip-version-check --constraint requirements/constraints.txt pip uv
 
 $(TREE):
 	@mkdir -p $(@D) && ln -sfn ../../../.. $@

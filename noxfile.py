@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import filecmp
+import functools
 import json
 import os
 import re
@@ -22,7 +22,7 @@ nox.options.reuse_venv = "yes"
 
 antsibull_nox.load_antsibull_nox_toml()
 
-# ansible-core, and the Pythons that this version of it runs on, the preferred one first
+# ansible-core, and the Pythons that this version of it runs on, the preferred one first, the oldest last
 CORES = {
     "2.16": ("3.12", "3.11", "3.10"),
     "2.18": ("3.13", "3.12", "3.11"),
@@ -32,26 +32,31 @@ CORES = {
 # The core that knows every Python of the target hosts compiles and imports the modules with each of them.
 CORE_FOR_TARGETS = "2.20"
 OLDEST_TARGET = "3.9"
+# requirements/NAME.txt pins the dependency group NAME of pyproject.toml for this Python and all later ones.
+PINS = {"constraints": "3.11", "constraints-oldest": OLDEST_TARGET, "galaxy-importer": "3.11"}
+PINS |= {f"core-{core}": pythons[-1] for core, pythons in CORES.items()}
 
 ROOT = Path(__file__).parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cerss.zfs"
 
 
+@functools.cache
 def find_python(*versions: str) -> str | None:
-    """The first working interpreter of these versions, on PATH or among those of pyenv."""
-    pyenv = []
-    if shutil.which("pyenv"):
-        pyenv = subprocess.run(["pyenv", "root"], capture_output=True, text=True, check=True).stdout.split()
+    """The first of these versions that is installed: the path of the interpreter. pyenv's need not be enabled."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv").glob("versions/*/bin")
+    path = os.pathsep.join([*map(str, pyenv), os.environ["PATH"]])
     for version in versions:
-        found = [shutil.which(f"python{version}")]
-        found += [str(path) for root in pyenv for path in Path(root, "versions").glob(f"{version}.*/bin/python")]
-        for python in filter(None, found):
-            # It may be a shim that leads nowhere, or lack what Debian packages apart.
-            asked = [python, "-c", "import ensurepip, sys, venv; print(sys.executable)"]
-            answer = subprocess.run(asked, capture_output=True, text=True, check=False)
-            if answer.returncode == 0:
-                return answer.stdout.strip()
+        found = answer(find_uv_bin(), "python", "find", "--system", version, UV_PYTHON_SEARCH_PATH=path)
+        # ansible-test needs both modules, which Debian packages separately.
+        if found and answer(found, "-c", "import ensurepip, venv; print('complete')"):
+            return found
     return None
+
+
+def answer(*argv: str, **env: str) -> str:
+    """What a command prints on stdout; nothing if it fails."""
+    done = subprocess.run(argv, env={**os.environ, **env}, capture_output=True, text=True, check=False)
+    return "" if done.returncode else done.stdout.strip()
 
 
 def install_core(session: nox.Session, core: str) -> None:
@@ -79,7 +84,7 @@ def copy_collection(session: nox.Session) -> Path:
 @nox.session
 def release(session: nox.Session) -> None:
     """Make releases of a copy of what git knows or would take, dry and for real."""
-    session.install("-r", "requirements/release.in", "pytest", "-c", "requirements/constraints.txt")
+    session.install("--group", "release", "pytest", "-c", "requirements/constraints.txt")
     copy = copy_collection(session)
     # The checks within find their environments here.
     (copy / ".nox").symlink_to(ROOT / ".nox")
@@ -236,39 +241,21 @@ def ee(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def requirements(session: nox.Session) -> None:
-    """Fail where a .txt is not what the .in ask for; "-- write" adds what is missing, "-- upgrade" takes the newest."""
-    folder, work = ROOT / "requirements", empty_folder(session)
-    wanted = {
-        "constraints": ("3.11", "\n".join(f"-r {path}" for path in sorted(folder.glob("*.in")))),
-        "constraints-oldest": (OLDEST_TARGET, f"-r {folder}/unit.in"),
-        "galaxy-importer": ("3.11", "galaxy-importer"),  # pins of its own that nothing else should share
-    }
-    for core, pythons in CORES.items():
-        lines = f"ansible-core=={core}.*\nansible-runner\npytest\npytest-testinfra"
-        wanted[f"core-{core}"] = (min(pythons, key=lambda version: int(version[2:])), lines)
-    stale = {path.stem for path in folder.glob("*.txt")} - set(wanted)
-    for name, (python, lines) in wanted.items():
-        source, pinned, compiled = work / f"{name}.in", folder / f"{name}.txt", work / f"{name}.txt"
-        source.write_text(lines)
-        # What uv has at hand is enough in most cases.
-        for option in ["--upgrade"] if "upgrade" in session.posargs else ["--offline", "--quiet"]:
-            if pinned.exists():
-                shutil.copyfile(pinned, compiled)
-            session.run(
-                *(find_uv_bin(), "pip", "compile", "--quiet", "--universal", "--python-version", python, str(source)),
-                *("--output-file", str(compiled), option, "--no-header", "--no-annotate"),
-                *("--no-emit-index-url", "--no-emit-find-links"),
-                external=True, silent=option == "--offline", success_codes=range(256) if option == "--offline" else [0],
-            )  # fmt: skip
-            if pinned.exists() and filecmp.cmp(compiled, pinned, shallow=False):
-                break
-        else:
-            if session.posargs:
-                shutil.copyfile(compiled, pinned)
-            else:
-                stale.add(name)
-    if stale:
-        session.error(f"requirements/: out of step: {', '.join(sorted(stale))}; nox -s requirements -- write")
+    """Pin what pyproject.toml names; fail if that changed a pin. "-- --upgrade" pins the newest of everything."""
+    before = pinned()
+    for group, python in PINS.items():
+        session.run(
+            *(find_uv_bin(), "pip", "compile", "--group", group, "--python-version", python),
+            *("--output-file", f"requirements/{group}.txt", *session.posargs),
+            external=True, silent=True,
+        )  # fmt: skip
+    if pinned() != before and not session.posargs:
+        session.error("requirements/ was out of date and has been updated; review the difference and commit it")
+
+
+def pinned() -> dict[str, str]:
+    """The content of each file in requirements/, by name."""
+    return {path.name: path.read_text() for path in (ROOT / "requirements").iterdir()}
 
 
 OLDEST = find_python(OLDEST_TARGET)
@@ -279,7 +266,7 @@ def unit_oldest(session: nox.Session) -> None:
     """The unit tests on the oldest Python that a target host may have."""
     if not OLDEST:
         session.skip(f"left out: no Python {OLDEST_TARGET} on this machine")
-    session.install("-r", "requirements/unit.in", "-c", "requirements/constraints-oldest.txt")
+    session.install("--group", "unit", "-c", "requirements/constraints-oldest.txt")
     session.run("pytest", "tests/unit", *session.posargs)
 
 
