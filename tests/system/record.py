@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ for step in json.load(sys.stdin):
         taken.append(step)
         continue
     module, name, options = step['verb']
-    verb = getattr(importlib.import_module(PREFIX + module), name)
+    verb = getattr(importlib.import_module(module), name)
     for check in step['phases']:
         for kept in (commands, streams, lacks):
             kept.clear()
@@ -114,8 +115,8 @@ for step in json.load(sys.stdin):
         for entry, started in streams:
             entry.update(rc=started.returncode, err=started.stderr.kept.decode())
         taken.append({{
-            'call': [step['module'], step['options'], check], 'now': now, 'lacks': list(lacks), 'result': result,
-            'commands': [dict(entry) for entry in commands],
+            'call': [step['module'], step['options'], check], 'now': now, **({{'lacks': list(lacks)}} if lacks else {{}}),
+            'commands': [dict(entry) for entry in commands], 'result': result,
         }})
 json.dump(taken, sys.stdout)
 """
@@ -128,7 +129,7 @@ def record(backend: Backend, name: str) -> list[dict[str, Any]]:
             steps.append(step)
             continue
         verb, options = transcript.entrance(step)
-        named = [verb.__module__.rpartition(".")[2], verb.__name__, options]
+        named = [verb.__module__, verb.__name__, options]
         steps.append({"verb": named, "module": step.module, "options": step.options, "phases": step.phases})
     verbs.install(backend)
     backend.run(["sh", "-c", f"cat > {verbs.FOLDER}/record.py"], input=_RUNNER.format(folder=verbs.FOLDER))
@@ -138,7 +139,10 @@ def record(backend: Backend, name: str) -> list[dict[str, Any]]:
     for step in taken:
         if not isinstance(step, str):
             step["result"] = transcript.plain(step["result"])
-    transcript.save(name, taken)
+            step["commands"] = [transcript.answered(**command) for command in step["commands"]]
+    version = re.search(r"zfs-(\d[\d.]*\d)", backend.run(["zfs", "version"]).stdout)
+    assert version
+    transcript.save(name, transcript.Recording(version[1], taken))
     return [step for step in taken if not isinstance(step, str)]
 
 

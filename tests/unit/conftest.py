@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import hypothesis
+import pytest
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,3 +31,9 @@ hypothesis.settings.register_profile("ci", parent=hypothesis.settings.get_profil
 PHASES = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
 hypothesis.settings.register_profile("mutants", parent=hypothesis.settings.get_profile("ci"), phases=PHASES)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--accept", action="store_true", help="write results that changed, and nothing else, into the recordings"
+    )

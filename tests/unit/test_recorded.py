@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Verbs on what real ZFS once answered (`tests/recorded`): the same commands, each as often, and the same results.
 
-`make record` remakes the recordings from `scenarios`. Nothing here stands in for ZFS: a command without an answer
-fails, and so does an answer that nobody asks for.
+`make record` remakes the recordings from `scenarios`, ``--accept`` only the results in them. Nothing here stands in for
+ZFS: a command without an answer fails, and so does an answer that nobody asks for.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, TimedOut
 from ansible_collections.cerss.zfs.plugins.module_utils._host import process, runfiles
@@ -30,10 +32,15 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication import repl
 from ansible_collections.cerss.zfs.tests.unit.scenarios import SESSIONS, Call
 from ansible_collections.cerss.zfs.tests.unit.transcript import (
     FOLDER,
-    Lines,
+    Recording,
+    answered,
     entrance,
+    form,
     load,
+    parse,
+    path,
     plain,
+    save,
     steps_of,
     told,
 )
@@ -46,12 +53,11 @@ case $2 in ended) exec sleep 600;; -*) kill "$2" $$;; *) exit "$2";; esac"""
 class Replay:
     """Answers each command as it was answered in one recorded run."""
 
-    def __init__(self, commands: list[dict[str, Any]], heads: list[str], lines: Lines) -> None:
-        self.lines = lines
+    def __init__(self, commands: list[dict[str, Any]]) -> None:
         self.answers: dict[tuple[str, str], deque[dict[str, Any]]] = {}
         self.order = []
         for entry in commands:
-            key = (heads[entry["ssh"]] if "ssh" in entry else "", entry["run"])
+            key = (entry["ssh"], entry["run"])
             self.answers.setdefault(key, deque()).append(entry)
             self.order.append(key)
         self.asked: list[tuple[str, str]] = []
@@ -76,13 +82,7 @@ class Replay:
         entry = self.answer(argv)
         if "late" in entry:
             raise TimedOut(entry["late"])
-        out, err = self.texts(entry)
-        return process.Result(argv, entry.get("rc", 0), out, err)
-
-    def texts(self, entry: dict[str, Any]) -> tuple[str, str]:
-        """(stdout, stderr)"""
-        out, err = (self.lines.unpack(entry[key]) if key in entry else "" for key in ("out", "errs"))
-        return out, err or entry.get("err", "")
+        return process.Result(argv, entry.get("rc", 0), entry.get("out", ""), entry.get("err", ""))
 
     def output(self, argv: list[str]) -> _Output:
         return _Output(self, argv)
@@ -96,7 +96,7 @@ class Replay:
         end = "ended" if entry.get("ended") else str(entry.get("rc", 0))
         # A receiver that fails does not wait for the end of a stream that goes on.
         early = "early" if self.sender_was_ended and entry.get("rc") else ""
-        return _SPAWN(["/bin/sh", "-c", _STAGE, argv[0], self.texts(entry)[1], end, early], **options)
+        return _SPAWN(["/bin/sh", "-c", _STAGE, argv[0], entry.get("err", ""), end, early], **options)
 
 
 class _Output:
@@ -143,20 +143,23 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SESSIONS)
-def test_session(name: str, monkeypatch: pytest.MonkeyPatch, elsewhere: None) -> None:
+def test_session(name: str, monkeypatch: pytest.MonkeyPatch, elsewhere: None, request: pytest.FixtureRequest) -> None:
+    accept = request.config.getoption("--accept")
     recorded = load(name)
-    lines = Lines(recorded["lines"])
-    taken = [step if isinstance(step, str) else step["call"] for step in recorded["steps"]]
+    assert form(recorded) == path(name).read_text(encoding="utf-8"), "not as make record writes it"
+    taken = [step if isinstance(step, str) else step["call"] for step in recorded.steps]
     assert taken == plain(steps_of(SESSIONS[name])), "recorded from another scenario: make record"
     former: dict[str, Any] = {}
-    for step in recorded["steps"]:
+    for step in recorded.steps:
         if isinstance(step, str):
             continue
         module, options, check = step["call"]
         about = f"{module} {options}{' in check mode' if check else ''}"
-        replay = Replay(step["commands"], recorded["ssh"], lines)
+        replay = Replay(step["commands"])
         result = run(replay, Call(module, options), check, step, monkeypatch)
         assert not replay.unknown, f"{about}: {replay.unknown}, left are {replay.left()}, got {result}"
+        if accept:
+            step["result"] = result
         assert result == step["result"], about
         assert not replay.left(), about
         assert changes(replay.asked) == changes(replay.order), about
@@ -164,6 +167,8 @@ def test_session(name: str, monkeypatch: pytest.MonkeyPatch, elsewhere: None) ->
             for key in ("changed", "actions", "diff") if not {**former["result"], **result}.get("failed") else ():
                 assert former["result"].get(key) == result.get(key), f"{about}: {key} is not what check mode foretold"
         former = step
+    if accept:
+        save(name, recorded)
 
 
 def run(replay: Replay, call: Call, check: bool, step: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -181,5 +186,16 @@ def run(replay: Replay, call: Call, check: bool, step: dict[str, Any], monkeypat
             return plain({"failed": True, "msg": error.msg, **error.details})
 
 
+@given(st.text(min_size=1), st.text(), st.text(), st.booleans())
+def test_recording_keeps_every_byte(run: str, out: str, err: str, later: bool) -> None:
+    commands = [answered(["ssh", "b", run], rc=1), *2 * [answered([run], rc=2, out=out, err=err, late=err)]]
+    steps: list[Any] = [
+        run,
+        {"call": ["zfs_x", {"name": out}, later], "now": 1.0, "commands": commands, "result": {"msg": err.split("a")}},
+    ]
+    recording = Recording("2.3.9", steps)
+    assert parse(form(recording)) == recording
+
+
 def test_every_recording_is_replayed() -> None:
-    assert {path.stem for path in FOLDER.glob("*.json")} == set(SESSIONS)
+    assert {path.stem for path in FOLDER.glob("*.txt")} == set(SESSIONS)

@@ -9,10 +9,12 @@ import importlib
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import ENVIRONMENT
@@ -67,81 +69,137 @@ def plain(value: Any) -> Any:
     return [plain(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
-class Lines:
-    """Each line of output once; a text is told by ranges of their numbers."""
+def answered(argv: list[str], **answer: Any) -> dict[str, Any]:
+    """A command and its answer (rc, out, err and others) as a recording has them: without fields that are empty."""
+    ssh, run = told(argv)
+    if run.endswith(shlex.join(zfs.receivers())):  # other processes are nobody's business
+        lines = answer.get("out", "").splitlines(keepends=True)
+        answer["out"] = "".join(line for line in lines if re.search("zfs (send|receive)|receive_writer", line))
+    return {"ssh": ssh, "run": run, **{key: value for key, value in answer.items() if value}}
 
-    def __init__(self, known: Iterable[str] = ()) -> None:
-        self.known = list(known)
-        self._numbers = {line: number for number, line in enumerate(self.known)}
 
-    def pack(self, text: str) -> str:
-        ranges: list[list[int]] = []
-        for line in text.split("\n"):
-            number = self._numbers.setdefault(line, len(self.known))
-            if number == len(self.known):
-                self.known.append(line)
-            if ranges and ranges[-1][1] + 1 == number:
-                ranges[-1][1] = number
-            else:
-                ranges.append([number, number])
-        return " ".join(str(one) if one == two else f"{one}-{two}" for one, two in ranges)
+@dataclass
+class Recording:
+    """A session as it was recorded.
 
-    def unpack(self, ranges: str) -> str:
-        numbers = [part.partition("-") for part in ranges.split(" ")]
-        return "\n".join(
-            line for one, _dash, two in numbers for line in self.known[int(one) : int(two or one) + 1]
-        )  # fmt: skip
+    A step is a shell text, or a dict: ``call`` (see `steps_of`), ``now``, ``lacks`` (programs), ``commands`` (see
+    `answered`) and ``result``.
+    """
+
+    openzfs: str
+    steps: list[Any]
 
 
 def path(name: str) -> Path:
-    return FOLDER / f"{name}.json"
+    return FOLDER / f"{name}.txt"
 
 
-def load(name: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(path(name).read_text())
-    return content
+def load(name: str) -> Recording:
+    return parse(path(name).read_text(encoding="utf-8"))
 
 
-def save(name: str, steps: Iterable[Any]) -> None:
-    """``steps``: shell texts, and what the recorder took of each run."""
-    lines, heads, packed = Lines(), list[str](), []
-    for step in steps:
-        if not isinstance(step, str):
-            step = {**step, "commands": [_packed(entry, lines, heads) for entry in step["commands"]]}
-        packed.append(step)
-    write(name, heads, lines, packed)
+def save(name: str, recording: Recording) -> None:
+    path(name).write_text(form(recording), encoding="utf-8")
 
 
-def write(name: str, heads: list[str], lines: Lines, steps: Iterable[Any]) -> None:
-    """A command a line, to be read and compared."""
-    rows = []
-    for step in steps:
+# The first word of a line says what follows:
+#   OpenZFS        the version
+#   NAME:          how the commands with the prompt NAME$ are started
+#   #              a shell step
+#   run, check     a run of a module for real, or in check mode, with its options
+#   $, NAME$       a command of that run
+#   |, !           a line that the command wrote to stdout, or to stderr
+#   (as before)    the answer that the same command had the last time
+#   result         what the run returned, as YAML in indented lines
+#   any other      a field of the run or of the command, as JSON
+# A text that cannot be read as it is, such as one with spaces at its end, is given as a JSON string with its newline.
+AGAIN = "(as before)"
+SHORT = 3  # an answer of so many lines is repeated
+OUTPUT = {"|": "out", "!": "err"}
+
+
+def form(recording: Recording) -> str:
+    """The text of a recording's file; `parse` is the reverse."""
+    prompts = {"": ""}
+    last: dict[tuple[str, str], list[str]] = {}
+    rows: list[str] = []
+    for step in recording.steps:
         if isinstance(step, str):
-            rows.append(_json(step))
+            rows += ["", _row("#", step + "\n")]
             continue
-        run = {key: value for key, value in step.items() if key != "commands"}
-        rows.append(_json(run)[:-1] + ', "commands": [\n   ' + ",\n   ".join(map(_json, step["commands"])) + "]}")
-    text = f'{{"ssh": {_json(heads)},\n "lines": [\n  ' + ",\n  ".join(map(_json, lines.known)) + "],\n"
-    path(name).write_text(text + ' "steps": [\n  ' + ",\n  ".join(rows) + "]}\n")
+        module, options, check = step["call"]
+        rows += ["", f"{'check' if check else 'run'} {module} {_json(options)}"]
+        rows += _fields(step, "call", "commands", "result")
+        for command in step["commands"]:
+            ssh, run = key = command["ssh"], command["run"]
+            if ssh not in prompts:
+                prompts[ssh] = _prompt(ssh, prompts.values())
+            said = [_row(tag, line) for tag, field in OUTPUT.items() for line in _lines(command.get(field, ""))]
+            said += _fields(command, "ssh", "run", *OUTPUT.values())
+            again = len(said) > SHORT and said == last.get(key)
+            rows += [_row(f"{prompts[ssh]}$", run + "\n"), *([AGAIN] if again else said)]
+            last[key] = said
+        result = yaml.safe_dump(step["result"], sort_keys=False, allow_unicode=True, width=10**6)
+        rows += ["result", *(f"  {line}".rstrip() for line in result.splitlines())]
+    heads = [f"{prompt}: {ssh}" for ssh, prompt in prompts.items() if ssh]
+    return "\n".join([f"OpenZFS {recording.openzfs}", *heads, *rows, ""])
 
 
-def _packed(entry: dict[str, Any], lines: Lines, heads: list[str]) -> dict[str, Any]:
-    """An answer without what goes without saying."""
-    head, words = told(entry.pop("argv"))
-    packed: dict[str, Any] = {"run": words}
-    if head:
-        if head not in heads:
-            heads.append(head)
-        packed["ssh"] = heads.index(head)
-    out = entry.pop("out", "")
-    if words.endswith(shlex.join(zfs.receivers())):  # other processes are nobody's business
-        out = "".join(line + "\n" for line in out.splitlines() if re.search("zfs (send|receive)|receive_writer", line))
-    if out:
-        packed["out"] = lines.pack(out)
-    if entry.get("err", "").count("\n") > 1:
-        packed["errs"] = lines.pack(entry.pop("err"))
-    return {**packed, **{key: value for key, value in entry.items() if value}}
+def parse(text: str) -> Recording:
+    (version, *heads), *parts = (part.split("\n") for part in re.split(r"\n\n(?=# |run |check )", text.rstrip("\n")))
+    prompts = {"": "", **dict(head.split(": ", 1) for head in heads)}
+    last: dict[tuple[str, str], dict[str, Any]] = {}
+    steps = [_text(rows[0][2:])[:-1] if rows[0].startswith("#") else _parse_run(rows, prompts, last) for rows in parts]
+    return Recording(version.partition(" ")[2], steps)
+
+
+def _parse_run(rows: list[str], prompts: dict[str, str], last: dict[tuple[str, str], dict[str, Any]]) -> dict[str, Any]:
+    end = rows.index("result")
+    mode, module, options = rows[0].split(" ", 2)
+    step: dict[str, Any] = {"call": [module, json.loads(options), mode == "check"], "commands": []}
+    thing = step  # that the fields belong to
+    for row in rows[1:end]:
+        tag, _space, rest = row.partition(" ")
+        if tag.endswith("$"):
+            thing = {"ssh": prompts[tag[:-1]], "run": _text(rest)[:-1]}
+            step["commands"].append(thing)
+            key = thing["ssh"], thing["run"]
+            before, last[key] = last.get(key, {}), thing
+        elif row == AGAIN:
+            thing.update(before)
+        elif tag in OUTPUT:
+            thing[OUTPUT[tag]] = thing.get(OUTPUT[tag], "") + _text(rest)
+        else:
+            thing[tag] = json.loads(rest)
+    return {**step, "result": yaml.safe_load("\n".join(rows[end + 1 :]))}
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Each with its newline, if it has one."""
+    return filter(None, re.split(r"(?<=\n)", text))
+
+
+def _row(tag: str, line: str) -> str:
+    text = line[:-1]
+    same = line.endswith("\n") and not text.startswith('"') and text == text.rstrip()
+    same = same and text.replace("\t", "").isprintable()
+    return f"{tag} {text if same else json.dumps(line)}".rstrip()
+
+
+def _text(shown: str) -> str:
+    """The line of which `_row` made this."""
+    return str(json.loads(shown)) if shown.startswith('"') else shown + "\n"
+
+
+def _fields(thing: dict[str, Any], *others: str) -> list[str]:
+    return [f"{key} {_json(value)}" for key, value in thing.items() if key not in others]
+
+
+def _prompt(ssh: str, taken: Iterable[str]) -> str:
+    """The host, or what ssh itself is told to do, with a number from the second on."""
+    name = ssh.split()[-2 if ssh.endswith(" --") else -1]
+    return next(prompt for prompt in [name, *(f"{name}.{number}" for number in range(2, 100))] if prompt not in taken)
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, separators=(", ", ": "))
+    return json.dumps(value, ensure_ascii=False)
