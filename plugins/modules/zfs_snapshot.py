@@ -311,7 +311,7 @@ def main() -> None:
         },
     }
     run_module(
-        lambda params, check_mode: (present if params["state"] == "present" else absent).main(params, check_mode),
+        {"present": present.main, "absent": absent.main},
         argument_spec={
             "name": {"type": "list", "elements": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

@@ -115,7 +115,8 @@ for step in json.load(sys.stdin):
         for entry, started in streams:
             entry.update(rc=started.returncode, err=started.stderr.kept.decode())
         taken.append({{
-            'call': [step['module'], step['options'], check], 'now': now, **({{'lacks': list(lacks)}} if lacks else {{}}),
+            'call': [step['module'], step['options'], check], 'now': now,
+            **({{'lacks': list(lacks)}} if lacks else {{}}),
             'commands': [dict(entry) for entry in commands], 'result': result,
         }})
 json.dump(taken, sys.stdout)

@@ -42,7 +42,8 @@ def entrance(call: Call) -> tuple[Verb, dict[str, Any]]:
     checked = ArgumentSpecValidator(**spec).validate(call.options)
     if checked.error_messages:
         raise ValueError(f"{call}: {checked.error_messages}")
-    return verb, checked.validated_parameters
+    params = checked.validated_parameters
+    return (verb if callable(verb) else verb[params["state"]]), params
 
 
 def told(argv: Iterable[str]) -> tuple[str, str]:

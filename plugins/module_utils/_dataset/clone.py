@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +22,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import re
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import execute
 from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import TREE, Inventory, Things, check_values
+from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wait_for
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import objects
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.absent import plan_absent
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.dependents import closure_of
@@ -165,12 +165,12 @@ def _inbound_words(snapshot: SnapshotName, progress: Progress) -> str:
 
 
 def _await(backend: Backend, options: Options, snapshot: SnapshotName, seen: Seen) -> Seen:
-    """Look again until the snapshot has arrived or the time is up; what follows decides on what is there then."""
-    deadline = time.monotonic() + options.wait
-    while _arriving(seen, snapshot) and time.monotonic() < deadline:
-        time.sleep(max(0.0, min(POLL, deadline - time.monotonic())))
-        seen = _read(backend, options, snapshot)
-    return seen
+    """What is there when the snapshot has arrived or the time is up."""
+
+    def look() -> Seen:
+        return _read(backend, options, snapshot)
+
+    return wait_for(look, lambda found: not _arriving(found, snapshot), POLL, options.wait, first=seen)
 
 
 def plan_present(options: Options, snapshot: SnapshotName, seen: Seen, check_mode: bool = False) -> Plan:

@@ -28,6 +28,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.names import Datas
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan, Step
 from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend, session
+from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wait_for
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import (
@@ -44,6 +45,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.transfer im
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output, processes
 
+LOOK = 0.2  # seconds between looks at the lease and at signals, which a plain wait would keep away
 POLL = 2.0  # seconds between looks at a transfer that somebody else runs
 LOGIN = 20.0  # seconds that a receiver on the far side may begin after its ssh here
 
@@ -187,9 +189,7 @@ class _Run:
                 needs = [(other, futures[place]) for place, other in _needs(outcome.plan, outcomes) if place in futures]
                 futures[outcome.plan.pair.replica_name] = pool.submit(self._one, outcome, needs)
             for future in futures.values():
-                while not future.done():  # a plain wait would keep the signal handlers from running
-                    self._look_at_lease()
-                    time.sleep(0.2)
+                wait_for(self._look_at_lease, lambda _: future.done(), LOOK)  # noqa: B023
 
     def _look_at_lease(self) -> None:
         """Stop when the controller that asked for this does not want it any more, or is gone."""

@@ -16,6 +16,7 @@ from typing import Any
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, TimedOut
 from ansible_collections.cerss.zfs.plugins.module_utils._host import process
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
+from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wait_for
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import zfs_error
@@ -124,7 +125,8 @@ def run_pipe(
                 processes[-1].stdout.close()  # so that the one before it learns when this one ends
             processes.append(program)
             words.append(_Words(program, meter if index == 0 else None))
-        why = _watch(processes, transport, meter, stop, tick)
+        watch = _Watch(processes, transport, meter, stop, tick)
+        wait_for(watch.look, bool, TICK)
     except OSError as error:
         raise BadInput(
             f"{error.filename} cannot be started here: {error.strerror}; install it, or do without"
@@ -133,46 +135,53 @@ def run_pipe(
         # The sender first: the receiver then sees the end of the stream and keeps what has arrived.
         for program in processes:
             process.end(program, PATIENCE if program is not processes[0] else 5.0) if program.poll() is None else None
-    if why:
-        raise why
+    if watch.why:
+        raise watch.why
     _judge(processes, words, len(sending), [send, receive], [source, target])
 
 
-def _watch(
-    processes: list[subprocess.Popen[bytes]], transport: Transport, meter: Meter, stop: threading.Event,
-    tick: Callable[[], None],
-) -> CerssError | None:  # fmt: skip
-    """Wait for the end of all; on a reason to stop end the sender, wait for the receiver, and return the reason."""
-    why: CerssError | None = None
-    ended: float | None = None
-    while any(program.poll() is None for program in processes):
+class _Watch:
+    """Looks at the programs until all have ended. On a reason to stop it ends the sender and waits for the receiver."""
+
+    def __init__(
+        self, programs: list[subprocess.Popen[bytes]], transport: Transport, meter: Meter, stop: threading.Event,
+        tick: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self.sender, self.receiver, self.programs = programs[0], programs[-1], programs
+        self.transport, self.meter, self.stop, self.tick = transport, meter, stop, tick
+        self.why: CerssError | None = None
+        self._ended: float | None = None
+
+    def look(self) -> bool:
+        """True when there is nothing left to wait for."""
+        if all(program.poll() is not None for program in self.programs):
+            return True
         now = time.monotonic()
-        if why is None:
-            if stop.is_set():
-                why = Stopped("the transfer was told to stop; what has arrived stays there and the next run resumes it")
-            elif transport.deadline is not None and now > transport.deadline:
-                why = TimedOut(
-                    "the transfer took longer than timeout allows; what has arrived stays there to be resumed"
-                )
-                why.transient = False
-            elif (
-                transport.stall_timeout and now - meter.moved > transport.stall_timeout and processes[0].poll() is None
-            ):
-                why = Stalled(
-                    f"no byte moved for {transport.stall_timeout:g} s (stall_timeout); what has arrived can be resumed"
-                )
-            if why:
-                process.end(processes[0])
+        if self.why is None:
+            self.why = self._reason(now)
+            if self.why:
+                process.end(self.sender)
         # When the receiver is gone there is nobody to send to; when the sender is, the rest must follow soon.
-        if processes[-1].poll() is not None and processes[0].poll() is None:
-            process.end(processes[0], 2.0)
-        if processes[0].poll() is not None:
-            ended = ended or now
-            if why and now - ended > PATIENCE:
-                break
-        tick()
-        time.sleep(TICK)
-    return why
+        if self.receiver.poll() is not None and self.sender.poll() is None:
+            process.end(self.sender, 2.0)
+        if self.sender.poll() is not None:
+            self._ended = self._ended or now
+            if self.why and now - self._ended > PATIENCE:
+                return True
+        self.tick()
+        return False
+
+    def _reason(self, now: float) -> CerssError | None:
+        if self.stop.is_set():
+            return Stopped("the transfer was told to stop; what has arrived stays there and the next run resumes it")
+        if self.transport.deadline is not None and now > self.transport.deadline:
+            late = TimedOut("the transfer took longer than timeout allows; what has arrived stays there to be resumed")
+            late.transient = False
+            return late
+        limit = self.transport.stall_timeout
+        if limit and now - self.meter.moved > limit and self.sender.poll() is None:
+            return Stalled(f"no byte moved for {limit:g} s (stall_timeout); what has arrived can be resumed")
+        return None
 
 
 def _judge(

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,6 +20,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Ac
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import execute
 from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import Inventory
+from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wait_for
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import deletion, objects
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.dependents import Closure, blockers, closure_of
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.options import Options, datasets_of, expanded, result
@@ -53,7 +53,7 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     outcome = deletion.delete(backend, planned.deletion)
     ends = [_end(name, seen.current) for name in seen.names]
     if planned.plan.changed or outcome.failures or options.wait:
-        _reread(backend, seen.datasets, ends, options.wait)
+        ends = _reread(backend, seen.datasets, ends, options.wait)
     failures = _failures(ends, outcome.failures)
     done = [effect for effect in outcome.done if effect.name not in failures]
     steps = [*planned.cascade.steps, *([Step(tuple(done))] if done else [])]
@@ -187,18 +187,17 @@ def _blank(snap: Snapshot) -> Snapshot:
     return Snapshot(snap.name, snap.guid, snap.createtxg, model.ABSENT, snap.created)
 
 
-def _reread(backend: Backend, datasets: Inventory, ends: list[Snapshot], wait: float) -> None:
-    """Look what has become of them, and for so many seconds whether pending deletions end."""
-    deadline = time.monotonic() + wait
-    while True:
+def _reread(backend: Backend, datasets: Inventory, ends: list[Snapshot], wait: float) -> list[Snapshot]:
+    """What has become of them, looking for so many seconds whether pending deletions end."""
+
+    def look() -> list[Snapshot]:
         there = [end for end in ends if end.state != model.ABSENT]
         if there:
             objects.fill(backend, datasets, there, read_activity(backend))
-        ends[:] = [_blank(end) if end.state == model.ABSENT else end for end in ends]
-        left = deadline - time.monotonic()
-        if left <= 0 or not any(end.state == model.PENDING_DELETE for end in ends):
-            return
-        time.sleep(min(_POLL, left))
+        return ends
+
+    wait_for(look, lambda found: all(end.state != model.PENDING_DELETE for end in found), _POLL, wait)
+    return [_blank(end) if end.state == model.ABSENT else end for end in ends]
 
 
 def _failures(ends: Sequence[Snapshot], said: Mapping[str, str]) -> dict[str, str]:
