@@ -120,7 +120,7 @@ MUTANTS = [
     Mutant("gate: nothing outside the root", "_gate",
            "if not job.root.covers(name):", "if job.root.pool != name.pool:", GATE),
     Mutant("gate: no flag that we do not write, as -F", "_gate",
-           "if form(_Words(words[2:]), job) != words:", "if not form(_Words(words[2:]), job):", GATE),
+           "if form(_Arguments(argv[2:]), job) != argv:", "if not form(_Arguments(argv[2:]), job):", GATE),
     Mutant("gate: a replica is born with what is allowed only", "_gate",
            "if name not in job.properties and not (values is None or value in values):",
            "if name in job.properties and not (values is None or value in values):", GATE),

@@ -97,7 +97,7 @@ def take_apart(line: str) -> list[list[str]]:
             raise NotAllowed("not a command line that cerss.zfs writes")
         at += 1
     head = len(endpoint.ENVIRONMENT)
-    commands = [words[head:] for words in commands]
+    commands = [argv[head:] for argv in commands]
     if not all(commands) or endpoint.line(commands) != line:
         raise NotAllowed("not a command line that cerss.zfs writes")
     return commands
@@ -126,35 +126,35 @@ _RECEIVE_WORDS = ["zfs", "receive", "-s"]
 _SEND_WORDS = ["zfs", "send", "-vP"]
 
 
-def _check(words: list[str], job: Job) -> None:
-    if words == ["true"] or (job.kind == RECEIVE and words == zfs.receivers()):
+def _check(argv: list[str], job: Job) -> None:
+    if argv == ["true"] or (job.kind == RECEIVE and argv == zfs.receivers()):
         return
-    verb = words[1] if words[0] == "zfs" and len(words) > 1 else ""
+    verb = argv[1] if argv[0] == "zfs" and len(argv) > 1 else ""
     form = _FORMS[job.kind].get(verb)
     if form is None:
-        raise NotAllowed(f"a key to {job.kind} cannot run {' '.join(words[:2])}")
-    if form(_Words(words[2:]), job) != words:
+        raise NotAllowed(f"a key to {job.kind} cannot run {' '.join(argv[:2])}")
+    if form(_Arguments(argv[2:]), job) != argv:
         raise NotAllowed(f"not a form of zfs {verb} that cerss.zfs writes")
 
 
-class _Words:
+class _Arguments:
     """The words after the verb, taken from the front. What is left over shows when the command is written anew."""
 
-    def __init__(self, words: list[str]) -> None:
-        self.words = words
+    def __init__(self, argv: list[str]) -> None:
+        self.argv = argv
 
     def flag(self, *flags: str) -> str:
         """The next word when it is one of these."""
-        return self.words.pop(0) if self.words and self.words[0] in flags else ""
+        return self.argv.pop(0) if self.argv and self.argv[0] in flags else ""
 
     def value(self, flag: str) -> str | None:
         """What follows the flag, when that is next."""
-        if len(self.words) > 1 and self.flag(flag):
-            return self.words.pop(0)
+        if len(self.argv) > 1 and self.flag(flag):
+            return self.argv.pop(0)
         return None
 
-    def one(self) -> str:
-        return self.words.pop(0) if self.words else ""
+    def next(self) -> str:
+        return self.argv.pop(0) if self.argv else ""
 
     def settings(self) -> dict[str, str]:
         """``-o name=value``, as many as there are."""
@@ -219,45 +219,45 @@ def _columns(text: str | None, known: Collection[str] = ()) -> list[str]:
 # -- forms: take the words apart, look at what matters, write the command anew ----------------------------------------
 
 
-def _list(words: _Words, job: Job) -> list[str]:
-    words.flag("-Hp")
-    depth, types, columns = words.depth(), words.value("-t"), words.value("-o")
-    by_dataset = words.value("-s") is None
+def _list(argv: _Arguments, job: Job) -> list[str]:
+    argv.flag("-Hp")
+    depth, types, columns = argv.depth(), argv.value("-t"), argv.value("-o")
+    by_dataset = argv.value("-s") is None
     return zfs.list_(
-        _anything(words.words, job), ",".join(_columns(types, _TYPES)), _columns(columns, zfs.FAST_COLUMNS),
+        _anything(argv.argv, job), ",".join(_columns(types, _TYPES)), _columns(columns, zfs.FAST_COLUMNS),
         depth, by_dataset,
     )  # fmt: skip
 
 
-def _get(words: _Words, job: Job) -> list[str]:
-    words.flag("-Hp")
-    depth, types = words.depth(), words.value("-t")
-    local = words.value("-s") is not None
-    words.value("-o")
-    properties = _columns(words.one())
-    names = _anything(words.words, job, above=depth == 0 and not types)  # types alone list what stands on them
+def _get(argv: _Arguments, job: Job) -> list[str]:
+    argv.flag("-Hp")
+    depth, types = argv.depth(), argv.value("-t")
+    local = argv.value("-s") is not None
+    argv.value("-o")
+    properties = _columns(argv.next())
+    names = _anything(argv.argv, job, above=depth == 0 and not types)  # types alone list what stands on them
     return zfs.get(names, properties, ",".join(_columns(types, _TYPES)) if types else None, depth, local)
 
 
-def _holds(words: _Words, job: Job) -> list[str]:
-    exact = words.flag("-Hp", "-H") == "-Hp"
-    return zfs.holds(_snapshots(words.words, job), exact)
+def _holds(argv: _Arguments, job: Job) -> list[str]:
+    exact = argv.flag("-Hp", "-H") == "-Hp"
+    return zfs.holds(_snapshots(argv.argv, job), exact)
 
 
-def _tag(words: _Words, job: Job) -> str:
-    tag = words.one()
+def _tag(argv: _Arguments, job: Job) -> str:
+    tag = argv.next()
     holds = (LastHold,) if job.kind == RECEIVE else (LastHold, StepHold)
     if all(isinstance(hold.parse(tag), Spoilt) for hold in holds):
         raise NotAllowed(f"the hold {tag[:60]!r} is not one of ours for this job")
     return tag
 
 
-def _hold(words: _Words, job: Job) -> list[str]:
-    return zfs.hold(_tag(words, job), _snapshots(words.words, job))
+def _hold(argv: _Arguments, job: Job) -> list[str]:
+    return zfs.hold(_tag(argv, job), _snapshots(argv.argv, job))
 
 
-def _release(words: _Words, job: Job) -> list[str]:
-    return zfs.release(_tag(words, job), _snapshots(words.words, job))
+def _release(argv: _Arguments, job: Job) -> list[str]:
+    return zfs.release(_tag(argv, job), _snapshots(argv.argv, job))
 
 
 def _our_property(name: str, job: Job) -> str:
@@ -275,29 +275,29 @@ def _datasets(names: list[str], job: Job) -> list[str]:
     return names
 
 
-def _set(words: _Words, job: Job) -> list[str]:
+def _set(argv: _Arguments, job: Job) -> list[str]:
     settings: dict[str, str] = {}
-    while words.words and "=" in words.words[0]:
-        name, _equals, value = words.one().partition("=")
+    while argv.argv and "=" in argv.argv[0]:
+        name, _equals, value = argv.next().partition("=")
         settings[_our_property(name, job)] = value
-    return zfs.set_(settings, _datasets(words.words, job))
+    return zfs.set_(settings, _datasets(argv.argv, job))
 
 
-def _inherit(words: _Words, job: Job) -> list[str]:
-    return zfs.inherit(_our_property(words.one(), job), _datasets(words.words, job))
+def _inherit(argv: _Arguments, job: Job) -> list[str]:
+    return zfs.inherit(_our_property(argv.next(), job), _datasets(argv.argv, job))
 
 
-def _create(words: _Words, job: Job) -> list[str]:
+def _create(argv: _Arguments, job: Job) -> list[str]:
     """A place to hold replicas, which is never mounted."""
-    return zfs.create(_replica(words.words[-1] if words.words else "", job), {"canmount": "off"})
+    return zfs.create(_replica(argv.argv[-1] if argv.argv else "", job), {"canmount": "off"})
 
 
-def _receive(words: _Words, job: Job) -> list[str]:
-    if words.flag("-A"):
-        return zfs.receive_abort(_replica(words.one(), job))
-    words.flag("-s")
-    words.flag("-u")
-    settings = words.settings()
+def _receive(argv: _Arguments, job: Job) -> list[str]:
+    if argv.flag("-A"):
+        return zfs.receive_abort(_replica(argv.next(), job))
+    argv.flag("-s")
+    argv.flag("-u")
+    settings = argv.settings()
     origin = settings.pop("origin", None)
     if origin is not None:
         _snapshots([origin], job)
@@ -305,28 +305,28 @@ def _receive(words: _Words, job: Job) -> list[str]:
         values = _BORN.get(name, ())
         if name not in job.properties and not (values is None or value in values):
             raise NotAllowed(f"a replica here cannot be given {name[:60]}={value[:60]!r}")
-    return zfs.receive(_replica(words.one(), job), settings, origin)
+    return zfs.receive(_replica(argv.next(), job), settings, origin)
 
 
-def _send(words: _Words, job: Job) -> list[str]:
-    estimate = words.flag("-vP", "-nvP") == "-nvP"
-    text = words.value("-t")
+def _send(argv: _Arguments, job: Job) -> list[str]:
+    estimate = argv.flag("-vP", "-nvP") == "-nvP"
+    text = argv.value("-t")
     if text is not None:
         token = decode_token(text)
         if token is None:
             raise NotAllowed("that is not a resume token")
         _snapshots([token.toname], job)
         return zfs.send_resume(text, estimate)
-    raw = bool(words.flag("-w"))
-    words.flag("-L")
-    words.flag("-c")
-    intermediates = bool(words.words and words.words[0] == "-I")
-    base = words.value("-I") if intermediates else words.value("-i")
+    raw = bool(argv.flag("-w"))
+    argv.flag("-L")
+    argv.flag("-c")
+    intermediates = bool(argv.argv and argv.argv[0] == "-I")
+    base = argv.value("-I") if intermediates else argv.value("-i")
     if base is not None:
         if "@" not in base and "#" not in base:
             raise NotAllowed(f"the base {base[:60]!r} is no whole name of a snapshot or bookmark")
         _anything([base], job)
-    return zfs.send(_snapshots([words.one()], job)[0], base, intermediates, raw, estimate)
+    return zfs.send(_snapshots([argv.next()], job)[0], base, intermediates, raw, estimate)
 
 
 def _our_bookmark(text: str, job: Job) -> BookmarkName:
@@ -337,20 +337,20 @@ def _our_bookmark(text: str, job: Job) -> BookmarkName:
     return name
 
 
-def _bookmark(words: _Words, job: Job) -> list[str]:
-    snapshot = _snapshots([words.one()], job)[0]
-    return zfs.bookmark(snapshot, str(_our_bookmark(words.one(), job)))
+def _bookmark(argv: _Arguments, job: Job) -> list[str]:
+    snapshot = _snapshots([argv.next()], job)[0]
+    return zfs.bookmark(snapshot, str(_our_bookmark(argv.next(), job)))
 
 
-def _destroy(words: _Words, job: Job) -> list[str]:
+def _destroy(argv: _Arguments, job: Job) -> list[str]:
     """A bookmark of ours and nothing else."""
-    text = words.one()
+    text = argv.next()
     if "#" not in text:
         raise NotAllowed(f"a key to {job.kind} cannot destroy anything but bookmarks of ours")
     return zfs.destroy(str(_our_bookmark(text, job)))
 
 
-_Form = Callable[[_Words, Job], "list[str]"]
+_Form = Callable[[_Arguments, Job], "list[str]"]
 _BOTH: dict[str, _Form] = {
     "list": _list,
     "get": _get,
@@ -368,12 +368,12 @@ _FORMS: dict[str, dict[str, _Form]] = {
 
 def resumed(commands: list[list[str]]) -> str | None:
     """The GUID of the snapshot that a resume token asks for: libzfs looks for it in the whole pool."""
-    words = next((words for words in commands if words[:2] == ["zfs", "send"] and "-t" in words), None)
-    token = decode_token(words[words.index("-t") + 1]) if words else None
+    argv = next((argv for argv in commands if argv[:2] == ["zfs", "send"] and "-t" in argv), None)
+    token = decode_token(argv[argv.index("-t") + 1]) if argv else None
     return token.toguid if token else None
 
 
-def check_stream(record: bytes, words: list[str], is_volume: Callable[[str], bool]) -> stream.Head:
+def check_stream(record: bytes, argv: list[str], is_volume: Callable[[str], bool]) -> stream.Head:
     """What begins with the record, for ``zfs receive`` with the words; NotAllowed if it could reach further than these.
 
     libzfs looks in the whole pool for what a package or a clone belongs to. That of ``zfs send -I`` carries nothing of
@@ -388,7 +388,7 @@ def check_stream(record: bytes, words: list[str], is_volume: Callable[[str], boo
         return head
     if head.resumed:  # what was looked at when it began
         return head
-    wanted = _Words(words[4:]).settings()
+    wanted = _Arguments(argv[4:]).settings()
     origin = wanted.get("origin")
     if head.clone and origin is None:
         raise NotAllowed("a clone whose origin is not named")

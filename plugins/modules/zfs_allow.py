@@ -48,7 +48,7 @@ extends_documentation_fragment:
   - cerss.zfs.attributes
   - cerss.zfs.attributes.changes
 seealso:
-  - module: cerss.zfs.zfs_volume
+  - module: cerss.zfs.zfs_dataset
   - module: cerss.zfs.zfs_snapshot_replicate
 """
 

@@ -67,7 +67,7 @@ extends_documentation_fragment:
 seealso:
   - module: cerss.zfs.zfs_snapshot
   - module: cerss.zfs.zfs_snapshot_replicate
-  - module: cerss.zfs.zfs_volume
+  - module: cerss.zfs.zfs_dataset
 """
 
 EXAMPLES = r"""

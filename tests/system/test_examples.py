@@ -42,7 +42,7 @@ REMOTELY = f"{by_hand('backend-b:')}; ssh backend-b \"zfs set 'cerss.zfs:source=
 
 # Module -> example -> the shell's part: how the world looks before it. "" stands for the first of all.
 WORLD: dict[str, dict[str, str]] = {
-    "zfs_volume": {
+    "zfs_dataset": {
         "Offline for a while": "zfs create tank/db",
         "Remove it, unless it has snapshots or anything else depends on it": "zfs create tank/old",
     },

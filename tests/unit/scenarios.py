@@ -35,8 +35,8 @@ def once(*steps: str | Call) -> Session:
     return [step if isinstance(step, str) else replace(step, phases=REAL) for step in steps]
 
 
-def volume(name: str, **options: Any) -> Call:
-    return Call("zfs_volume", {"name": name, **options})
+def dataset(name: str, **options: Any) -> Call:
+    return Call("zfs_dataset", {"name": name, **options})
 
 
 def clone(name: str, snapshot: str | None = None, **options: Any) -> Call:
@@ -112,44 +112,44 @@ CUT = (
 GUID = "$(zfs get -Hp -o value guid {})"
 
 SESSIONS: dict[str, Session] = {
-    "volume": [
-        volume("tank/db", properties={"recordsize": "16K", "atime": False, "quota": "200M", "org.example:by": "d\tä"}),
-        volume("tank/db", properties={"atime": None, "quota": None, "recordsize": 32768}),
-        volume("tank/db", mounted=False),
-        volume("tank/zv", properties={"volsize": "10000000", "volblocksize": "16K", "refreservation": "none"}),
-        volume("tank/zv", properties={"volsize": "20M"}),
-        volume("tank/prod/eu/db", renamed_from="tank/db", create_parents=True, properties={"sync": "always"}),
-        volume("tank/prod/eu/zv", renamed_from="tank/zv"),
-        volume("tank/prod/eu/zv", state="absent"),
-        volume("tank/prod/eu/zv", state="absent"),
-        volume("tank/quiet", properties={"canmount": "noauto"}, mounted=True),
+    "dataset": [
+        dataset("tank/db", properties={"recordsize": "16K", "atime": False, "quota": "200M", "org.example:by": "d\tä"}),
+        dataset("tank/db", properties={"atime": None, "quota": None, "recordsize": 32768}),
+        dataset("tank/db", mounted=False),
+        dataset("tank/zv", properties={"volsize": "10000000", "volblocksize": "16K", "refreservation": "none"}),
+        dataset("tank/zv", properties={"volsize": "20M"}),
+        dataset("tank/prod/eu/db", renamed_from="tank/db", create_parents=True, properties={"sync": "always"}),
+        dataset("tank/prod/eu/zv", renamed_from="tank/zv"),
+        dataset("tank/prod/eu/zv", state="absent"),
+        dataset("tank/prod/eu/zv", state="absent"),
+        dataset("tank/quiet", properties={"canmount": "noauto"}, mounted=True),
     ],
-    "volume_refused": once(
+    "dataset_refused": once(
         "zfs create tank/a; zfs snapshot tank/a@s; zfs clone tank/a@s tank/c; zfs create tank/a/b; "
         f"zfs create -V 16M tank/zv; zfs create tank/rep; zfs set cerss.zfs:source='{OTHER}' tank/rep; "
         f"zfs create -o canmount=off tank/off; zfs set 'cerss.zfs:replica.{ID}={{}}' tank/c; "
         "zfs snapshot tank/zv@s; zfs send -vP tank/zv@s > /dev/null; zfs create tank/busy; "
         "head -c 4M /dev/urandom > /tank/busy/f; zfs snapshot tank/busy@s; "
         "zfs send tank/busy@s | head -c 2M | zfs receive -s tank/half || true",
-        volume("tank/zv", mounted=True),
-        volume("tank/a", properties={"compression": "much"}),
-        volume("tank/off", mounted=True),
-        volume("tank/a", renamed_from="tank/zv"),
-        volume("tank/x", renamed_from="tank/rep"),
-        volume("tank/x", renamed_from="tank/half"),
-        volume("tank/x", state="absent", renamed_from="tank/a"),
-        volume("backup/a", renamed_from="tank/a"),
-        volume("tank/a/b/c", renamed_from="tank/a"),
-        volume("tank", renamed_from="tank/a"),
-        volume("tank", state="absent"),
-        volume("tank/a", state="absent"),
-        volume("tank/c", state="absent"),
-        volume("tank/zv/x/y", create_parents=True),
-        volume("tank/no/x"),
-        volume("nopool/x"),
+        dataset("tank/zv", mounted=True),
+        dataset("tank/a", properties={"compression": "much"}),
+        dataset("tank/off", mounted=True),
+        dataset("tank/a", renamed_from="tank/zv"),
+        dataset("tank/x", renamed_from="tank/rep"),
+        dataset("tank/x", renamed_from="tank/half"),
+        dataset("tank/x", state="absent", renamed_from="tank/a"),
+        dataset("backup/a", renamed_from="tank/a"),
+        dataset("tank/a/b/c", renamed_from="tank/a"),
+        dataset("tank", renamed_from="tank/a"),
+        dataset("tank", state="absent"),
+        dataset("tank/a", state="absent"),
+        dataset("tank/c", state="absent"),
+        dataset("tank/zv/x/y", create_parents=True),
+        dataset("tank/no/x"),
+        dataset("nopool/x"),
         # Somebody works in it, so that it can neither be unmounted nor destroyed.
         "zfs create tank/inuse; cd /tank/inuse; nohup sleep 600 > /dev/null 2>&1 & echo $! > /run/inuse",
-        volume("tank/inuse", mounted=False, properties={"org.example:x": "y"}),
+        dataset("tank/inuse", mounted=False, properties={"org.example:x": "y"}),
         "kill $(cat /run/inuse)",
     ),
     "clone": [

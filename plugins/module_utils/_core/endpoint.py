@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,7 +31,7 @@ _OURS |= {"controlmaster", "controlpath", "controlpersist", "userknownhostsfile"
 
 def line(commands: Iterable[list[str]]) -> str:
     """The programs, joined by pipes, as one line of quoted words for a login shell, or for `_gate`, which knows it."""
-    return " | ".join(shlex.join([*ENVIRONMENT, *words]) for words in commands)
+    return " | ".join(shlex.join([*ENVIRONMENT, *argv]) for argv in commands)
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Endpoint:
     control_dir: str | None = None
 
     @classmethod
-    def from_params(cls, options: dict[str, Any], option: str) -> Endpoint:
+    def from_params(cls, options: Mapping[str, Any], option: str) -> Endpoint:
         """From the suboptions of ``target`` or ``source``; BadInput names the option."""
         host = options.get("host")
         if host is not None and (not host or host.startswith("-") or any(char.isspace() for char in host)):
@@ -84,7 +84,7 @@ class Endpoint:
         """How messages name the place; empty for here."""
         return self.host or ""
 
-    def words(self, thing: object) -> str:
+    def address(self, thing: object) -> str:
         """``host:thing``, or just the thing when it is here."""
         return f"{self.host}:{thing}" if self.host else str(thing)
 
@@ -101,7 +101,7 @@ class Endpoint:
 
         Over ssh one line of quoted words goes to the login shell there, whose pipe then stays on that host.
         """
-        commands = [["sudo", "-n", *words] if self.become and words[0] == "zfs" else words for words in commands]
+        commands = [["sudo", "-n", *argv] if self.become and argv[0] == "zfs" else argv for argv in commands]
         if self.host is None:
             return commands
         return [[*self.ssh(own_connection), "--", self.host, line(commands)]]

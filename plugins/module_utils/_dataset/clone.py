@@ -193,7 +193,9 @@ def _plan_create(options: Options, snapshot: SnapshotName, seen: Seen, check_mod
         raise Refused(f"{name} cannot be made: {snapshot.dataset}, the volume of {snapshot}, does not exist")
     parent = seen.things.datasets.get(str(options.name.parent))
     if parent is None:
-        raise Refused(f"{name} cannot be made: its parent {options.name.parent} does not exist; create it (zfs_volume)")
+        raise Refused(
+            f"{name} cannot be made: its parent {options.name.parent} does not exist; create it (zfs_dataset)"
+        )
     if parent.type == "volume":
         raise Refused(f"{name} cannot be made: {parent.name} is a zvol and can have nothing below; choose another name")
     zfs_properties.check_known(f"a clone of {snapshot}", dataset.values, options.properties)
@@ -389,7 +391,7 @@ def check_removable(options: Options, clone: Dataset, origin: Snapshot | None) -
     if clone.origin is None and _recorded(clone) is None:
         raise Refused(
             f"{clone.name} is a {clone.type} that was not made from a snapshot; zfs_clone removes clones only. "
-            "Use zfs_volume with state=absent for other datasets"
+            "Use zfs_dataset with state=absent for other datasets"
         )
     relationships = clone.relationships()
     if relationships:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The verb of zfs_volume: a filesystem or zvol, its properties, whether it is mounted, and its name."""
+"""The verb of zfs_dataset: a filesystem or zvol, its properties, whether it is mounted, and its name."""
 
 from __future__ import annotations
 
@@ -85,12 +85,12 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         free = {name: text for name, text in options.properties.items() if name not in fixed}
         check_values(backend, str(options.name), free, here.get("volsize") if here else options.size)
     if check_mode:
-        return {**plan.to_result(), "volume": _foreseen(options, found)}
+        return {**plan.to_result(), "dataset": _foreseen(options, found)}
     execute(backend, plan)
     if plan.changed:
         found = inventory.read_things(backend, [str(options.name)]).datasets
         _verify(options, found)
-    return {**plan.to_result(), "volume": _shown(found[str(options.name)])}
+    return {**plan.to_result(), "dataset": _shown(found[str(options.name)])}
 
 
 def _renames(options: Options, found: Inventory) -> bool:
@@ -298,13 +298,13 @@ def _absent(backend: Backend, options: Options, check_mode: bool) -> dict[str, A
     name = str(options.name)
     here = inventory.read_things(backend, [name]).datasets.get(name)
     if here is None:
-        return {**Plan().to_result(), "volume": None}
+        return {**Plan().to_result(), "dataset": None}
     plan = plan_absent(options, here, inventory.read_things(backend, [name], ("type", "clones"), TREE, depth=None))
     if not check_mode:
         execute(backend, plan)
         if name in inventory.read_things(backend, [name]):
             raise CerssError(f"{name} was destroyed, but is there again; somebody else may have made it anew")
-    return {**plan.to_result(), "volume": None}
+    return {**plan.to_result(), "dataset": None}
 
 
 def plan_absent(options: Options, here: Dataset, tree: Things) -> Plan:

@@ -37,7 +37,7 @@ class Backend:
         return self.endpoint.host or platform.node()
 
     @property
-    def room(self) -> int:
+    def argument_bytes(self) -> int:
         """Bytes of names that one command line may have."""
         return zfs.LOCAL_ARGUMENTS if self.endpoint.host is None else zfs.ARGUMENTS
 

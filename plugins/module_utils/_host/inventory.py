@@ -64,7 +64,7 @@ def read(
     found: Inventory = {}
     gone: list[str] = []
     wanted = set(names)
-    for batch in zfs.batches(list(names), room_each=backend.room) or [[]]:
+    for batch in zfs.batches(list(names), max_bytes=backend.argument_bytes) or [[]]:
         lines, absent = backend.read(zfs.list_(batch, types, depth=depth if names else None))
         gone += absent
         for name, guid, createtxg, origin, inconsistent in output.rows(lines):
@@ -103,7 +103,7 @@ def read_values(
     wanted = properties or (*DATASET_VALUES, *SNAPSHOT_VALUES)
     snapshots = {snapshot.name: snapshot for dataset in found.values() for snapshot in dataset.snapshots}
     bookmarks = {mark.name: mark for dataset in found.values() for mark in dataset.bookmarks}
-    for batch in zfs.batches(list(names), room_each=backend.room):
+    for batch in zfs.batches(list(names), max_bytes=backend.argument_bytes):
         lines = backend.lines(zfs.get(batch, wanted, types, depth), gone)
         for name, property_name, source, value in output.records(lines):
             if name in snapshots:
@@ -207,7 +207,7 @@ def read_holds(backend: Backend, snapshots: Iterable[Snapshot]) -> None:
     for snapshot in by_name.values():
         snapshot.holds = []
     for batch in zfs.batches(
-        [name for name, snapshot in by_name.items() if snapshot.userrefs != 0], room_each=backend.room
+        [name for name, snapshot in by_name.items() if snapshot.userrefs != 0], max_bytes=backend.argument_bytes
     ):
         command = zfs.holds(batch)
         result = backend.run(command, check=False)

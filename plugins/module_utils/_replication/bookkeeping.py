@@ -65,10 +65,10 @@ def first_receive_properties(pair: Pair, options: PairOptions, raw: bool) -> dic
 def adopt_part(pair: Pair, options: PairOptions, raw: bool) -> Step:
     """A first receive that somebody began by hand gets what one of ours is born with."""
     return Step.of(
-        f"adopt the partial receive in {pair.target_words}",
+        f"adopt the partial receive in {pair.target_address}",
         (zfs.set_(first_receive_properties(pair, options, raw), [pair.replica_name]),),
         before={pair.replica_name: {"replica_of": None}},
-        after={pair.replica_name: {"replica_of": pair.source_words}},
+        after={pair.replica_name: {"replica_of": pair.source_address}},
         side=TARGET,
     )
 
@@ -101,7 +101,7 @@ def protect(pair: Pair, plan: PairPlan) -> list[Step]:
     if name and not told and not _open(pair):
         result.append(Step.of(f"make {name}", (zfs.bookmark(plan.sends[0].carries[0].name, name),), side=SOURCE))
     mode = "raw" if plan.raw else "plain"
-    relation = f"the relationship with {pair.target_words}"
+    relation = f"the relationship with {pair.target_address}"
     return [*_record(pair, relation, mode, pair.aside), *result]
 
 
@@ -126,7 +126,7 @@ def finish_action(pair: Pair, goal: Snapshot) -> Step:
         freed(with_hold(pair.replica, last_hold)) if pair.replica else []
     )
     return Step.of(
-        f"move the marks of the relationship with {pair.target_words} to {goal.name}" + freed_words(ends),
+        f"move the marks of the relationship with {pair.target_address} to {goal.name}" + freed_words(ends),
         before={name: {"state": model.PENDING_DELETE} for name in ends},
         after={name: {"state": model.ABSENT} for name in ends},
     )
@@ -141,7 +141,7 @@ def settle(pair: Pair) -> list[Step]:
     if pair.replica is None or common is None:
         return []
     there, here = common
-    relation = f"the relationship with {pair.target_words}"
+    relation = f"the relationship with {pair.target_address}"
     cursors = [found for found in pair.source.cursors() if found[0].id == pair.id]
     old = [bookmark for cursor, bookmark in cursors if cursor.guid != here.guid]
     removed = [*old, *_open(pair)] if isinstance(here, Snapshot) else _open(pair)
@@ -191,7 +191,7 @@ def come_back(pair: Pair) -> Iterator[Step]:
     if pair.aside and pair.below:
         places = [pair.replica_name + child.name[len(pair.aside) :] for child in pair.below]
         yield Step.of(
-            f"move {listed(pair.below)} back below {pair.target_words}",
+            f"move {listed(pair.below)} back below {pair.target_address}",
             tuple(zfs.rename(child.name, place, child.type) for child, place in zip(pair.below, places)),
             side=TARGET,
         )  # no share of the diff: a run that goes well leaves it all where it was
@@ -220,7 +220,7 @@ def _release(pair: Pair, replica: Dataset, here: Snapshot | Bookmark, there: Sna
 
 def _clear(pair: Pair, replica: Dataset) -> Iterator[Step]:
     if Announcement.NAME in replica.ours and not replica.token:
-        text = f"clear the announcement on {pair.target_words}"
+        text = f"clear the announcement on {pair.target_address}"
         yield Step.of(text, (zfs.inherit(Announcement.NAME, [replica.name]),), side=TARGET)
 
 

@@ -55,7 +55,7 @@ def base(plan: PairPlan, options: PairOptions) -> tuple[Snapshot | Bookmark | No
         if options.on_divergence == "reseed":
             return _reseed(plan, replica, None, None)
         raise Refused(
-            f"{pair.target_words} and {pair.source_words} have no snapshot in common any more"
+            f"{pair.target_address} and {pair.source_address} have no snapshot in common any more"
             + (f" (it holds {listed(replica.snapshots)})" if replica.snapshots else " (it holds none)")
             + "; with on_divergence=reseed it is put aside and begun anew"
         )
@@ -67,8 +67,8 @@ def base(plan: PairPlan, options: PairOptions) -> tuple[Snapshot | Bookmark | No
     if options.on_divergence == "fail":
         what = listed(newer) if newer else f"{written} bytes written since"
         raise Refused(
-            f"{pair.target_words} has diverged from {pair.source_words}: after the last common snapshot {there.name} "
-            f"it holds {what}; on_divergence=rollback removes exactly that, reseed puts the whole replica aside"
+            f"{pair.target_address} has diverged from {pair.source_address}: after the last common snapshot "
+            f"{there.name} it holds {what}; on_divergence=rollback removes exactly that, reseed puts the whole replica aside"
         )
     if options.on_divergence == "reseed":
         return _reseed(plan, replica, there, here)
@@ -94,10 +94,10 @@ def _after_promotion(
     """ZFS takes no increment any more, but the snapshots live on in the clone that was promoted."""
     pair = plan.pair
     point, kept = _promoted_there(pair, replica), _promoted_here(pair, replica)
-    victim, origin = (pair.target_words, replica.origin) if point else (pair.source_words, pair.source.origin)
+    victim, origin = (pair.target_address, replica.origin) if point else (pair.source_address, pair.source.origin)
     if options.on_divergence != "reseed":
         raise Refused(
-            f"the common snapshots of {pair.source_words} and {pair.target_words} went to "
+            f"the common snapshots of {pair.source_address} and {pair.target_address} went to "
             f"{str(origin).partition('@')[0]} when that was promoted; take it back by promoting {victim}, or with "
             "on_divergence=reseed the replica is put aside and a new one grows out of them, by increments"
         )
@@ -125,13 +125,13 @@ def _reseed(
     pair = plan.pair
     aside = aside_name(replica.name, replica.guid)
     if len(aside) > MAX_NAME:
-        raise Refused(f"{pair.target_words} cannot be put aside: {aside} would be too long a name")
+        raise Refused(f"{pair.target_address} cannot be put aside: {aside} would be too long a name")
     if replica.children:
         plan.prepare.append(_take_along(plan, replica, aside))
     commands = [zfs.rename(replica.name, aside, replica.type), *_unmark(pair, replica, aside)]
     plan.prepare.append(
         Step.of(
-            f"put {pair.target_words} aside as {aside} and take our marks off it",
+            f"put {pair.target_address} aside as {aside} and take our marks off it",
             tuple(commands),
             before={replica.name: {"state": "present"}, aside: {"state": "absent"}},
             after={replica.name: {"state": "present"}, aside: {"state": "present"}},
@@ -169,13 +169,13 @@ def _take_along(plan: PairPlan, replica: Dataset, aside: str) -> Step:
     pair = plan.pair
     if pair.aside:
         raise Refused(
-            f"{pair.target_words} cannot be put aside again: an earlier reseed has not moved back yet what is below "
+            f"{pair.target_address} cannot be put aside again: an earlier reseed has not moved back yet what is below "
             f"{pair.aside}; move it below {replica.name} by hand first"
         )
     stuck = [child for child in pair.below if child.get("encryptionroot") not in (child.name, None)]
     if stuck:
         raise Refused(
-            f"{pair.target_words} cannot be put aside: {listed(stuck)} has its key from there, and ZFS would not let "
+            f"{pair.target_address} cannot be put aside: {listed(stuck)} has its key from there, and ZFS would not let "
             "it come back; make it an encryption root of its own (zfs change-key) or move it elsewhere first"
         )
     text = f"record on {pair.source.name} what has to come back from {aside}: {listed(pair.below)}"
@@ -191,7 +191,7 @@ def _rollback(pair: Pair, there: Snapshot, newer: list[Snapshot]) -> list[Step]:
     blocked += [f"{mark.name} (the base of a further replica)" for mark in marks if _is_foreign(mark, pair.id)]
     if blocked:
         raise Refused(
-            f"{pair.target_words} cannot be rolled back to {there.name}: others need {', '.join(blocked)}; "
+            f"{pair.target_address} cannot be rolled back to {there.name}: others need {', '.join(blocked)}; "
             "release or remove these first, or use on_divergence=reseed"
         )
     result: list[Step] = []
@@ -208,7 +208,7 @@ def _rollback(pair: Pair, there: Snapshot, newer: list[Snapshot]) -> list[Step]:
             before={name: {"state": "full"} for name in gone}, after={name: {"state": "absent"} for name in gone},
             side=TARGET,
         ))  # fmt: skip
-    result.append(Step.of(f"roll {pair.target_words} back to {there.name}", (zfs.rollback(there.name),), side=TARGET))
+    result.append(Step.of(f"roll {pair.target_address} back to {there.name}", (zfs.rollback(there.name),), side=TARGET))
     return result
 
 

@@ -32,7 +32,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as 
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import processes
 
 
-def main(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:  # pylint: disable=unused-argument
+def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:  # pylint: disable=unused-argument
     """Reads only. At most three zfs processes, four when there are holds."""
     names = [str(DatasetName.parse(text)) for text in params.get("name") or []]
     max_lag = units.duration(params["max_lag"], "max_lag") if params.get("max_lag") else None

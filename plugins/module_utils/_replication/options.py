@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +58,7 @@ class Options:
     interval: float
 
     @classmethod
-    def from_params(cls, params: dict[str, Any]) -> Options:
+    def from_params(cls, params: Mapping[str, Any]) -> Options:
         """Raise BadInput for what cannot be carried out, before anything is read."""
         source, target = params.get("source") or {}, params["target"]
         if target.get("host") is None and source.get("host") is None:
@@ -68,7 +69,7 @@ class Options:
         names = [dataset_or_snapshot(text) for text in params["name"]]
         if not names:
             raise BadInput("name is empty; list the volumes or snapshots to replicate")
-        check_unique([volume(name).path for name in names], "name")
+        check_unique([dataset_of(name).path for name in names], "name")
         dataset, parent = target.get("dataset"), target.get("parent")
         if bool(dataset) == bool(parent):
             raise BadInput(
@@ -78,8 +79,10 @@ class Options:
             raise BadInput("target.dataset is the replica of one volume, but name lists several; use target.parent")
         strip = target["strip"] if target.get("strip") is not None else 1
         for name in names if parent else []:
-            if strip < 0 or len(volume(name).path.split("/")) <= strip:
-                raise BadInput(f"target.strip is {strip}, which leaves nothing of {volume(name)} to go below {parent}")
+            if strip < 0 or len(dataset_of(name).path.split("/")) <= strip:
+                raise BadInput(
+                    f"target.strip is {strip}, which leaves nothing of {dataset_of(name)} to go below {parent}"
+                )
         properties = zfs_properties.requested(params.get("properties"))
         for property_name in _NOT_ON_REPLICAS & properties.keys():
             raise BadInput(f"properties: {property_name} does not belong on a replica; it would stop increments")
@@ -122,14 +125,14 @@ class Options:
         """Where the replica of a named volume goes."""
         if self.dataset:
             return self.dataset
-        tail = volume(name).path.split("/")[self.strip :]
+        tail = dataset_of(name).path.split("/")[self.strip :]
         return DatasetName.parse("/".join([str(self.parent), *tail]))
 
     def place_of(self, path: DatasetName) -> DatasetName | None:
         """Where the replica of a volume goes, be it named or below one that is; None for any other volume."""
         if self.parent:
             return self.replica_root(path)
-        root = volume(self.names[0])
+        root = dataset_of(self.names[0])
         return path.moved(root, self.replica_root(root)) if root.covers(path) else None
 
 
@@ -143,5 +146,5 @@ def _seconds(text: str | None, option: str) -> float | None:
     return float(_positive(units.duration(text, option), option)) if text else None
 
 
-def volume(name: DatasetName | SnapshotName) -> DatasetName:
+def dataset_of(name: DatasetName | SnapshotName) -> DatasetName:
     return name.dataset if isinstance(name, SnapshotName) else name

@@ -36,21 +36,21 @@ class PairOptions:
 
 @dataclass
 class Pair:
-    """One source volume and its replica, as they stand. ``wanted`` is the part after the @ when one was named."""
+    """One source dataset and its replica. ``snapshot_name`` is the part after the @ when a snapshot was named."""
 
     source: Dataset
     replica_name: str
     replica: Dataset | None = None
-    wanted: str | None = None
+    snapshot_name: str | None = None
     pool_guid: str | None = None
-    source_words: str = ""
-    target_words: str = ""
+    source_address: str = ""
+    target_address: str = ""
     source_host: str = ""
     target_host: str = ""  # as the source remembers it; empty for the source's own machine
     named: bool = True  # False for what `recursive` found below it
     missing_parents: list[str] = field(default_factory=list)  # what holds the replica and is not there
     makes_parents: list[str] = field(default_factory=list)  # those of them that this pair's plan lists
-    room: int | None = None  # bytes that the target says are free
+    free_bytes: int | None = None  # bytes that the target says are free
     known_id: str | None = None
     below: list[Dataset] = field(default_factory=list)  # right below the replica, or, while there is one, below `aside`
     aside: str | None = None  # the old replica that a reseed put away, and from which `below` has yet to come back
@@ -71,7 +71,7 @@ class Pair:
     @property
     def target_record(self) -> str:
         """The replica as the source remembers it."""
-        return Endpoint(self.target_host or None).words(self.replica_name)
+        return Endpoint(self.target_host or None).address(self.replica_name)
 
     @property
     def is_first_receive(self) -> bool:
@@ -165,7 +165,7 @@ def send_action(pair: Pair, send: Send) -> Step:
     )
     how = {"full": "in full", "resume": "from where it broke off"}.get(send.kind, f"as an increment from {send.base}")
     return Step.of(
-        f"send {what} {how} to {pair.target_words}",
+        f"send {what} {how} to {pair.target_address}",
         before={
             f"{pair.replica_name}@{name}": {"state": "inbound" if send.kind == "resume" else "absent"} for name in names
         },

@@ -35,15 +35,15 @@ def requested(pair: Pair, options: PairOptions) -> list[Snapshot]:
     Without a name the newest that the filters allow; temporary ones only when named.
     """
     snapshots = pair.source.snapshots
-    if pair.wanted is not None:
-        index = next((i for i, snap in enumerate(snapshots) if snap.snapshot == pair.wanted), None)
+    if pair.snapshot_name is not None:
+        index = next((i for i, snap in enumerate(snapshots) if snap.snapshot == pair.snapshot_name), None)
         if index is None:
             return []
         snapshots = snapshots[: index + 1]
     chosen = [
         snap
         for snap in snapshots
-        if snap.snapshot == pair.wanted
+        if snap.snapshot == pair.snapshot_name
         or (
             not snap.temporary
             and (not options.include or matches(snap.snapshot, list(options.include)))
@@ -112,17 +112,22 @@ def _plan(plan: PairPlan, options: PairOptions, arriving: Mapping[str, str], mak
     source, replica = pair.source, pair.replica
     _check_names(pair)
     delivered = _delivered(pair)
-    if making and not delivered and pair.wanted and source.by_name(f"{source.name}@{pair.wanted}") is None:
-        source.snapshots.append(Snapshot(f"{source.name}@{pair.wanted}", None, 2**63))
-        plan.warnings.append(f"{source.name}@{pair.wanted} is not there; it counts as made by an earlier task")
+    if (
+        making
+        and not delivered
+        and pair.snapshot_name
+        and source.by_name(f"{source.name}@{pair.snapshot_name}") is None
+    ):
+        source.snapshots.append(Snapshot(f"{source.name}@{pair.snapshot_name}", None, 2**63))
+        plan.warnings.append(f"{source.name}@{pair.snapshot_name} is not there; it counts as made by an earlier task")
     chosen = delivered or requested(pair, options)
     if not chosen:
         _nothing_to_choose(plan, options)
         return
     if pair.strayed:
         raise Refused(
-            f"the replica of {pair.source_words} is {pair.strayed} now, not {pair.target_words}; rename it back, or "
-            f"end the relationship {pair.id} with cerss.zfs.zfs_replication (state=absent) to begin anew; where a "
+            f"the replica of {pair.source_address} is {pair.strayed} now, not {pair.target_address}; rename it back, "
+            f"or end the relationship {pair.id} with cerss.zfs.zfs_replication (state=absent) to begin anew; where a "
             "reseed of what stands above took it along, the next run of that moves it back"
         )
     if pair.half_aside:
@@ -147,7 +152,7 @@ def _plan(plan: PairPlan, options: PairOptions, arriving: Mapping[str, str], mak
     after = [snap for snap in chosen if start is None or txg(snap) > txg(start)]
     if not after and not resumed:
         raise Refused(
-            f"{pair.target_words} holds newer snapshots than {goal.name} already, and ZFS cannot add an older one; "
+            f"{pair.target_address} holds newer snapshots than {goal.name} already, and ZFS cannot add an older one; "
             "replicate it to another dataset"
         )
     if origin:
@@ -163,9 +168,13 @@ def _plan(plan: PairPlan, options: PairOptions, arriving: Mapping[str, str], mak
 
 def _delivered(pair: Pair) -> list[Snapshot]:
     """The named snapshot where it went on to the replica and then from the source: our cursor is the proof."""
-    if pair.wanted is None or pair.replica is None or pair.source.by_name(f"{pair.source.name}@{pair.wanted}"):
+    if (
+        pair.snapshot_name is None
+        or pair.replica is None
+        or pair.source.by_name(f"{pair.source.name}@{pair.snapshot_name}")
+    ):
         return []
-    there = pair.replica.by_name(f"{pair.replica_name}@{pair.wanted}")
+    there = pair.replica.by_name(f"{pair.replica_name}@{pair.snapshot_name}")
     known = {cursor.guid for cursor, _bookmark in pair.source.cursors() if cursor.id == pair.id}
     return [there] if there and there.guid in known else []
 
@@ -180,8 +189,8 @@ def _check_names(pair: Pair) -> None:
 
 def _nothing_to_choose(plan: PairPlan, options: PairOptions) -> None:
     pair = plan.pair
-    if pair.wanted is not None:
-        what = f"{pair.source.name}@{pair.wanted} does not exist"
+    if pair.snapshot_name is not None:
+        what = f"{pair.source.name}@{pair.snapshot_name} does not exist"
     elif not pair.source.snapshots:
         what = f"{pair.source.name} has no snapshot"
     else:
@@ -198,7 +207,7 @@ def _raw(pair: Pair, options: PairOptions) -> bool:
         frozen = pair.mark.mode
         if options.raw != "auto" and raw != (frozen == RAW):
             raise Refused(
-                f"{pair.target_words} was begun with {frozen} streams, and ZFS cannot mix raw and plain ones on one "
+                f"{pair.target_address} was begun with {frozen} streams, and ZFS cannot mix raw and plain ones on one "
                 "replica; leave raw at auto, or begin a new replica"
             )
         return frozen == RAW
@@ -215,18 +224,18 @@ def _check_ownership(pair: Pair) -> None:
         if pair.is_first_receive and token and pair.source.by_guid(token.toguid):
             return  # somebody began this very transfer by hand; its GUID proves whose it is
         raise Refused(
-            f"{pair.target_words} exists and is not a replica made by this collection, so nothing is received into it; "
-            "choose another target, rename it aside, or adopt it with cerss.zfs.zfs_replication (state=present)"
+            f"{pair.target_address} exists and is not a replica made by this collection, so nothing is received into "
+            "it; choose another target, rename it aside, or adopt it with cerss.zfs.zfs_replication (state=present)"
         )
     if mark.released:
         raise Refused(
-            f"{pair.target_words} was released by a failover and lives on its own since; choose another target, "
+            f"{pair.target_address} was released by a failover and lives on its own since; choose another target, "
             "or adopt it anew with cerss.zfs.zfs_replication (state=present)"
         )
     if mark.guid != pair.source.guid:
         raise Refused(
-            f"{pair.target_words} is the replica of {mark.host}:{mark.dataset} "
-            f"(GUID {mark.guid}), not of {pair.source_words} (GUID {pair.source.guid}); choose another target"
+            f"{pair.target_address} is the replica of {mark.host}:{mark.dataset} "
+            f"(GUID {mark.guid}), not of {pair.source_address} (GUID {pair.source.guid}); choose another target"
         )
 
 
@@ -240,7 +249,7 @@ def _resume(plan: PairPlan, chosen: list[Snapshot], options: PairOptions) -> Sen
     if not replica.has_partial_receive:
         if pair.is_first_receive:
             raise Refused(
-                f"{pair.target_words} is the rest of a receive that was begun without -s and cannot be resumed; "
+                f"{pair.target_address} is the rest of a receive that was begun without -s and cannot be resumed; "
                 "when no receive runs there any more, destroy it"
             )
         return None
@@ -262,13 +271,13 @@ def _resume(plan: PairPlan, chosen: list[Snapshot], options: PairOptions) -> Sen
             )
     if not pair.mark:
         raise Refused(
-            f"{pair.target_words} holds a partial receive that cannot be used here ({why}) and that this collection "
+            f"{pair.target_address} holds a partial receive that cannot be used here ({why}) and that this collection "
             f"did not begin; when nobody needs it, abort it there with: zfs receive -A {pair.replica_name}"
         )
     what = token.toname if token else "an unknown snapshot"
     plan.prepare.append(
         Step.of(
-            f"abort the partial receive of {what} in {pair.target_words} ({why})",
+            f"abort the partial receive of {what} in {pair.target_address} ({why})",
             (zfs.receive_abort(pair.replica_name),),
             before={pair.replica_name: {"partial_receive": True}},
             after={pair.replica_name: {"partial_receive": False}},

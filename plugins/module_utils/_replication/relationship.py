@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +53,7 @@ class Options:
     force: bool
 
     @classmethod
-    def from_params(cls, params: dict[str, Any]) -> Options:
+    def from_params(cls, params: Mapping[str, Any]) -> Options:
         """Raise BadInput for what cannot be carried out, before anything is read."""
         source, target = params.get("source") or {}, params.get("target") or {}
         id_, name, replica = params.get("id"), params.get("name"), target.get("dataset")
@@ -73,7 +74,7 @@ class Options:
         )
 
 
-def main(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """The result of the module."""
     options = Options.from_params(params)
     with session(options.source, options.target) as (source, target):
@@ -89,7 +90,8 @@ def main(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
 def _adopt(options: Options, source: Backend, target: Backend) -> tuple[Plan, str]:
     name, replica = str(options.name), str(options.replica)
     pair = Pair(
-        Dataset(name), replica, source_words=options.source.words(name), target_words=options.target.words(replica),
+        Dataset(name), replica,
+        source_address=options.source.address(name), target_address=options.target.address(replica),
         source_host=source.node, target_host=options.target.seen_from(options.source).label,
     )  # fmt: skip
     pair = Reader(source, target).observe(pair)
@@ -103,25 +105,26 @@ def adopt(pair: Pair) -> Plan:
     """
     plan = Plan()
     if pair.replica is None:
-        raise Refused(f"{pair.target_words} does not exist; replicate to it with zfs_snapshot_replicate instead")
+        raise Refused(f"{pair.target_address} does not exist; replicate to it with zfs_snapshot_replicate instead")
     mark = pair.mark
     if mark and not mark.released and mark.guid != pair.source.guid:
         raise Refused(
-            f"{pair.target_words} is the replica of {mark.host}:{mark.dataset}; end that relationship "
+            f"{pair.target_address} is the replica of {mark.host}:{mark.dataset}; end that relationship "
             "first (zfs_replication with state=absent)"
         )
     if newest_common(pair.source, pair.replica) is None:
         raise Refused(
-            f"{pair.target_words} and {pair.source_words} have no snapshot in common, so no increment could ever follow"
+            f"{pair.target_address} and {pair.source_address} have no snapshot in common, so no increment "
+            "could ever follow"
         )
     if not mark or mark.released:
         raw = pair.replica.encrypted
         value = bookkeeping.source_mark(pair, raw).format()
         plan.add(
-            f"adopt {pair.target_words} as the replica of {pair.source_words}",
+            f"adopt {pair.target_address} as the replica of {pair.source_address}",
             zfs.set_({SourceMark.NAME: value}, [pair.replica_name]),
             before={pair.replica_name: {"replica_of": None}},
-            after={pair.replica_name: {"replica_of": pair.source_words}},
+            after={pair.replica_name: {"replica_of": pair.source_address}},
             side=TARGET,
         )
         pair.replica.ours[SourceMark.NAME] = value
@@ -157,7 +160,7 @@ def _end(options: Options, source: Backend, target: Backend) -> tuple[Plan, str 
     for dataset in sides.get(TARGET, []):
         ours = dataset.source_mark and dataset.source_mark.id == relationship
         if ours and receiving and processes.receiver_of(receiving, dataset.name) is not None:
-            raise Refused(f"{options.target.words(dataset.name)} is receiving just now; stop that first")
+            raise Refused(f"{options.target.address(dataset.name)} is receiving just now; stop that first")
     if unreached:
         plan.warnings.append(f"could not reach {', '.join(unreached)}; what the relationship left there is still there")
     return plan, relationship
@@ -171,7 +174,7 @@ def end(
     known = wanted
     if known is None:
         known = next((dataset.source_mark.id for dataset in replicas if dataset.source_mark), None)
-        words = target.words(replica)
+        words = target.address(replica)
         recorded = [id_ for dataset in sources for id_, record in records(dataset).items() if record.target == words]
         elsewhere = known is not None and recorded and not any(known in ids(dataset) for dataset in sources)
         if known and sources and not any(known in ids(dataset) for dataset in sources):
@@ -200,7 +203,7 @@ def _check_is_of(replica: Dataset, source: Dataset, words: str) -> None:
 
 
 def _end_replica(plan: Plan, dataset: Dataset, id_: str, target: Endpoint) -> None:
-    words = target.words(dataset.name)
+    words = target.address(dataset.name)
     _step, last_hold = bookkeeping.tags(id_)
     held = [snap.name for snap in with_hold(dataset, last_hold)]
     ours = dataset.source_mark is not None and dataset.source_mark.id == id_

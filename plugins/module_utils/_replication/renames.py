@@ -38,7 +38,7 @@ def follow(source: Backend, target: Backend, options: Options, pairs: Sequence[P
     sources = {name: pair.source for name, pair in lost.items()}
     marks = {ReplicaRecord.name(id_) for found in sources.values() for id_ in info.ids(found)}
     inventory.read_values(source, sources, sorted(sources), sorted(marks))
-    here = options.target.seen_from(options.source).words("")
+    here = options.target.seen_from(options.source).address("")
     known = {
         record.target.removeprefix(here): pair
         for pair in lost.values()
@@ -94,7 +94,7 @@ def find_strayed(target: Backend, pairs: Sequence[Pair]) -> None:
                 pair = strays[mark.id]
                 pair.known_id = mark.id
                 pair.half_aside = _look_at_half_aside(target, name, pair.replica_name)
-                pair.strayed = None if pair.half_aside else target.endpoint.words(name)
+                pair.strayed = None if pair.half_aside else target.endpoint.address(name)
 
 
 def _look_at_half_aside(target: Backend, name: str, place: str) -> Dataset | None:
@@ -115,7 +115,7 @@ def _is_moved(pair: Pair, options: Options) -> bool:
 
 
 def _move(pair: Pair, options: Options, place: str, replica: Dataset | None) -> None:
-    pair.replica_name, pair.replica, pair.target_words = place, replica, options.target.words(place)
+    pair.replica_name, pair.replica, pair.target_address = place, replica, options.target.address(place)
 
 
 def taken_places(options: Options, pairs: Sequence[Pair]) -> list[PairPlan]:
@@ -123,8 +123,8 @@ def taken_places(options: Options, pairs: Sequence[Pair]) -> list[PairPlan]:
     followed = {pair.replica_name: pair for pair in pairs if _is_moved(pair, options)}
     return [
         PairPlan(pair, error=Refused(
-            f"{pair.source_words} cannot go to {pair.target_words}: that is the replica of "
-            f"{followed[pair.replica_name].source_words}, which was renamed; give one of the two another target"
+            f"{pair.source_address} cannot go to {pair.target_address}: that is the replica of "
+            f"{followed[pair.replica_name].source_address}, which was renamed; give one of the two another target"
         ))
         for pair in pairs
         if pair.replica_name in followed and followed[pair.replica_name] is not pair

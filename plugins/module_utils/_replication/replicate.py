@@ -15,7 +15,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -71,7 +71,7 @@ class Outcome:
         return {
             "id": pair.id if pair.known_id or pair.pool_guid or pair.mark else None,
             "source": f"{pair.source.name}@{plan.goal.snapshot}" if plan.goal else pair.source.name,
-            "target": pair.target_words,
+            "target": pair.target_address,
             "guid": plan.goal.guid if plan.goal else None,
             "state": self.state,
             "base": plan.base,
@@ -86,7 +86,7 @@ class Outcome:
         }
 
 
-def main(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """The result of the module; `CerssError` only when nothing at all could be looked at."""
     options = Options.from_params(params)
     _check_programs(options)
@@ -202,11 +202,11 @@ class _Run:
         for _other, future in needs:
             future.exception()
         began = time.monotonic()
-        words = outcome.plan.pair.target_words
+        words = outcome.plan.pair.target_address
         try:
             for other, _future in needs:
                 if other.error and (other.plan.pair.replica is None or other.plan.pair.aside):
-                    raise Refused(f"{words} was not begun, since {other.plan.pair.target_words} failed")
+                    raise Refused(f"{words} was not begun, since {other.plan.pair.target_address} failed")
             self._alone(outcome)
         except CerssError as error:
             outcome.error = error
@@ -217,7 +217,7 @@ class _Run:
 
     def _alone(self, outcome: Outcome) -> None:
         """One run of this host at a time goes into a replica."""
-        words = outcome.plan.pair.target_words
+        words = outcome.plan.pair.target_address
         what = f"another run on this host replicates into {words} just now"
         waited = False
         while True:
@@ -310,7 +310,7 @@ class _Run:
             pair = self.reader.observe(pair)
             if not (pair.replica and plan.goal and pair.replica.by_guid(plan.goal.guid)):
                 wanted = plan.goal.name if plan.goal else "the snapshot"
-                raise CerssError(f"{pair.target_words} does not hold {wanted} although no program complained")
+                raise CerssError(f"{pair.target_address} does not hold {wanted} although no program complained")
             self._check_properties(pair, outcome)
             outcome.plan.pair = pair
             for action in bookkeeping.settle(pair):
@@ -349,10 +349,10 @@ class _Run:
         if receiver is None:
             # A rename would break these too.
             if pair.aside and any(processes.receiver_below(found, name) for name in (pair.replica_name, pair.aside)):
-                raise Refused(f"something below {pair.target_words} is receiving just now; wait for its end")
+                raise Refused(f"something below {pair.target_address} is receiving just now; wait for its end")
             return
         token = pair.replica.token if pair.replica else None
-        what = f"{pair.target_words} is receiving {token.toname if token else 'a stream'} just now"
+        what = f"{pair.target_address} is receiving {token.toname if token else 'a stream'} just now"
         wanted = (
             token is not None
             and plan.goal is not None
@@ -392,9 +392,9 @@ class _Run:
             sizes += each
             totals.append(total)
         outcome.estimated = sum(total or 0 for total in totals)
-        if pair.room is not None and outcome.estimated > pair.room:
+        if pair.free_bytes is not None and outcome.estimated > pair.free_bytes:
             self.warnings.append(
-                f"{pair.target_words} may take {outcome.estimated} bytes, but only {pair.room} are free there"
+                f"{pair.target_address} may take {outcome.estimated} bytes, but only {pair.free_bytes} are free there"
             )
         announcement = bookkeeping.announcement(sizes).format()
         first = pair.replica is None or not pair.replica.snapshots
@@ -444,7 +444,7 @@ class _Run:
                 written = now
                 runfile.write({
                     "operation": "send", "id": pair.id, "snapshot": send.snapshot.name, "guid": send.snapshot.guid,
-                    "source": pair.source_words, "target": pair.target_words, "bytes_done": meter.done,
+                    "source": pair.source_address, "target": pair.target_address, "bytes_done": meter.done,
                     "bytes_total": meter.total,
                     "bytes_per_second": meter.rate, "started": meter.started, "updated": now,
                 })  # fmt: skip
@@ -468,7 +468,7 @@ class _Run:
         """A missing permission loses a property while zfs says that all is well."""
         if pair.replica is not None and not pair.mark:
             raise Refused(
-                f"{pair.target_words} has arrived, but its mark {SourceMark.NAME} could not be set, so it cannot be "
+                f"{pair.target_address} has arrived, but its mark {SourceMark.NAME} could not be set, so it cannot be "
                 "continued; give the user the permission userprop there (see the role zfs_backend)"
             )
         if outcome.born:
@@ -476,7 +476,7 @@ class _Run:
             lost = sorted({*outcome.born} - {name for _dataset, name, *_rest in output.records(lines)})
             if lost:
                 self.warnings.append(
-                    f"{pair.target_words} has arrived without {', '.join(lost)}, which its user has no permission to "
+                    f"{pair.target_address} has arrived without {', '.join(lost)}, which its user has no permission to "
                     "set; delegate that (see the role zfs_backend), and set them there"
                 )
 

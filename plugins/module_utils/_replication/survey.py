@@ -24,7 +24,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import Inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import divergence, planner, renames
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options, volume
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options, dataset_of
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, PairPlan, newest_common
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import plan_pair
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
@@ -40,7 +40,7 @@ class Reader:
     def plan(self, options: Options, making: bool) -> list[PairPlan]:
         """Read both sides and decide about every pair, in the order in which they must go."""
         depth = None if options.recursive else 1
-        roots = {str(volume(name)): name for name in options.names}
+        roots = {str(dataset_of(name)): name for name in options.names}
         replica_roots = {str(options.replica_root(name)) for name in options.names}
         (sources, gone), (replicas, _absent) = self._both(
             lambda: inventory.read(self.source, list(roots), depth),
@@ -75,8 +75,8 @@ class Reader:
             plans.append(plan)
         for name in gone:
             place = options.replica_root(roots[name])
-            pair = Pair(Dataset(name), str(place), target_words=options.target.words(place))
-            error = Refused(f"{options.source.words(name)} does not exist; check the name, or create it first")
+            pair = Pair(Dataset(name), str(place), target_address=options.target.address(place))
+            error = Refused(f"{options.source.address(name)} does not exist; check the name, or create it first")
             plans.append(PairPlan(pair, error=error))
         return plans
 
@@ -91,7 +91,7 @@ class Reader:
         pairs: dict[str, Pair] = {}
         home = options.target.seen_from(options.source)
         for name in options.names:
-            root = volume(name)
+            root = dataset_of(name)
             tree = [path for path in sources if root.covers(path)] if options.recursive else [str(root)]
             skipped = [path for path in tree if matches(path, list(options.exclude))]
             for path in sorted(tree):
@@ -101,16 +101,16 @@ class Reader:
                 other = pairs.get(str(replica_name))
                 if other is not None and other.source.name != path:
                     raise BadInput(
-                        f"{other.source.name} and {path} would both go to {options.target.words(replica_name)}; "
+                        f"{other.source.name} and {path} would both go to {options.target.address(replica_name)}; "
                         "lower target.strip, or replicate them apart"
                     )
                 pairs[str(replica_name)] = Pair(
                     source=sources[path],
                     replica_name=str(replica_name),
                     replica=replicas.get(str(replica_name)),
-                    wanted=name.snapshot if isinstance(name, SnapshotName) else None,
-                    source_words=options.source.words(path),
-                    target_words=options.target.words(replica_name),
+                    snapshot_name=name.snapshot if isinstance(name, SnapshotName) else None,
+                    source_address=options.source.address(path),
+                    target_address=options.target.address(replica_name),
                     source_host=self.source.node,
                     target_host=home.label,
                     named=path == str(root),
@@ -163,7 +163,7 @@ class Reader:
             pair.missing_parents = [name for name in above if name in gone and name not in coming]
             places = [known[name] for name in (pair.replica_name, *reversed(above), root.name) if name in known]
             pair.below = [known[name] for name in pair.replica.children if name not in gone] if pair.replica else []
-            pair.room = next(
+            pair.free_bytes = next(
                 (units.number(p.values["available"].text) for p in places if "available" in p.values), None
             )
 
@@ -213,11 +213,11 @@ class Reader:
         )
         if former.source.name not in sources:
             raise Refused(
-                f"{former.source_words} does not exist; check the name, or whether somebody renamed it just now"
+                f"{former.source_address} does not exist; check the name, or whether somebody renamed it just now"
             )
         pair = Pair(
-            sources[former.source.name], former.replica_name, replicas.get(former.replica_name), former.wanted,
-            former.pool_guid, former.source_words, former.target_words, former.source_host, former.target_host,
+            sources[former.source.name], former.replica_name, replicas.get(former.replica_name), former.snapshot_name,
+            former.pool_guid, former.source_address, former.target_address, former.source_host, former.target_host,
             former.named,
         )  # fmt: skip
         pair.source.origin_guid = former.source.origin_guid
@@ -245,8 +245,8 @@ def _check_above(plan: PairPlan, plans: Sequence[PairPlan]) -> None:
         absent = other.pair.replica is None and not (other.sends and not other.error)
         if plan.sends and absent and other.pair.replica_name in above:
             plan.error = plan.error or Refused(
-                f"{plan.pair.source_words} cannot be replicated: {other.pair.target_words} above its replica is not "
-                f"there, and {other.pair.source_words} has nothing to send there; make a snapshot of that first"
+                f"{plan.pair.source_address} cannot be replicated: {other.pair.target_address} above its replica "
+                f"is not there, and {other.pair.source_address} has nothing to send there; make a snapshot of that first"
             )
 
 

@@ -100,28 +100,28 @@ class Absent:
         return Plan([*self.cascade.steps, *self.deletion.plan.steps])
 
 
-def plan_absent(options: Options, wanted: Sequence[Snapshot], closure: Closure, running: Activity) -> Absent:
+def plan_absent(options: Options, requested: Sequence[Snapshot], closure: Closure, running: Activity) -> Absent:
     """``wanted`` and what is in the closure: read with all values and holds."""
-    sending = {snap.name for snap in wanted if running.sends(snap.name)}
+    sending = {snap.name for snap in requested if running.sends(snap.name)}
     if options.on_dependents == "fail":
-        _refuse_dependents(wanted, sending)
+        _refuse_dependents(requested, sending)
     if options.on_dependents != "cascade":
-        return Absent(Plan(), deletion.plan_deletion(wanted, sending))
-    _refuse_cascade(wanted, closure, sending)
+        return Absent(Plan(), deletion.plan_deletion(requested, sending))
+    _refuse_cascade(requested, closure, sending)
     gone = {clone.name for clone in closure.clones}
     left = [
         replace(snap, clones=[])
-        for snap in wanted
+        for snap in requested
         if snap.dataset not in gone and not (snap.state == model.PENDING_DELETE and snap.clones)
     ]
-    return Absent(_plan_cascade(wanted, closure), deletion.plan_deletion(left, sending))
+    return Absent(_plan_cascade(requested, closure), deletion.plan_deletion(left, sending))
 
 
-def _plan_cascade(wanted: Sequence[Snapshot], closure: Closure) -> Plan:
+def _plan_cascade(requested: Sequence[Snapshot], closure: Closure) -> Plan:
     """Each clone's free snapshots, the clone, and what waited for that."""
     plan = Plan()
     last = {clone.origin: clone.name for clone in closure.clones}  # the last one that its origin waits for
-    origins = {snap.name: snap for snap in [*wanted, *closure.snapshots]}
+    origins = {snap.name: snap for snap in [*requested, *closure.snapshots]}
     for clone in closure.clones:
         ends = [deletion.ending(snap.name) for snap in clone.snapshots if snap.state == model.FULL]
         plan.steps += deletion.removals(clone.name, ends)
@@ -138,9 +138,9 @@ def _plan_cascade(wanted: Sequence[Snapshot], closure: Closure) -> Plan:
     return plan
 
 
-def _refuse_dependents(wanted: Sequence[Snapshot], sending: Collection[str]) -> None:
+def _refuse_dependents(requested: Sequence[Snapshot], sending: Collection[str]) -> None:
     found = []
-    for snap in wanted:
+    for snap in requested:
         left = blockers(snap) + (["the transfer that sends it"] if snap.name in sending else [])
         if left:
             found.append(f"{snap.name} is needed by {listing(left)}")
@@ -150,9 +150,9 @@ def _refuse_dependents(wanted: Sequence[Snapshot], sending: Collection[str]) -> 
         )
 
 
-def _refuse_cascade(wanted: Sequence[Snapshot], closure: Closure, sending: Collection[str]) -> None:
+def _refuse_cascade(requested: Sequence[Snapshot], closure: Closure, sending: Collection[str]) -> None:
     found = [f"{name}: {listing(reasons)}" for name, reasons in closure.obstacles().items()]
-    for snap in [*wanted, *closure.snapshots]:
+    for snap in [*requested, *closure.snapshots]:
         left = [blocker for blocker in blockers(snap) if not blocker.startswith("clone ")]
         left += ["the transfer that sends it"] if snap.name in sending else []
         if left:

@@ -44,7 +44,7 @@ class Closure:
         return {name: reasons for name, reasons in found.items() if reasons}
 
 
-def closure_of(datasets: Mapping[str, Dataset], wanted: Iterable[str]) -> Closure:
+def closure_of(datasets: Mapping[str, Dataset], requested: Iterable[str]) -> Closure:
     """The clones that go along with the wanted snapshots: theirs, the clones of these clones' snapshots, and so on.
 
     ``datasets`` is a whole pool. Nothing is in the closure but clones. A dataset below one of them that is no such
@@ -58,7 +58,7 @@ def closure_of(datasets: Mapping[str, Dataset], wanted: Iterable[str]) -> Closur
         children.setdefault(dataset.name.rpartition("/")[0], []).append(dataset)
 
     inside: dict[str, Dataset] = {}
-    open_ends = list(wanted)
+    open_ends = list(requested)
     while open_ends:
         for clone in clones_of.get(open_ends.pop(), []):
             if clone.name not in inside:

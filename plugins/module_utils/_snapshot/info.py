@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -41,7 +41,7 @@ RECENT = 1000  # snapshots of a dataset that are remembered: what arrives is bas
 class Options:
     """What is asked for."""
 
-    volumes: list[DatasetName]
+    datasets: list[DatasetName]
     snapshots: list[SnapshotName]
     recursive: bool = False
     match: list[str] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Options:
     limit: int | None = None
 
     @classmethod
-    def from_params(cls, params: dict[str, Any]) -> Options:
+    def from_params(cls, params: Mapping[str, Any]) -> Options:
         names = params["name"] or []
         check_unique(names, "name")
         parsed = [dataset_or_snapshot(name) for name in names]
@@ -68,7 +68,7 @@ class Options:
         if params["limit"] is not None and params["limit"] < 0:
             raise BadInput(f"limit is {params['limit']}; give the number of objects to return, 0 for the counts alone")
         return cls(
-            volumes=[name for name in parsed if isinstance(name, DatasetName)],
+            datasets=[name for name in parsed if isinstance(name, DatasetName)],
             snapshots=[name for name in parsed if isinstance(name, SnapshotName)],
             recursive=params["recursive"],
             match=params["match"] or [],
@@ -80,12 +80,12 @@ class Options:
 
     @property
     def everything(self) -> bool:
-        return not self.volumes and not self.snapshots
+        return not self.datasets and not self.snapshots
 
     def parts(self, dataset: str) -> set[str] | None:
         """The parts after the @ that are asked for of a dataset; None for all of them."""
         near = {dataset, *(map(str, DatasetName(dataset).ancestors()) if self.recursive else ())}
-        if self.everything or any(volume.path in near for volume in self.volumes):
+        if self.everything or any(dataset.path in near for dataset in self.datasets):
             return None
         return {name.snapshot for name in self.snapshots if name.dataset.path in near}
 
@@ -96,14 +96,14 @@ class Options:
     def roots(self) -> list[str]:
         """The datasets to look at."""
         return list(
-            dict.fromkeys([str(name) for name in self.volumes] + [str(name.dataset) for name in self.snapshots])
+            dict.fromkeys([str(name) for name in self.datasets] + [str(name.dataset) for name in self.snapshots])
         )
 
     def depth(self) -> int | None:
         return None if self.recursive or self.everything else 1
 
 
-def main(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """The verb."""
     options = Options.from_params(params)
     backend = Backend()
@@ -128,8 +128,8 @@ Found = Iterator[tuple[str, dict[str, Any]]]
 
 def _names_only(backend: Backend, options: Options) -> Found:
     """The fast path: names, GUIDs and order, without opening a snapshot."""
-    roots = options.roots() if options.volumes or options.recursive else [str(name) for name in options.snapshots]
-    depth = options.depth() if options.volumes or options.recursive or options.everything else 0
+    roots = options.roots() if options.datasets or options.recursive else [str(name) for name in options.snapshots]
+    depth = options.depth() if options.datasets or options.recursive or options.everything else 0
     missing = {str(name) for name in options.snapshots}
     gone: list[str] = []
     command = zfs.list_(roots, "snapshot", ("name", "guid", "createtxg"), depth, by_dataset=True)
@@ -148,7 +148,7 @@ def _names_only(backend: Backend, options: Options) -> Found:
 
 
 def _check_volumes(options: Options, gone: Iterable[str]) -> None:
-    missing = sorted({name.path for name in options.volumes} & set(gone))
+    missing = sorted({name.path for name in options.datasets} & set(gone))
     if missing:
         raise BadInput(f"there is no volume {', '.join(missing)}; name volumes as 'zfs list' shows them")
 
@@ -164,15 +164,15 @@ class _Chunk:
 
     datasets: dict[str, Dataset] = field(default_factory=dict)
     chosen: list[Snapshot] = field(default_factory=list)
-    room: int = zfs.LOCAL_ARGUMENTS
+    argument_bytes: int = zfs.LOCAL_ARGUMENTS
 
     def choose(self, snapshot: Snapshot) -> None:
         self.chosen.append(snapshot)
-        self.room -= len(snapshot.name.encode()) + 3
+        self.argument_bytes -= len(snapshot.name.encode()) + 3
 
     @property
     def full(self) -> bool:
-        return len(self.chosen) + len(self.datasets) >= CHUNK or self.room <= 0
+        return len(self.chosen) + len(self.datasets) >= CHUNK or self.argument_bytes <= 0
 
 
 def _objects(backend: Backend, options: Options) -> Iterator[Snapshot]:

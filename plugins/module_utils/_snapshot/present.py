@@ -199,10 +199,10 @@ def _moments(names: Sequence[str]) -> list[list[str]]:
     groups: dict[tuple[int, str], list[str]] = {}
     seen: Counter[str] = Counter()
     for name in names:
-        volume = name.partition("@")[0]
-        groups.setdefault((seen[volume], volume.partition("/")[0]), []).append(name)
-        seen[volume] += 1
-    return [batch for group in groups.values() for batch in zfs.batches(group, room_each=zfs.LOCAL_ARGUMENTS)]
+        dataset = name.partition("@")[0]
+        groups.setdefault((seen[dataset], dataset.partition("/")[0]), []).append(name)
+        seen[dataset] += 1
+    return [batch for group in groups.values() for batch in zfs.batches(group, max_bytes=zfs.LOCAL_ARGUMENTS)]
 
 
 def _creation(options: Options, names: Sequence[str]) -> Step:
@@ -340,7 +340,7 @@ def _batches(
     by_name = {snap.name: snap for snap in snaps}
     return [
         Step(tuple(Effect(name, f"{words} {name}", *diff(by_name[name]), aspect) for name in batch), (command(batch),))
-        for batch in zfs.batches(list(by_name), room_each=zfs.LOCAL_ARGUMENTS)
+        for batch in zfs.batches(list(by_name), max_bytes=zfs.LOCAL_ARGUMENTS)
     ]
 
 

@@ -24,17 +24,17 @@ COMPRESSION = {
 }
 
 
-def batches(names: Sequence[str], most: int = 10**6, room_each: int = ARGUMENTS) -> list[list[str]]:
+def batches(names: Sequence[str], most: int = 10**6, max_bytes: int = ARGUMENTS) -> list[list[str]]:
     """Split names so that each command line stays short enough."""
     result: list[list[str]] = []
-    room = 0
+    left = 0
     for name in names:
         cost = len(name.encode()) + 3
-        if not result or room < cost or len(result[-1]) >= most:
+        if not result or left < cost or len(result[-1]) >= most:
             result.append([])
-            room = room_each
+            left = max_bytes
         result[-1].append(name)
-        room -= cost
+        left -= cost
     return result
 
 

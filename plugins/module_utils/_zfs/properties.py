@@ -23,7 +23,7 @@ AT_CREATION = frozenset(
     ("casesensitivity", "encryption", "keyformat", "normalization", "pbkdf2iters", "utf8only", "volblocksize")
 )
 ELSEWHERE = {
-    "mounted": "the option mounted of zfs_volume",
+    "mounted": "the option mounted of zfs_dataset",
     "origin": "the module zfs_clone",
     "version": "the command 'zfs upgrade'",
 }

@@ -50,7 +50,7 @@ def main() -> NoReturn:
         resumed = _gate.resumed(commands)
         if resumed is not None and resumed not in snapshots(root):
             raise _gate.NotAllowed(f"the resume token is for a snapshot that is not below {root}")
-        log(syslog.LOG_INFO, f"runs for {who}: {' | '.join(' '.join(words) for words in commands)!a}")
+        log(syslog.LOG_INFO, f"runs for {who}: {' | '.join(' '.join(argv) for argv in commands)!a}")
         run(commands, job)
     except (CerssError, OSError) as error:
         why = ascii(error.msg if isinstance(error, CerssError) else str(error))[1:-1]
@@ -80,43 +80,43 @@ def run(commands: list[list[str]], job: _gate.Job) -> NoReturn:
         told, status = output(commands[0])
         print("\n".join(_gate.seen(told.splitlines(), job)))
         sys.exit(status)
-    for words in commands[:-1]:
-        os.dup2(start(words)[1], 0)
+    for argv in commands[:-1]:
+        os.dup2(start(argv)[1], 0)
     if commands[-1][:3] == ["zfs", "receive", "-s"]:
         receive(commands[-1])
     become(commands[-1])
 
 
-def receive(words: list[str]) -> NoReturn:
+def receive(argv: list[str]) -> NoReturn:
     """Look at what comes before zfs reads it from the same pipe, stream by stream where it is a package."""
     if not stat.S_ISFIFO(os.fstat(0).st_mode):  # nothing else lets us look ahead
         os.dup2(start(["cat"])[1], 0)
-    be_seen_as(words)
-    if not _gate.check_stream(ahead(), words, is_volume).package:
-        become(words)
+    be_seen_as(argv)
+    if not _gate.check_stream(ahead(), argv, is_volume).package:
+        become(argv)
     left = 2 * stream.RECORD  # its head and the end of that
     while left:
         left -= len(os.read(0, left)) or left
     while not stream.is_end(record := ahead()):
-        if _gate.check_stream(record, words, is_volume).package:
+        if _gate.check_stream(record, argv, is_volume).package:
             raise _gate.NotAllowed("a package in a package")
         child = os.fork()
         if child == 0:
-            become(words)
+            become(argv)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if status:
             sys.exit(status if status > 0 else 128 - status)
     sys.exit(0)
 
 
-def be_seen_as(words: list[str]) -> None:
+def be_seen_as(argv: list[str]) -> None:
     """Be found by others who look for receivers, also while nothing has come yet; setproctitle(3) does it so."""
     import ctypes  # takes its time, and only a receive needs it
 
     with open("/proc/self/stat", "rb") as line:
         fields = line.read().rpartition(b")")[2].split()
     begin, end = int(fields[45]), int(fields[48])  # arg_start and env_end in proc(5); the one goes over into the other
-    title = " ".join(words).encode()
+    title = " ".join(argv).encode()
     if len(title) < end - begin:
         ctypes.memset(begin, 0, end - begin)
         ctypes.memmove(begin, title, len(title))
@@ -151,30 +151,30 @@ def ahead() -> bytes:
         os.close(writer)
 
 
-def start(words: list[str]) -> tuple[int, int]:
+def start(argv: list[str]) -> tuple[int, int]:
     """Start a program; gives its pid, and the descriptor that what it says can be read from."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.dup2(writer, 1)
-        become(words)
+        become(argv)
     os.close(writer)
     return pid, reader
 
 
-def output(words: list[str]) -> tuple[str, int]:
+def output(argv: list[str]) -> tuple[str, int]:
     """What a program says, and its exit code."""
-    pid, reader = start(words)
+    pid, reader = start(argv)
     with os.fdopen(reader, errors="replace") as lines:
         told = lines.read()
     return told, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def become(words: list[str]) -> NoReturn:
+def become(argv: list[str]) -> NoReturn:
     try:
-        os.execvpe(words[0], words, environment())
+        os.execvpe(argv[0], argv, environment())
     except OSError as error:
-        print(f"{words[0]}: command not found: {error.strerror}", file=sys.stderr)
+        print(f"{argv[0]}: command not found: {error.strerror}", file=sys.stderr)
         os._exit(127)
 
 

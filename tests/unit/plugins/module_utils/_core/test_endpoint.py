@@ -90,6 +90,6 @@ def test_bad_options_are_named(options, words):
 def test_here_has_a_name_elsewhere(monkeypatch):
     monkeypatch.setattr("platform.node", lambda: "me")
     here, there = Endpoint(), Endpoint("b")
-    assert here.seen_from(there).words("backup/v") == "me:backup/v"
-    assert here.seen_from(here).words("backup/v") == "backup/v"
-    assert there.seen_from(here).words("backup/v") == "b:backup/v"
+    assert here.seen_from(there).address("backup/v") == "me:backup/v"
+    assert here.seen_from(here).address("backup/v") == "backup/v"
+    assert there.seen_from(here).address("backup/v") == "b:backup/v"

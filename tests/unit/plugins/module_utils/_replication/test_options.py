@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options, volume
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options, dataset_of
 from ansible_collections.cerss.zfs.tests.unit.scenarios import replicate, to
 from ansible_collections.cerss.zfs.tests.unit.transcript import entrance
 
@@ -51,7 +51,7 @@ def test_no_name_is_refused():
 def test_each_volume_goes_below_the_parent_less_what_is_stripped():
     several = options("tank/a/b@s", "tank/c/d", target=to(None, parent="backup/x", strip=1))
     assert [str(several.replica_root(name)) for name in several.names] == ["backup/x/a/b", "backup/x/c/d"]
-    assert [str(volume(name)) for name in several.names] == ["tank/a/b", "tank/c/d"]
+    assert [str(dataset_of(name)) for name in several.names] == ["tank/a/b", "tank/c/d"]
     assert str(options().replica_root(options().names[0])) == "backup/vol"
 
 

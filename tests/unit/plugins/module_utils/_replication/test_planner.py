@@ -155,7 +155,7 @@ def test_only_into_its_own_replica(ours, words, on_divergence):
 @pytest.mark.parametrize(("number", "expected"), [(2, ["1", "2"]), (1, ["1"])])
 def test_what_is_newer_than_the_named_one_stays_here(number, expected):
     case = pair([1, 2, 3], None)
-    case.wanted = f"s{number}"
+    case.snapshot_name = f"s{number}"
     assert carried(plan_pair(case, PairOptions())) == expected
 
 
@@ -279,12 +279,12 @@ def test_a_foreign_partial_receive_is_left_alone():
 
 def test_check_mode_counts_a_named_snapshot_as_made():
     case = pair([1], [1])
-    case.wanted = "s2"
+    case.snapshot_name = "s2"
     plan = plan_pair(case, PairOptions(), making=True)
     assert streams(plan) == [("incremental", "tank/v@s1", "s2", False)]
     assert plan.warnings
     case = pair([1], [1])
-    case.wanted = "s2"
+    case.snapshot_name = "s2"
     assert "does not exist" in str(plan_pair(case, PairOptions()).error)
 
 

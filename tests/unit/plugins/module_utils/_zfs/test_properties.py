@@ -83,7 +83,7 @@ def test_yaml_values_as_text(value: Any, text: str | None) -> None:
         ({"Quota": "1"}, "is not a valid property name"),
         ({"A:b": "1"}, "is not a valid user property"),
         ({"cerss.zfs:origin": "1"}, "belongs to this collection"),
-        ({"mounted": True}, "the option mounted of zfs_volume"),
+        ({"mounted": True}, "the option mounted of zfs_dataset"),
         ({"a:b": "x" * 9000}, "9000 bytes"),
         ({"used": "1"}, "it is read-only"),
         ({"recordsize": "1"}, "a volume has no such property"),

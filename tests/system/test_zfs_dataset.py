@@ -1,7 +1,7 @@
 # Copyright (c) 2026, cerss.zfs contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""zfs_volume on real pools."""
+"""zfs_dataset on real pools."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def test_made_changed_renamed_and_removed(backend: Backend) -> None:
     )
     made, changed, _set, off, on, quiet, none, zv, grown, auto, moved, zmoved, _pool, removed, _zremoved, gone = answers
     assert made[1]["actions"] == ["create filesystem tank/db", "mount tank/db"]
-    assert made[1]["volume"]["mounted"] is True
-    assert made[1]["volume"]["properties"]["quota"] == str(200 * 2**20)
+    assert made[1]["dataset"]["mounted"] is True
+    assert made[1]["dataset"]["properties"]["quota"] == str(200 * 2**20)
     assert changed[1]["actions"] == [
         "set quota=none and recordsize=32768 and snapdir=visible on tank/db",
         "unset atime on tank/db",
@@ -63,7 +63,7 @@ def test_made_changed_renamed_and_removed(backend: Backend) -> None:
     assert on[1]["actions"] == ["mount tank/db"]
     assert quiet[1]["actions"] == ["create filesystem tank/quiet"]
     assert none[1]["actions"] == ["create filesystem tank/none"]
-    assert zv[1]["volume"]["type"] == "volume"
+    assert zv[1]["dataset"]["type"] == "volume"
     assert grown[1]["actions"] == ["set volsize=20971520 on tank/zv"]
     assert auto[1]["changed"]
     assert moved[1]["actions"] == [
@@ -74,7 +74,7 @@ def test_made_changed_renamed_and_removed(backend: Backend) -> None:
         "rename tank/db to tank/prod/eu/db",
         "set sync=always on tank/prod/eu/db",
     ]
-    assert moved[1]["volume"]["guid"] == made[1]["volume"]["guid"]
+    assert moved[1]["dataset"]["guid"] == made[1]["volume"]["guid"]
     assert zmoved[1]["actions"] == ["rename tank/zv to tank/prod/eu/zv"]
     assert removed[1]["actions"] == ["destroy filesystem tank/quiet"]
     assert not gone[1]["changed"]
@@ -102,7 +102,7 @@ def test_every_refusal_changes_nothing_and_says_why(backend: Backend) -> None:
         (volume("tank/zv", properties={"volsize": None}), "cannot be unset"),
         (volume("tank/zv", properties={"recordsize": "8K"}), "a volume has no such property"),
         (volume("tank/a", properties={"used": "1"}), "it is read-only"),
-        (volume("tank/a", properties={"mounted": True}), "the option mounted of zfs_volume"),
+        (volume("tank/a", properties={"mounted": True}), "the option mounted of zfs_dataset"),
         (volume("tank/a", properties={"nosuch": "1"}), "has no such property"),
         (volume("tank/a", properties={"quota": ""}), "has an empty value"),
         (volume("tank/a", properties={"org.example:x": {"a": 1}}), "is a dict"),
@@ -127,6 +127,6 @@ def test_every_refusal_changes_nothing_and_says_why(backend: Backend) -> None:
 
 def test_through_ansible(backend: Backend, ansible: Ansible) -> None:
     four = ansible.four_times(
-        backend.name, {"cerss.zfs.zfs_volume": {"name": "tank/db", "properties": {"quota": "1G", "atime": False}}}
+        backend.name, {"cerss.zfs.zfs_dataset": {"name": "tank/db", "properties": {"quota": "1G", "atime": False}}}
     )
-    assert four[1]["volume"]["properties"]["atime"] == "off"
+    assert four[1]["dataset"]["properties"]["atime"] == "off"

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: zfs_volume
+module: zfs_dataset
 short_description: Create, set up, mount, rename and remove ZFS filesystems and zvols
 version_added: 0.1.0
 author:
@@ -57,7 +57,7 @@ seealso:
 
 EXAMPLES = r"""
 - name: A filesystem for a database
-  cerss.zfs.zfs_volume:
+  cerss.zfs.zfs_dataset:
     name: tank/db
     properties:
       recordsize: 16K
@@ -66,7 +66,7 @@ EXAMPLES = r"""
       org.example:owner: dba
 
 - name: A zvol that takes room only as it is written to
-  cerss.zfs.zfs_volume:
+  cerss.zfs.zfs_dataset:
     name: tank/vm7
     properties:
       volsize: 20G
@@ -74,37 +74,37 @@ EXAMPLES = r"""
       refreservation: none
 
 - name: Grow it
-  cerss.zfs.zfs_volume:
+  cerss.zfs.zfs_dataset:
     name: tank/vm7
     properties:
       volsize: 40G
 
 - name: Let a property be inherited again
-  cerss.zfs.zfs_volume:
+  cerss.zfs.zfs_dataset:
     name: tank/db
     properties:
       compression: null
 
 - name: Take it over in a place of its own, with everything above it
-  cerss.zfs.zfs_volume:
+  cerss.zfs.zfs_dataset:
     name: tank/prod/eu/db
     renamed_from: tank/db
     create_parents: true
 
 - name: Offline for a while
-  cerss.zfs.zfs_volume:
+  cerss.zfs.zfs_dataset:
     name: tank/db
     mounted: false
 
 - name: Remove it, unless it has snapshots or anything else depends on it
-  cerss.zfs.zfs_volume:
+  cerss.zfs.zfs_dataset:
     name: tank/old
     state: absent
 """
 
 RETURN = r"""
-volume:
-  description: The volume as it stands (in check mode as it would stand). V(null) when it is not there.
+dataset:
+  description: The dataset as it is now (in check mode as it would be). V(null) when it is not there.
   returned: success
   type: dict
   contains:
