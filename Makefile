@@ -78,8 +78,8 @@ controllers: .venv/.make lab-packages ## Transfers and their progress under ever
 	$(LAB) run -- nox -s $(CORES:%=controller-%)
 
 .PHONY: record
-record: .venv/.system lab-packages ## Record anew what the unit tests replay, from real ZFS; ONLY="session ..." just some
-	$(LAB) run -- python tests/system/record.py $(ONLY)
+record: .venv/.system lab-packages ## Record anew what the unit tests replay, from real ZFS; ONLY="session ..." just some, ZFS=2.4 those of that version
+	$(LAB) run $(if $(ZFS),--dir .cache/lab-$(ZFS) --zfs $(ZFS)) -- python tests/system/record.py $(ONLY)
 
 # Sender's and receiver's OpenZFS. Each version's image takes minutes the first time, so `test` leaves this out.
 VERSIONS := 2.1-2.3 2.3-2.4

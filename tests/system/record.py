@@ -3,14 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Records the sessions that tests/unit/test_recorded.py replays: real verbs on real ZFS, on a lab that runs.
 
-record.py [SESSION...]    those of tests/unit/scenarios.py, all unless some are named
+record.py [SESSION...]    all that tests/unit/scenarios.py has for the lab's OpenZFS, unless some are named
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,14 @@ from ansible_collections.cerss.zfs.tests.unit import scenarios, transcript
 
 # Every process is started by module_utils/_host/process.py, so that is where to listen.
 _RUNNER = r"""
-import importlib, json, shutil, subprocess, sys, threading, time, traceback
+import importlib, json, shutil, subprocess, sys, threading, time, traceback, types
 sys.path.insert(0, {folder!r})
-PREFIX = 'ansible_collections.cerss.zfs.plugins.module_utils.'
-errors = importlib.import_module(PREFIX + '_core.errors')
-process = importlib.import_module(PREFIX + '_host.process')
+PREFIX = 'ansible_collections.cerss.zfs.plugins.'
+errors = importlib.import_module(PREFIX + 'module_utils._core.errors')
+process = importlib.import_module(PREFIX + 'module_utils._host.process')
+for name in ('ansible', 'ansible.module_utils', 'ansible.module_utils.basic'):  # not there, but modules import it
+    sys.modules[name] = types.ModuleType(name)
+sys.modules['ansible.module_utils.basic'].AnsibleModule = None
 real_run, real_spawn, real_end, RealLines = process.run, process.spawn, process.end, process.Lines
 real_which, real_time = shutil.which, time.time
 commands, streams, lacks = [], [], []
@@ -91,6 +93,12 @@ def which(program, **more):
         lacks.append(program)
     return found
 
+def verb_of(name):
+    module, verbs = importlib.import_module(PREFIX + 'modules.' + name), []
+    module.run_module = lambda verb, **spec: verbs.append(verb)
+    module.main()
+    return verbs[0]
+
 process.run, process.spawn, process.end, process.Lines, shutil.which = run, spawn, end, Lines, which
 taken = []
 for step in json.load(sys.stdin):
@@ -98,8 +106,8 @@ for step in json.load(sys.stdin):
         subprocess.run(['sh', '-ec', step], check=True, stdout=sys.stderr)
         taken.append(step)
         continue
-    module, name, options = step['verb']
-    verb = getattr(importlib.import_module(module), name)
+    options, verb = step['full'], verb_of(step['module'])
+    verb = verb if callable(verb) else verb[options['state']]
     for check in step['phases']:
         for kept in (commands, streams, lacks):
             kept.clear()
@@ -115,23 +123,21 @@ for step in json.load(sys.stdin):
         for entry, started in streams:
             entry.update(rc=started.returncode, err=started.stderr.kept.decode())
         taken.append({{
-            'call': [step['module'], step['options'], check], 'now': now,
-            **({{'lacks': list(lacks)}} if lacks else {{}}),
+            'call': [step['module'], step['options'], check], 'now': now, **({{'lacks': lacks[:]}} if lacks else {{}}),
             'commands': [dict(entry) for entry in commands], 'result': result,
         }})
 json.dump(taken, sys.stdout)
 """
 
 
-def record(backend: Backend, name: str) -> list[dict[str, Any]]:
+def record(backend: Backend, name: str, session: scenarios.Session) -> list[dict[str, Any]]:
     steps: list[Any] = []
-    for step in scenarios.SESSIONS[name]:
+    for step in session:
         if isinstance(step, str):
             steps.append(step)
             continue
-        verb, options = transcript.entrance(step)
-        named = [verb.__module__, verb.__name__, options]
-        steps.append({"verb": named, "module": step.module, "options": step.options, "phases": step.phases})
+        _verb, full = transcript.entrance(step)
+        steps.append({"module": step.module, "options": step.options, "full": full, "phases": step.phases})
     verbs.install(backend)
     backend.run(["sh", "-c", f"cat > {verbs.FOLDER}/record.py"], input=_RUNNER.format(folder=verbs.FOLDER))
     taken: list[Any] = json.loads(
@@ -141,18 +147,22 @@ def record(backend: Backend, name: str) -> list[dict[str, Any]]:
         if not isinstance(step, str):
             step["result"] = transcript.plain(step["result"])
             step["commands"] = [transcript.answered(**command) for command in step["commands"]]
-    version = re.search(r"zfs-(\d[\d.]*\d)", backend.run(["zfs", "version"]).stdout)
-    assert version
-    transcript.save(name, transcript.Recording(version[1], taken))
+    transcript.save(name, transcript.Recording(".".join(map(str, backend.version)), taken))
     return [step for step in taken if not isinstance(step, str)]
 
 
 def main(names: list[str]) -> int:
     folder, failed = Path(os.environ["CERSS_LAB_DIR"]), list[str]()
-    for name in names or scenarios.SESSIONS:
+    backend = Backend("backend-a", "", folder)
+    version = ".".join(map(str, backend.version[:2]))
+    sessions = scenarios.recordings(version)
+    asked = [name for name in sessions if not names or name.removesuffix(f"-{version}") in names]
+    if len(asked) < len(names):
+        sys.exit(f"not recorded on OpenZFS {version}: {' '.join(names)}; this has {' '.join(sessions)}")
+    for name in asked:
         lab_command("reset", "--dir", folder)
         try:
-            taken = record(Backend("backend-a", "", folder), name)
+            taken = record(backend, name, sessions[name])
         except Failed as error:
             failed.append(f"{name}: {error}")
             continue

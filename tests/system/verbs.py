@@ -87,10 +87,10 @@ json.dump(answers, sys.stdout)
 
 
 def install(backend: Backend) -> None:
-    """The module_utils as they stand in the clone."""
+    """Modules and module_utils as they stand in the clone."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
-        for file in sorted((CLONE / "plugins").glob("module_utils/**/*.py")):
+        for file in sorted((CLONE / "plugins").glob("module*/**/*.py")):
             tar.add(file, f"ansible_collections/cerss/zfs/{file.relative_to(CLONE)}")
     text = packed.getvalue().hex()
     mark = hashlib.sha256(text.encode()).hexdigest()

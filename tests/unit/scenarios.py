@@ -109,6 +109,7 @@ CUT = (
     "nohup sh -c 'until pid=$(pgrep -f \"^zfs send -vP\"); do sleep 0.2; done; sleep 5; kill $pid' "
     "> /dev/null 2>&1 < /dev/null &"
 )
+HERE = to("backup/vol", "local")
 GUID = "$(zfs get -Hp -o value guid {})"
 
 SESSIONS: dict[str, Session] = {
@@ -627,4 +628,56 @@ SESSIONS: dict[str, Session] = {
         replicate(bandwidth_limit="512K"),
         relate("absent"),
     ],
+    # All that is parsed: what list, get, holds, allow and send print, resume tokens, and errors.
+    "parsers": [
+        f"{FILLED}zfs set \"org.example:note=$(printf 'a\\tb\\nc')\" tank/vol@s1; zfs hold 'with space' tank/vol@s1; "
+        "zfs hold keep tank/vol@s1; zfs clone tank/vol@s1 tank/c; zfs bookmark tank/vol@s1 tank/vol#mine; "
+        "zfs create -V 16M tank/zv; zfs snapshot tank/zv@s1; zfs create tank/inuse; zfs snapshot tank/inuse@open; "
+        "zfs allow -s @set create,mount tank/vol; zfs allow -u daemon,root snapshot tank/vol; "
+        "zfs allow -c destroy tank/vol; zfs allow -e diff tank",
+        info("tank/vol", "tank/zv", detail="full"),
+        info("tank/vol@none", "tank/none@s", "nopool/none@s"),
+        *once(
+            allow("send", "hold", "@set", dataset="tank/vol"),
+            allow("mount", dataset="tank/vol", reach="descendents"),
+            allow("fly", dataset="tank/vol"),
+            allow("send", dataset="tank/none"),
+            allow(dataset="tank/vol"),
+            replicate(target=HERE),
+            f"{BIG}{CUT}",
+            replicate(target=HERE, bandwidth_limit="512K"),
+            relationships("tank/vol"),
+            replicate(target=HERE),
+            # Errors
+            dataset("tank/new", properties={"compression": "much"}),
+            dataset("tank/new", properties={"quota": "much"}),
+            dataset("tank/no/x"),
+            dataset("nopool/x"),
+            clone("tank/new", "tank/vol@s1", properties={"recordsize": "3"}),
+            replicate(target=to("nopool/vol", "local")),
+            replicate(properties={"compression": "much"}, target=to("backup/much", "local")),
+            "cd /tank/inuse; nohup sleep 600 > /dev/null 2>&1 & echo $! > /run/inuse; "
+            "ls /tank/inuse/.zfs/snapshot/open; cd /tank/inuse/.zfs/snapshot/open; "
+            "nohup sleep 600 > /dev/null 2>&1 & echo $! >> /run/inuse; sleep 1",
+            dataset("tank/inuse", mounted=False),
+            absent("tank/inuse@open"),
+            "kill $(cat /run/inuse)",
+            # A resume token whose snapshot is gone
+            replicate(target=to("backup/dead", "local"), include_snapshots=["s1"]),
+            "zfs snapshot tank/vol@dies; head -c 4M /dev/urandom > /tank/vol/more; zfs snapshot tank/vol@dead; "
+            "zfs send -Lc -i @s1 tank/vol@dead | head -c 2M | zfs receive -s -u backup/dead || true; "
+            "zfs destroy tank/vol@dead",
+            replicate(target=to("backup/dead", "local"), include_snapshots=["s2"]),
+        ),
+    ],
 }
+
+# The versions of OpenZFS that sessions are recorded on: some on each, all others on one.
+VERSIONS, VERSION = ("2.1", "2.3", "2.4"), "2.3"
+ON_EACH = ("parsers",)
+
+
+def recordings(version: str) -> dict[str, Session]:
+    """The sessions that are recorded on this version, by the names of the recordings."""
+    some = SESSIONS if version == VERSION else ON_EACH if version in VERSIONS else ()
+    return {f"{name}-{version}" if name in ON_EACH else name: SESSIONS[name] for name in some}

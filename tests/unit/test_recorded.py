@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, TimedOut
 from ansible_collections.cerss.zfs.plugins.module_utils._host import process, runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import replicate, transfer
-from ansible_collections.cerss.zfs.tests.unit.scenarios import SESSIONS, Call
+from ansible_collections.cerss.zfs.tests.unit.scenarios import VERSIONS, Call, Session, recordings
 from ansible_collections.cerss.zfs.tests.unit.transcript import (
     FOLDER,
     Recording,
@@ -142,13 +142,24 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     time.tzset()
 
 
-@pytest.mark.parametrize("name", SESSIONS)
-def test_session(name: str, monkeypatch: pytest.MonkeyPatch, elsewhere: None, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize(
+    ("version", "name", "session"),
+    [
+        pytest.param(version, name, session, id=name)
+        for version in VERSIONS
+        for name, session in recordings(version).items()
+    ],
+)
+def test_session(
+    version: str, name: str, session: Session, monkeypatch: pytest.MonkeyPatch, elsewhere: None,
+    request: pytest.FixtureRequest,
+) -> None:  # fmt: skip
     accept = request.config.getoption("--accept")
     recorded = load(name)
     assert form(recorded) == path(name).read_text(encoding="utf-8"), "not as make record writes it"
+    assert recorded.openzfs.startswith(f"{version}."), "recorded on another version"
     taken = [step if isinstance(step, str) else step["call"] for step in recorded.steps]
-    assert taken == plain(steps_of(SESSIONS[name])), "recorded from another scenario: make record"
+    assert taken == plain(steps_of(session)), "recorded from another scenario: make record"
     former: dict[str, Any] = {}
     for step in recorded.steps:
         if isinstance(step, str):
@@ -198,4 +209,4 @@ def test_recording_keeps_every_byte(run: str, out: str, err: str, later: bool) -
 
 
 def test_every_recording_is_replayed() -> None:
-    assert {path.stem for path in FOLDER.glob("*.txt")} == set(SESSIONS)
+    assert {file.stem for file in FOLDER.glob("*.txt")} == {name for each in VERSIONS for name in recordings(each)}

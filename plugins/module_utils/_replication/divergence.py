@@ -68,7 +68,8 @@ def base(plan: PairPlan, options: PairOptions) -> tuple[Snapshot | Bookmark | No
         what = listed(newer) if newer else f"{written} bytes written since"
         raise Refused(
             f"{pair.target_address} has diverged from {pair.source_address}: after the last common snapshot "
-            f"{there.name} it holds {what}; on_divergence=rollback removes exactly that, reseed puts the whole replica aside"
+            f"{there.name} it holds {what}; on_divergence=rollback removes exactly that, reseed puts the whole replica "
+            "aside"
         )
     if options.on_divergence == "reseed":
         return _reseed(plan, replica, there, here)

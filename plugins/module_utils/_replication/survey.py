@@ -246,7 +246,8 @@ def _check_above(plan: PairPlan, plans: Sequence[PairPlan]) -> None:
         if plan.sends and absent and other.pair.replica_name in above:
             plan.error = plan.error or Refused(
                 f"{plan.pair.source_address} cannot be replicated: {other.pair.target_address} above its replica "
-                f"is not there, and {other.pair.source_address} has nothing to send there; make a snapshot of that first"
+                f"is not there, and {other.pair.source_address} has nothing to send there; make a snapshot of that "
+                "first"
             )
 
 
