@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -106,14 +105,15 @@ WORLD: dict[str, dict[str, str]] = {
 
 
 def entrance(module: str, ansible: Ansible, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, str, dict[str, Any]]:
-    """(the module, its verb, what it hands to AnsibleModule)."""
+    """(the module, the file of its entry point as in `verbs.run`, what it hands to AnsibleModule)."""
     monkeypatch.syspath_prepend(str(ansible.folder))
     loaded = importlib.import_module(f"ansible_collections.cerss.zfs.plugins.modules.{module}")
-    handed: list[tuple[Callable[..., Any], dict[str, Any]]] = []
-    monkeypatch.setattr(loaded, "run_module", lambda verb, **spec: handed.append((verb, spec)))
+    handed: list[tuple[Any, dict[str, Any]]] = []
+    monkeypatch.setattr(loaded, "run_module", lambda main, **spec: handed.append((main, spec)))
     loaded.main()
-    ((verb, spec),) = handed
-    return loaded, f"{verb.__module__.rpartition('.')[2]}:{verb.__name__}", spec
+    ((main, spec),) = handed
+    file = (main if callable(main) else main["present"]).__module__.partition(".module_utils.")[2]
+    return loaded, file if callable(main) else file.replace("present", "{state}"), spec
 
 
 @pytest.mark.parametrize("module", WORLD)
