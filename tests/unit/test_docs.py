@@ -279,8 +279,12 @@ def test_links_to_files_of_the_repository_lead_somewhere(path: Path) -> None:
     assert [name for name in linked if not (ROOT / name).exists()] == []
 
 
-def test_paths_in_the_architecture_exist() -> None:
+def test_paths_and_functions_in_the_architecture_exist() -> None:
     text = (ROOT / "docs" / "docsite" / "rst" / "architecture.rst").read_text()
     names = [name for name in re.findall(r"(?:``|\|)([\w./]+)(?:``|\|)", text) if "/" in name or name.endswith(".py")]
     assert len(names) > 40
     assert [name for name in names if not any((top / name).exists() for top in (ROOT, UTILS))] == []
+    functions = re.findall(r"``(\w+/\w+\.py)``, ``(\w+)``", text)
+    functions += [(file, name) for name, file in re.findall(r"``(\w+)`` in\s+``(\w+/\w+\.py)``", text)]
+    assert len(functions) > 5
+    assert [found for found in functions if not re.search(rf"\b{found[1]}\b", (UTILS / found[0]).read_text())] == []
