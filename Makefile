@@ -103,9 +103,14 @@ lab-packages:
 .PHONY: docs build release deps-update clean
 docs: .venv/.docs ## The documentation as HTML, in build/docs/html
 	rm -rf build/docs && mkdir -p -m 700 build/docs/rst
+	antsibull-docs sphinx-init --use-current --project cerss.zfs --copyright "2026, cerss.zfs contributors" \
+	  --title cerss.zfs --extra-conf "html_title=cerss.zfs: ZFS snapshots as first-class objects" --dest-dir build/docs cerss.zfs >/dev/null
 	antsibull-docs collection --use-current --squash-hierarchy --fail-on-error --dest-dir build/docs/rst cerss.zfs
-	cp docs/docsite/rst/*.svg docs/security.md docs/architecture.md build/docs/rst/docsite/
-	sphinx-build --quiet --fail-on-warning --keep-going -c docs build/docs/rst build/docs/html
+	cp docs/docsite/rst/*.svg build/docs/rst/docsite/
+	cp docs/ansible.rst build/docs/rst/
+	@# Without intersphinx, which needs the network. The changelog has no title before the first release.
+	sphinx-build --quiet --fail-on-warning --keep-going -c build/docs -D extensions=sphinx_antsibull_ext \
+	  -D suppress_warnings=toc.no_title build/docs/rst build/docs/html
 
 build: .venv/.make ## The collection as Galaxy takes it, in build/
 	nox -s build

@@ -24,6 +24,7 @@ from ansible.playbook.play import Play
 from ansible.playbook.task import Task
 
 ROOT = Path(__file__).parents[2]
+UTILS = ROOT / "plugins" / "module_utils"
 PAGES = sorted(
     path for glob in ("*.md", "docs/*.md", "docs/docsite/rst/*.rst", "roles/*/README.md") for path in ROOT.glob(glob)
 )
@@ -242,7 +243,7 @@ def test_variable_on_a_command_line(where: str, word: str) -> None:
 def sentences() -> list[str]:
     """All texts in the code, with … for what is filled in."""
     found = []
-    for path in ROOT.glob("plugins/module_utils/**/*.py"):
+    for path in UTILS.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.JoinedStr):
                 parts = [str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values]
@@ -263,3 +264,27 @@ def test_messages() -> None:
     assert len(messages) > 40
     assert [message for message in messages if not is_said(message)] == []
     assert not is_said("… is replicated by nobody since …")
+
+
+def test_readme_lists_what_the_collection_contains() -> None:
+    rows = re.findall(r"^\| (\w+) \| `(\w+)` \| \S.* \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    globs = {"module": "plugins/modules/*.py", "filter": "plugins/filter/*.yml", "role": "roles/*"}
+    globs["playbook"] = "playbooks/*.yml"
+    assert sorted(rows) == sorted((kind, path.stem) for kind, glob in globs.items() for path in ROOT.glob(glob))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=str)
+def test_links_to_files_of_the_repository_lead_somewhere(path: Path) -> None:
+    linked = re.findall(r"cerss/cerss\.zfs/(?:blob|raw)/main/([\w./-]+)", path.read_text())
+    assert [name for name in linked if not (ROOT / name).exists()] == []
+
+
+def test_paths_and_functions_in_the_architecture_exist() -> None:
+    text = (ROOT / "docs" / "docsite" / "rst" / "architecture.rst").read_text()
+    names = [name for name in re.findall(r"(?:``|\|)([\w./]+)(?:``|\|)", text) if "/" in name or name.endswith(".py")]
+    assert len(names) > 40
+    assert [name for name in names if not any((top / name).exists() for top in (ROOT, UTILS))] == []
+    functions = re.findall(r"``(\w+/\w+\.py)``, ``(\w+)``", text)
+    functions += [(file, name) for name, file in re.findall(r"``(\w+)`` in\s+``(\w+/\w+\.py)``", text)]
+    assert len(functions) > 5
+    assert [found for found in functions if not re.search(rf"\b{found[1]}\b", (UTILS / found[0]).read_text())] == []

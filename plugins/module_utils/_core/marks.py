@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Everything that the collection stores in ZFS, one class each; the table is in docs/architecture.md.
+"""Everything that the collection stores in ZFS, one class each; the table is in docs/docsite/rst/architecture.rst.
 
 ``parse`` takes what a dataset, a hold or a bookmark says and never raises: whoever may set a property may have written
 anything. What ``format`` would not have written is `Spoilt`.

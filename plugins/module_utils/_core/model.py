@@ -146,7 +146,7 @@ class Snapshot:
         return not self.userrefs and not self.clones
 
     def to_result(self) -> dict[str, Any]:
-        """The object as every module returns it (docs/architecture.md, "The object")."""
+        """The object as every module returns it (docs/docsite/rst/architecture.rst, "The object")."""
         dependents = None
         if self.clones is not None:
             dependents = {

@@ -4,8 +4,8 @@
 
 """Our marks on both sides: made before a transfer, moved after it, put right after a crash.
 
-The table of marks is in docs/architecture.md. The order in which `settle` moves them is part of the contract with
-`planner.settled_at_a_glance`: the new cursor first, the old one last.
+The table of marks is in docs/docsite/rst/architecture.rst. The order in which `settle` moves them is part of the
+contract with `planner.settled_at_a_glance`: the new cursor first, the old one last.
 """
 
 from __future__ import annotations
