@@ -45,6 +45,9 @@ REPLICATION, CLOSURE, GATE, DELETION, RETENTION = (
     )
 )
 RECORDED = "tests/unit/test_recorded.py"
+PAIR, DIVERGENCE, BOOKKEEPING = (
+    f"tests/unit/plugins/module_utils/_replication/test_{name}.py" for name in ("pair", "divergence", "bookkeeping")
+)
 
 MUTANTS = [
     Mutant("a temporary snapshot is never chosen", "_replication/planner",
@@ -80,23 +83,23 @@ MUTANTS = [
            "if len(pair.replica_name) > MAX_REPLICA_NAME:", "if len(pair.replica_name) > MAX_NAME:",
            REPLICATION),
     Mutant("a diverged replica is an error unless told otherwise", "_replication/divergence",
-           'if options.on_divergence == "fail":', 'if options.on_divergence == "never":', REPLICATION),
+           'if options.on_divergence == "fail":', 'if options.on_divergence == "never":', DIVERGENCE),
     Mutant("a rollback spares what others hold", "_replication/divergence",
-           "if hold.relationship != relationship]", "if hold.relationship == relationship]", REPLICATION),
+           "if hold.relationship != relationship]", "if hold.relationship == relationship]", DIVERGENCE),
     Mutant("a rollback spares what has clones", "_replication/divergence",
-           'return held + [f"clone {name}" for name in snapshot.clones or []]', "return held", REPLICATION),
+           'return held + [f"clone {name}" for name in snapshot.clones or []]', "return held", DIVERGENCE),
     Mutant("the base is held while a stream runs", "_replication/pair",
-           "for snapshot in [*filter(None, bases), *carried]}", "for snapshot in carried}", REPLICATION),
+           "for snapshot in [*filter(None, bases), *carried]}", "for snapshot in carried}", PAIR),
     Mutant("the new cursor is made before the old one goes", "_replication/bookkeeping",
            "        *_remember(pair, here, relation),\n",
            "        *(Step.of('', (zfs.destroy(bookmark.name),), side=SOURCE) for bookmark in removed),\n"
-           "        *_remember(pair, here, relation),\n", REPLICATION),
+           "        *_remember(pair, here, relation),\n", BOOKKEEPING),
     Mutant("holds stay while a part waits to be resumed", "_replication/bookkeeping",
            "[] if replica.token else with_hold(pair.source, step_hold)", "with_hold(pair.source, step_hold)",
-           REPLICATION),
+           BOOKKEEPING),
     Mutant("the announcement stays while a part waits", "_replication/bookkeeping",
            "if Announcement.NAME in replica.ours and not replica.token:", "if Announcement.NAME in replica.ours:",
-           REPLICATION),
+           BOOKKEEPING),
     Mutant("the closure goes on to clones of clones", "_snapshot/dependents",
            "open_ends += [snapshot.name for snapshot in clone.snapshots]", "open_ends += []", CLOSURE),
     Mutant("leaves go first", "_snapshot/dependents", "order.append(here)", "order.insert(0, here)", CLOSURE),

@@ -212,7 +212,7 @@ def _rollback(pair: Pair, there: Snapshot, newer: list[Snapshot]) -> list[Step]:
     commands = [zfs.destroy_snapshots(pair.replica_name, batch, defer=False)
                 for batch in zfs.batches([snap.snapshot for snap in newer], zfs.BATCH)]  # fmt: skip
     commands += [zfs.destroy(bookmark.name) for bookmark in later]
-    names = [item.name for item in [*newer, *later]]
+    names = [snap.name for snap in newer] + [bookmark.name for bookmark in later]
     if names:
         result.append(Step.of(
             f"destroy {', '.join(names)} on the replica", tuple(commands),
