@@ -54,7 +54,7 @@ class Pair:
     missing_parents: list[str] = field(default_factory=list)  # datasets above the replica that do not exist
     makes_parents: list[str] = field(default_factory=list)  # those of them that are created by this pair's plan
     free_bytes: int | None = None  # bytes available to the replica; None if not read
-    known_id: str | None = None  # overrides what `id` is computed from
+    known_id: str | None = None  # if set, this is the `id`
     below: list[Dataset] = field(default_factory=list)  # children of the replica, or of `aside` if that is set
     aside: str | None = None  # the old replica of an unfinished reseed; `below` must be moved back from it
     strayed: str | None = None  # the address of the replica if it was renamed

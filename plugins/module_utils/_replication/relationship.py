@@ -158,9 +158,7 @@ def _end(options: Options, source: Backend, target: Backend) -> tuple[Plan, str 
     plan, relationship = end(
         options.id, sides, str(options.replica) if options.replica else None, options.target.seen_from(options.source)
     )
-    if (
-        options.source.host == options.target.host
-    ):  # both sides are one machine, and an id finds the same datasets twice
+    if options.source.host == options.target.host:  # on one machine an id finds the same datasets twice
         plan.steps = list({str(step.commands): step for step in reversed(plan.steps)}.values())[::-1]
     receiving = sides.get(TARGET) and processes.receiving(target.run(zfs.receivers()).stdout.splitlines())[0]
     for dataset in sides.get(TARGET, []):
