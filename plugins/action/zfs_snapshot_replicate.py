@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs the module as any other, and beside it a thread that tells how far it is and keeps it alive.
+"""Runs the module like any other, and next to it a thread that shows progress and keeps the transfer alive.
 
-The module holds a lease (`runfiles.Lease`). As long as the task runs here, the thread renews it; when the task is
-cancelled, it is taken away; when the controller dies, it runs out. The thread has a connection object of its own, so
-the module runs and answers exactly as it would without all this: pipelined, with any become, no job files.
+The module holds a lease (`runfiles.Lease`). The thread renews it while the task runs and removes it when the task is
+cancelled; it expires when the controller dies. The thread has its own connection object, so the module runs exactly as
+it would without it: pipelined, with any become plugin, without job files.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Progr
 from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
 
 MODULE = "cerss.zfs.zfs_snapshot_replicate"
-# Two commands at a time through one connection plugin: known to work where each is a process of its own.
+# Two commands in parallel through one connection plugin work where each command is a process of its own.
 CONNECTIONS = ("ssh", "local")
-RENEWAL = runfiles.LEASE_SECONDS / 4  # three renewals may be lost
-LOOK = 1.0  # seconds between looks for the controller, which cost nothing
-PATIENCE = 10.0  # seconds that a host which does not answer may keep the play from going on or ending
+RENEWAL = runfiles.LEASE_SECONDS / 4  # three may be lost
+LOOK = 1.0  # seconds between checks that the controller still lives, which cost nothing
+PATIENCE = 10.0  # seconds that a host which does not answer may delay the play
 ENDED, CANCEL = b"e", b"c"
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """The action of zfs_snapshot_replicate."""
+    """Runs the module zfs_snapshot_replicate."""
 
     _supports_check_mode = True
     _supports_async = True
@@ -57,40 +57,40 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if self._task.async_val or self._task.check_mode or self._connection.transport not in CONNECTIONS:
             result.update(self._execute_module(MODULE, task_vars=task_vars, wrap_async=self._task.async_val))
         else:
-            result.update(self._watched(task_vars))
+            result.update(self._run_watched(task_vars))
         if not self._task.async_val:
             self._remove_tmp_path(self._connection._shell.tmpdir)
         return result
 
-    def _watched(self, task_vars: dict[str, Any]) -> dict[str, Any]:
+    def _run_watched(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         run_id = secrets.token_hex(8)
         watch = Watch(
-            self._aside(),
+            self._own_connection(),
             run_id,
             interval=0 if self._task.no_log else seconds(self._task.args.get("progress_interval")),
             label=self._task.delegate_to or task_vars.get("inventory_hostname", ""),
         )
         own_environment = self._task.environment
-        # Not an option: options show in the result's `invocation`, which is the user's.
+        # Not an option, because options show up in the result's `invocation`.
         self._task.environment = [*(own_environment or []), {runfiles.RUN_ID: run_id}]
         try:
             with watch.running():
                 result: dict[str, Any] = self._execute_module(MODULE, task_vars=task_vars)
                 if "actions" not in result:
-                    watch.cancel()  # it may have been killed before it could tidy up
+                    watch.cancel()  # it may have been killed before it could clean up
         finally:
             self._task.environment = own_environment
         return result
 
-    def _aside(self) -> Callable[[str], str]:
-        """This action with a connection of its own; its answer is plain text. Called again for each command."""
-        environment = self._compute_environment_string()  # the module finds its folder by what is set there
+    def _own_connection(self) -> Callable[[str], str]:
+        """A function that runs a script on the host with a new connection object each time and returns its stdout."""
+        environment = self._compute_environment_string()  # the module's run folder depends on it
         pristine = copy.copy(self._connection)
 
         def command(script: str) -> str:
             action = copy.copy(self)
             action._connection = copy.copy(pristine)
-            if pristine.become:  # it keeps what it waits for while a command starts
+            if pristine.become:  # it has state while a command starts
                 action._connection.set_become_plugin(copy.copy(pristine.become))
             answer = action._low_level_execute_command(f"{environment} /bin/sh -c {shlex.quote(script)}".strip())
             return str(answer["stdout"])
@@ -99,19 +99,22 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
 
 class Watch:
-    """Renews the lease and shows lines while the module runs."""
+    """Renews the lease and shows progress lines while the module runs.
+
+    ``interval``: seconds between lines, 0 for none. ``label``: the host, as the lines name it.
+    """
 
     def __init__(self, command: Callable[[str], str], run_id: str, interval: float, label: str) -> None:
         self.command, self.run_id, self.label = command, run_id, label
         self.schedule = Schedule(interval)
         self._told, self._tells = socket.socketpair()
         self._told.settimeout(LOOK)
-        # Values of the context are the thread's own, and ansible-core keeps the task there.
+        # ansible-core keeps the task in a context variable, which a new thread does not inherit.
         self._thread = threading.Thread(target=contextvars.copy_context().run, args=(self._loop,), daemon=True)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """For as long as this lasts. Any exception and any signal to end means that the module ends too."""
+        """Watch during the with block. An exception or a signal that ends this process also ends the module."""
         self._thread.start()
         with self._told, self._tells, self._signals():
             try:
@@ -122,27 +125,29 @@ class Watch:
             self._tell(ENDED)
 
     def cancel(self) -> None:
-        """Take the lease away."""
+        """Remove the lease, so that the module stops."""
         self._tell(CANCEL)
 
-    def _tell(self, word: bytes) -> None:
-        """Tell the thread and wait for its end. Fit for a signal's handler, also while the same goes on below it: it
-        takes no lock. A host that does not answer must not keep the play from ending."""
-        self._tells.send(word)
+    def _tell(self, message: bytes) -> None:
+        """Tell the thread to end and wait for it, at most `PATIENCE` seconds.
+
+        It takes no lock, so a signal handler may call it, even while the same call is interrupted.
+        """
+        self._tells.send(message)
         until = time.monotonic() + PATIENCE
         while self._thread.is_alive() and time.monotonic() < until:
             time.sleep(0.02)
 
     def _loop(self) -> None:
         parent = multiprocessing.parent_process()
-        word = b""
-        while not word:
-            word = self._heard()
-            if not word and parent is not None and os.getppid() != parent.pid:
-                word = CANCEL  # ansible-playbook was killed, and this worker with its ssh goes on without it
-            if not word and self.schedule.renewal_due():
+        message = b""
+        while not message:
+            message = self._heard()
+            if not message and parent is not None and os.getppid() != parent.pid:
+                message = CANCEL  # ansible-playbook was killed, but this worker and its ssh are still running
+            if not message and self.schedule.renewal_due():
                 self._look()
-        if word == CANCEL:
+        if message == CANCEL:
             self._ask(give_up(self.run_id))
 
     def _heard(self) -> bytes:
@@ -160,13 +165,13 @@ class Watch:
     def _ask(self, script: str) -> str:
         try:
             return self.command(script)
-        except (AnsibleError, OSError) as error:  # the next one may get through, and the lease can wait for it
+        except (AnsibleError, OSError) as error:  # a later command may succeed before the lease expires
             Display().vvv(f"{self.label}: {error}")
             return ""
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """A worker is ended by os._exit or a signal's default, which skip every finally: only a handler sees that."""
+        """Cancel on a signal. ansible-core ends workers by os._exit or the default action, which skip every finally."""
         former: dict[int, Any] = {}
 
         def leave(number: int, frame: FrameType | None) -> None:
@@ -177,7 +182,7 @@ class Watch:
         if threading.current_thread() is threading.main_thread():
             for number in map(int, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)):
                 handler = signal.getsignal(number)
-                if handler is not signal.SIG_IGN:  # as under nohup
+                if handler is not signal.SIG_IGN:  # under nohup
                     former[number] = handler
                     signal.signal(number, leave)
         try:
@@ -188,14 +193,14 @@ class Watch:
 
 
 class Schedule:
-    """When to go to the host, and when to show what came from there. ``interval`` 0 shows nothing."""
+    """Tells when to renew the lease and when to show lines. Times are in seconds; ``interval`` 0 shows none."""
 
     def __init__(self, interval: float, now: float | None = None) -> None:
         self.interval = interval
         self._renewed = self._shown = time.monotonic() if now is None else now
 
     def renewal_due(self, now: float | None = None) -> bool:
-        """True once in each period; lines that are due bring a renewal along."""
+        """True once every `RENEWAL` seconds, and whenever lines are due."""
         now = time.monotonic() if now is None else now
         if now - self._renewed < RENEWAL and not self._due(now):
             return False
@@ -203,7 +208,7 @@ class Schedule:
         return True
 
     def lines_due(self, now: float | None = None) -> bool:
-        """True once in each interval."""
+        """True once every ``interval`` seconds."""
         now = time.monotonic() if now is None else now
         if not self._due(now):
             return False
@@ -215,7 +220,7 @@ class Schedule:
 
 
 def seconds(option: Any) -> float:
-    """progress_interval as seconds; what is no duration is 0, for the module says what is wrong with it."""
+    """progress_interval in seconds; 0 if it is not a duration, because the module then reports the error."""
     try:
         return float(units.duration(option or 0, "progress_interval"))
     except BadInput:
@@ -223,14 +228,14 @@ def seconds(option: Any) -> float:
 
 
 def renew(run_id: str) -> str:
-    """A script for sh: renew the lease and print the run files, in one go and with few processes."""
+    """A script for sh that renews the lease and prints the run files."""
     return _in_folders(
         f'[ -e "$d/{run_id}.lease" ] || continue; touch -c "$d/{run_id}.lease"; cat "$d/{run_id}"-*.json 2>/dev/null'
     )
 
 
 def give_up(run_id: str) -> str:
-    """A script for sh: take the lease away, so that the module stops, and what one that was killed left there."""
+    """A script for sh that removes the lease, so that the module stops, and run files that a killed one left."""
     return _in_folders(f'rm -f "$d/{run_id}.lease" "$d/{run_id}"-*.json')
 
 
@@ -239,7 +244,7 @@ def _in_folders(commands: str) -> str:
 
 
 def running(answer: str) -> list[dict[str, Any]]:
-    """The run files in what `renew` printed. Anything else there (a login's greetings, half a line) is passed over."""
+    """The run files in the output of `renew`, sorted by snapshot. Other lines, such as a login message, are skipped."""
     found = []
     for line in answer.splitlines():
         with contextlib.suppress(ValueError):
@@ -252,19 +257,19 @@ def running(answer: str) -> list[dict[str, Any]]:
 def progress_line(label: str, run: dict[str, Any]) -> str:
     """``backend-a: tank/vol@s3 -> backend-b:backup/vol  43 %  1.2 of 2.8 GiB  112 MiB/s  0:00:14 left``."""
     done, total, rate = (run.get(key) for key in ("bytes_done", "bytes_total", "bytes_per_second"))
-    far = Progress("send", bytes_done=done, bytes_total=total, bytes_per_second=rate).to_result()
+    progress = Progress("send", bytes_done=done, bytes_total=total, bytes_per_second=rate).to_result()
     snapshot = str(run.get("snapshot")).partition("@")[2]
-    words = [f"{label}: {run.get('source')}@{snapshot} -> {run.get('target')}"]
-    if far["percent"] is not None:
-        words.append(f"{int(far['percent'])} %")
-    words.append(amount(done or 0, total))
+    parts = [f"{label}: {run.get('source')}@{snapshot} -> {run.get('target')}"]
+    if progress["percent"] is not None:
+        parts.append(f"{int(progress['percent'])} %")
+    parts.append(amount(done or 0, total))
     if rate:
-        words.append(f"{amount(rate)}/s")
-    if far["eta_seconds"] is not None:
-        minutes, left = divmod(int(far["eta_seconds"]), 60)
-        words.append(f"{minutes // 60}:{minutes % 60:02}:{left:02} left")
-    # It comes from another host and goes to a terminal.
-    return "".join(char for char in "  ".join(words) if char.isprintable())
+        parts.append(f"{amount(rate)}/s")
+    if progress["eta_seconds"] is not None:
+        minutes, left = divmod(int(progress["eta_seconds"]), 60)
+        parts.append(f"{minutes // 60}:{minutes % 60:02}:{left:02} left")
+    # The text comes from another host and goes to a terminal: drop control characters.
+    return "".join(char for char in "  ".join(parts) if char.isprintable())
 
 
 def amount(count: float, total: float | None = None) -> str:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a module of this collection can do, in the words that they share."""
+"""The attributes of the modules: check mode, diff mode, idempotency, platform."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ options: {}
 attributes:
   check_mode:
     support: full
-    details: On unchanged state a check run returns the same RV(ignore:changed), RV(ignore:actions) and diff as a
-      real run.
+    details: Check mode changes nothing and reports the same RV(ignore:changed), RV(ignore:actions) and diff as a real
+      run would.
   diff_mode:
     support: full
   idempotent:

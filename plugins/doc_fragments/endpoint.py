@@ -2,49 +2,50 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The options that name the two sides of a replication."""
+"""The options `source` and `target` of a replication."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    # The same words about a login stand in each: ansible-test reads these strings without running anything.
+    # The login options are repeated in each text, because ansible-test reads the strings without running the code.
 
     SOURCE = r"""
 options:
   source:
     description:
-      - The side that sends. Without it the machine that the module runs on.
-      - Only O(target.host) set is a push, only O(source.host) a pull, both a relay through the machine in between.
+      - The side that sends. It is the host that the module runs on by default.
+      - Set only O(target.host) to push, only O(source.host) to pull, and both to relay through the host in between.
     type: dict
     default: {}
     suboptions:
       host:
         description:
-          - Address of the backend that sends. Left out or V(local) it is the machine that the module runs on.
+          - Address of the backend that sends, as seen from the host that the module runs on. V(local), the default, is
+            that host itself.
         type: str
       port:
-        description: Port of sshd there. ssh's own default when left out.
+        description: Port of sshd there. By default ssh decides.
         type: int
       user:
-        description: User to log in as. ssh's own default when left out.
+        description: User to log in as. By default ssh decides.
         type: str
       become:
         description: Run C(zfs) there with C(sudo -n).
         type: bool
         default: false
       identity_file:
-        description: Private key to log in with, a path where the module runs. When set, no other key is tried.
+        description: Private key to log in with, a path on the host that the module runs on. No other key is tried then.
         type: path
       known_hosts_file:
         description:
-          - File with the host key, a path where the module runs. ssh's own files when left out.
+          - File with the host key, a path on the host that the module runs on. By default ssh uses its own files.
           - Host keys are always checked.
         type: path
       ssh_options:
         description:
-          - Further options of ssh as V(Name=value), see C(ssh_config(5)).
-          - Those that would weaken the checks are refused.
+          - Further ssh options as V(Name=value), see C(ssh_config(5)).
+          - Options that would weaken the checks are refused.
         type: list
         elements: str
         default: []
@@ -63,37 +64,38 @@ options:
         type: str
       host:
         description:
-          - Address of the backend that receives. V(local) is the machine that the module runs on.
+          - Address of the backend that receives, as seen from the host that the module runs on. V(local) is that host
+            itself.
           - Required unless O(source.host) is given.
         type: str
       port:
-        description: Port of sshd there. ssh's own default when left out.
+        description: Port of sshd there. By default ssh decides.
         type: int
       user:
-        description: User to log in as. ssh's own default when left out.
+        description: User to log in as. By default ssh decides.
         type: str
       become:
         description: Run C(zfs) there with C(sudo -n).
         type: bool
         default: false
       identity_file:
-        description: Private key to log in with, a path where the module runs. When set, no other key is tried.
+        description: Private key to log in with, a path on the host that the module runs on. No other key is tried then.
         type: path
       known_hosts_file:
         description:
-          - File with the host key, a path where the module runs. ssh's own files when left out.
+          - File with the host key, a path on the host that the module runs on. By default ssh uses its own files.
           - Host keys are always checked.
         type: path
       ssh_options:
         description:
-          - Further options of ssh as V(Name=value), see C(ssh_config(5)).
-          - Those that would weaken the checks are refused.
+          - Further ssh options as V(Name=value), see C(ssh_config(5)).
+          - Options that would weaken the checks are refused.
         type: list
         elements: str
         default: []
 """
 
-    # The replicas of any number of volumes.
+    # The replicas of any number of datasets.
     TARGETS = r"""
 options:
   target:
@@ -103,45 +105,47 @@ options:
     suboptions:
       dataset:
         description:
-          - The replica of the one volume named (the root of its tree with O(recursive)).
-          - Exactly one of O(target.dataset) and O(target.parent) is needed.
+          - The replica of the one dataset in O(name). With O(recursive) it is the root of the replicated tree.
+          - Exactly one of O(target.dataset) and O(target.parent) is required.
         type: str
       parent:
         description:
-          - Each volume goes below this dataset, under its own path less the first O(target.strip) components.
+          - Each replica goes below this dataset. Its path there is that of the source without the first O(target.strip)
+            components.
           - Missing datasets in between are created with C(canmount=off).
         type: str
       strip:
-        description: How many leading components of a volume's path are left out below O(target.parent).
+        description: How many leading components of a source's path to leave out below O(target.parent).
         type: int
         default: 1
       host:
         description:
-          - Address of the backend that receives. V(local) is the machine that the module runs on.
+          - Address of the backend that receives, as seen from the host that the module runs on. V(local) is that host
+            itself.
           - Required unless O(source.host) is given.
         type: str
       port:
-        description: Port of sshd there. ssh's own default when left out.
+        description: Port of sshd there. By default ssh decides.
         type: int
       user:
-        description: User to log in as. ssh's own default when left out.
+        description: User to log in as. By default ssh decides.
         type: str
       become:
         description: Run C(zfs) there with C(sudo -n).
         type: bool
         default: false
       identity_file:
-        description: Private key to log in with, a path where the module runs. When set, no other key is tried.
+        description: Private key to log in with, a path on the host that the module runs on. No other key is tried then.
         type: path
       known_hosts_file:
         description:
-          - File with the host key, a path where the module runs. ssh's own files when left out.
+          - File with the host key, a path on the host that the module runs on. By default ssh uses its own files.
           - Host keys are always checked.
         type: path
       ssh_options:
         description:
-          - Further options of ssh as V(Name=value), see C(ssh_config(5)).
-          - Those that would weaken the checks are refused.
+          - Further ssh options as V(Name=value), see C(ssh_config(5)).
+          - Options that would weaken the checks are refused.
         type: list
         elements: str
         default: []

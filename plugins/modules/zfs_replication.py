@@ -7,37 +7,35 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: zfs_replication
-short_description: Adopt or end a replication relationship of ZFS volumes
+short_description: Adopt or end a replication relationship between ZFS datasets
 version_added: 0.1.0
 author:
   - cerss.zfs contributors (@cerss)
 description:
-  - A relationship is one source volume with one replica. M(cerss.zfs.zfs_snapshot_replicate) makes it by
-    replicating; this
-    module ends it, or adopts an existing copy as the replica.
-  - Ending it removes what the relationship has left on both sides (holds, bookmarks and properties whose names begin
-    with
-    C(cerss.zfs)) and aborts a partial receive. Replicated snapshots stay, and so does everything else.
+  - A relationship is one source dataset and one replica. M(cerss.zfs.zfs_snapshot_replicate) creates it with the first
+    replication. This module ends it, or adopts an existing copy as the replica.
+  - Ending a relationship removes its holds, bookmarks and properties on both sides (their names begin with
+    C(cerss.zfs)) and aborts a partial receive. Replicated snapshots and everything else stay.
 options:
   id:
     description:
-      - The relationship, 16 hex digits, as M(cerss.zfs.zfs_replication_info) shows it.
-      - Needed to end one when O(name) and O(target.dataset) are not both given.
+      - The id of the relationship, 16 hex digits, as M(cerss.zfs.zfs_replication_info) returns it.
+      - Required with O(state=absent) unless both O(name) and O(target.dataset) are set.
     type: str
   name:
-    description: The source volume.
+    description: The source dataset. Required with O(state=present).
     type: str
   state:
     description:
       - V(absent) ends the relationship.
-      - V(present) adopts an existing dataset as the replica of the volume. Both must have a snapshot in common by GUID.
+      - V(present) adopts the existing dataset O(target.dataset) as the replica of O(name). They must have a snapshot
+        with the same GUID.
     type: str
     choices: [present, absent]
     default: present
   force:
     description:
-      - End the relationship on the side that can be reached when the other one is gone. A warning says what was not
-        reached.
+      - End the relationship on one side if the other cannot be reached. A warning names the side that was not reached.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -59,14 +57,14 @@ EXAMPLES = r"""
       dataset: backup/vol
     state: absent
 
-- name: End it by its id
+- name: End a relationship by its id
   cerss.zfs.zfs_replication:
     id: 3f1c9a0b7d5e2468
     target:
       host: backend-b
     state: absent
 
-- name: End it although the other backend is gone for good
+- name: End a relationship whose other backend no longer exists
   cerss.zfs.zfs_replication:
     name: tank/vol
     target:
@@ -75,14 +73,14 @@ EXAMPLES = r"""
     state: absent
     force: true
 
-- name: On the replica's side, when the source is gone for good
+- name: Turn a replica whose source no longer exists into a normal dataset
   cerss.zfs.zfs_replication:
     id: 3f1c9a0b7d5e2468
     target:
       host: local
     state: absent
 
-- name: Adopt a copy that was once received by hand
+- name: Adopt a copy that was received by hand
   cerss.zfs.zfs_replication:
     name: tank/vol
     target:
@@ -90,7 +88,7 @@ EXAMPLES = r"""
       dataset: backup/vol
     state: present
 
-- name: End a relationship from pool to pool
+- name: End a relationship between two pools of the same host
   cerss.zfs.zfs_replication:
     name: tank/vol
     target:
@@ -101,7 +99,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, or in check mode would be, in order; one plain sentence each.
+  description: What was done, or would be done in check mode, one sentence for each step, in order.
   type: list
   elements: str
   returned: always
@@ -109,7 +107,7 @@ actions:
     - release cerss.zfs:last:3f1c9a0b7d5e2468 from backup/vol@s3
     - remove cerss.zfs:source from backend-b:backup/vol
 id:
-  description: The relationship. V(null) when there is none.
+  description: The id of the relationship. V(null) if there is none.
   type: str
   returned: always
   sample: 3f1c9a0b7d5e2468

@@ -7,23 +7,25 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: zfs_replication_info
-short_description: Tell how far the replicas of ZFS volumes are behind
+short_description: Report how far replicas of ZFS datasets are behind
 version_added: 0.1.0
 author:
   - cerss.zfs contributors (@cerss)
 description:
-  - Reads the relationships of a backend, as a source or as a replica, without contacting the other side.
-  - Also finds what dead relationships have left over.
+  - Reads the relationships of the sources and replicas on a backend without contacting the other side.
+  - Also finds holds and bookmarks left over from relationships that no longer exist.
 options:
   name:
-    description: Volumes or replicas to look at. Without it all datasets of all pools.
+    description: Sources or replicas to read. All datasets of all pools by default.
     type: list
     elements: str
     default: []
   max_lag:
     description:
-      - A source whose replica is further behind than this is not healthy, as V(90s), V(15m), V(2h), V(7d) or seconds.
-      - A replica does not know what its source has since; there it is the age of the last received snapshot.
+      - How far a replica may be behind before its source is reported as not healthy, such as V(90s), V(15m), V(2h),
+        V(7d) or a number of seconds.
+      - A replica does not know what is new on its source, so there the limit applies to the age of the last received
+        snapshot.
     type: str
 extends_documentation_fragment:
   - cerss.zfs.attributes
@@ -45,7 +47,7 @@ EXAMPLES = r"""
   register: vol
   failed_when: vol.replications | rejectattr('healthy') | length > 0
 
-- name: Show what is the matter
+- name: Show all problems
   ansible.builtin.debug:
     msg: "{{ all.replications | map(attribute='problems') | flatten }}"
 
@@ -53,11 +55,11 @@ EXAMPLES = r"""
   cerss.zfs.zfs_replication_info:
     name: backup/vol
 
-- name: Read several volumes at once
+- name: Read several datasets at once
   cerss.zfs.zfs_replication_info:
     name: [tank/vol, tank/db]
 
-- name: Show the bytes that a failover would lose now
+- name: Show how many bytes a failover would lose now
   ansible.builtin.debug:
     msg: "{{ vol.replications | sum(attribute='lag_bytes') }}"
 """
@@ -70,61 +72,61 @@ replications:
   returned: success
   contains:
     id:
-      description: The relationship, 16 hex digits.
+      description: The id of the relationship, 16 hex digits.
       type: str
       returned: success
       sample: 3f1c9a0b7d5e2468
     role:
-      description: Whether the dataset here is the V(source) or the V(replica).
+      description: Whether the dataset on this backend is the V(source) or the V(replica).
       type: str
       returned: success
       sample: source
     source:
-      description: The source volume, with its host when read on the replica.
+      description: The source dataset, with its host if read on the replica's side.
       type: str
       returned: success
       sample: tank/vol
     target:
-      description: The replica, with its host when read on the source. V(null) when that is not recorded any more.
+      description: The replica, with its host if read on the source's side. V(null) if it is no longer recorded.
       type: str
       returned: success
       sample: backend-b:backup/vol
     last_replicated:
-      description: Last snapshot known to be on the replica; the cursor bookmark when the source has deleted the
-        snapshot.
+      description: Last snapshot known to be on the replica, or its bookmark if the source has deleted the snapshot.
       type: str
       returned: success
       sample: tank/vol@s3
     snapshots_behind:
-      description: How many snapshots are newer than that, temporary ones left out. V(null) on a replica.
+      description: Number of newer snapshots on the source, without temporary ones. V(null) on a replica.
       type: int
       returned: success
       sample: 2
     lag_seconds:
       description:
-        - On a source the age of the last replicated snapshot, V(0) when nothing was written or snapshotted since.
-        - On a replica the age of the last received snapshot.
+        - On a source, the age of the last replicated snapshot in seconds, V(0) if nothing has changed since.
+        - On a replica, the age of the last received snapshot in seconds.
       type: int
       returned: success
       sample: 3600
     lag_bytes:
-      description: Bytes written on the source since, the head included. V(null) on a replica.
+      description: Bytes written on the source since the last replicated snapshot, also those that are in no snapshot
+        yet. V(null) on a replica.
       type: int
       returned: success
       sample: 1048576
     in_progress:
-      description: The transfer that runs or waits to be resumed, as in the key C(progress) of a snapshot. V(null)
-        for none.
+      description: The transfer that is running or can be resumed, in the shape of the key C(progress) of a snapshot.
+        V(null) if there is none.
       type: dict
       returned: success
       sample: null
     healthy:
-      description: Whether there is no problem.
+      description: True if C(problems) is empty.
       type: bool
       returned: success
       sample: true
     problems:
-      description: What is the matter, in words.
+      description: One sentence for each problem.
       type: list
       elements: str
       returned: success

@@ -12,118 +12,119 @@ version_added: 0.1.0
 author:
   - cerss.zfs contributors (@cerss)
 description:
-  - Brings snapshots of filesystems and zvols to a replica on another pool or another backend, in full the first time
-    and as
-    the smallest increments afterwards. What counts as "already there" is the GUID, never the name.
-  - The stream goes straight from storage backend to storage backend. Nothing is ever forced on the replica (no
+  - Sends snapshots of filesystems and volumes (zvols) to a replica on another pool or another backend, in full the
+    first time and then as the smallest possible increments. Snapshots are compared by GUID, never by name.
+  - The stream goes directly from one storage backend to the other. Nothing is ever forced on the replica (no
     C(receive -F)).
-  - An interrupted transfer stays resumable, and the next run goes on where it broke off.
-  - A volume that was renamed goes on in the replica that it has, if that lies where its former name would have led to.
-  - The base of the next increment is remembered as a bookmark on the source, so the snapshot itself may be deleted
-    there.
+  - An interrupted transfer can be resumed, and the next run does so.
+  - If a source dataset was renamed, its existing replica is continued, provided that it lies where the options would
+    have put it under the former name.
+  - The base of the next increment is kept as a bookmark on the source, so you may delete the snapshot itself there.
 options:
   name:
     description:
       - What to replicate. V(pool/dataset@snapshot) names a snapshot; V(pool/dataset) means its newest snapshot that
         O(include_snapshots) and O(exclude_snapshots) allow and that is not temporary.
-      - Each volume once. Any number of volumes with O(target.parent), one with O(target.dataset).
+      - List each dataset once. With O(target.dataset) exactly one is allowed, with O(target.parent) any number.
     type: list
     elements: str
     required: true
   recursive:
     description:
-      - Also everything below the named volumes, each dataset with a replica of its own.
-      - A dataset below that lacks the named snapshot is left as it is, with a warning.
+      - Also replicate all datasets below the named ones, each to its own replica.
+      - A dataset below that lacks the named snapshot is skipped with a warning.
     type: bool
     default: false
   exclude:
-    description: Globs against full dataset names that O(recursive) leaves out, with everything below them.
+    description: Globs for full dataset names. O(recursive) leaves out matching datasets and everything below them.
     type: list
     elements: str
     default: []
   include_snapshots:
-    description: Globs against the part after the C(@); only snapshots that match one of them are sent. Empty means all.
+    description: Globs for the part after the C(@). Only snapshots that match one of them are sent. Empty means all.
     type: list
     elements: str
     default: []
   exclude_snapshots:
-    description: Globs against the part after the C(@); snapshots that match one of them are not sent, unless named
-      in O(name).
+    description: Globs for the part after the C(@). Snapshots that match one of them are not sent, unless O(name) names
+      them.
     type: list
     elements: str
     default: []
   intermediates:
     description:
-      - With V(true) all wished snapshots since the last common one are sent, and on a first replication all from the
-        oldest on.
-      - With V(false) only the newest.
+      - With V(true) all requested snapshots since the last common one are sent, or all of them on a first replication.
+      - With V(false) only the newest one is sent.
     type: bool
     default: true
   raw:
     description:
-      - Whether encrypted datasets are sent as they are on disk, so that the replica never needs the key.
-      - V(auto) sends encrypted sources raw and all others plain. The kind is fixed by the first transfer of a replica.
+      - Whether to send encrypted datasets as they are on disk, so that the replica never needs the key.
+      - V(auto) sends encrypted sources raw and all others plain. The first transfer of a replica decides for all later
+        ones.
     type: str
     choices: [auto, always, never]
     default: auto
   properties:
     description:
-      - ZFS properties that a replica gets when it is made, besides C(readonly=on) and, on filesystems,
+      - ZFS properties to set on a replica when it is created. The defaults are C(readonly=on) and, on filesystems,
         C(canmount=noauto).
       - They are not enforced later. Quotas and reservations are refused.
-      - In a tree of both kinds each gets those that its kind has, a zvol no C(atime).
+      - Properties that do not apply to the type of a dataset are left out, for example C(atime) on a volume.
     type: dict
     default: {}
   on_divergence:
     description:
-      - What to do when the replica holds something that the source does not have after the last common snapshot.
-      - V(fail) lists it and changes nothing. V(rollback) removes exactly that list, each thing by name.
-      - V(reseed) puts the old replica aside under another name and begins anew.
-        What stands below the old one is moved back below the new one when that is whole.
+      - What to do if the replica has snapshots or data newer than the last common snapshot, or no common snapshot.
+      - V(fail) lists what would be lost and changes nothing.
+      - V(rollback) destroys exactly the listed snapshots, by name, and rolls back to the last common one.
+      - V(reseed) renames the old replica and starts a new one. Datasets below the old replica are moved below the new
+        one when that is complete.
     type: str
     choices: [fail, rollback, reseed]
     default: fail
   on_active:
     description:
-      - What to do when something is being received into the replica already.
-      - V(attach) waits for it when it brings a wished snapshot and fails otherwise, V(wait) waits in any case,
-        V(fail) fails.
+      - What to do if the replica is already receiving a stream.
+      - V(attach) waits if the stream brings a requested snapshot and fails otherwise. V(wait) always waits. V(fail)
+        always fails.
     type: str
     choices: [attach, wait, fail]
     default: attach
   parallel:
-    description: How many volumes are sent side by side; never more than one stream goes into one replica.
+    description: How many datasets are sent in parallel, each to its own replica.
     type: int
     default: 2
   bandwidth_limit:
     description:
-      - The most that one stream may take, in bytes per second, as V(500K), V(20M) or V(1G) (units of 1024).
-      - Needs C(pv) on the machine that the module runs on.
+      - Limit for each stream in bytes per second, such as V(500K), V(20M) or V(1G) (units of 1024).
+      - Needs C(pv) on the host that the module runs on.
     type: str
   compression:
-    description: Compress the stream on its way. Needs the program of that name on both sides.
+    description: Compress the stream in transit. Needs the program of that name on both sides.
     type: str
     choices: [none, zstd, lz4]
     default: none
   resume:
-    description: Whether an interrupted transfer is resumed. With V(false) what had arrived is discarded.
+    description: Whether to resume an interrupted transfer. With V(false) what has already arrived is discarded.
     type: bool
     default: true
   retries:
-    description: How often a volume is tried again after an error that may pass, each time with a new plan and a
-      longer pause.
+    description: How often to try a dataset again after a temporary error, each time with a new plan and a longer pause.
     type: int
     default: 3
   stall_timeout:
-    description: End a transfer when no byte has moved for this long, as V(90s), V(15m) or whole seconds. It can be
-      resumed.
+    description: Stop a transfer if no byte has moved for this long, such as V(90s), V(15m) or a number of seconds. It
+      can be resumed.
     type: str
     default: 10m
   timeout:
-    description: End what still runs after this time. It can be resumed. No limit by default.
+    description:
+      - Stop transfers that are still running after this time. They can be resumed.
+      - There is no limit by default.
     type: str
   progress_interval:
-    description: Show a line of progress for each running volume this often. V(0) shows none.
+    description: How often to show a line of progress for each running transfer, such as V(10s). V(0) shows none.
     type: str
     default: "0"
 extends_documentation_fragment:
@@ -138,7 +139,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Replicate the newest snapshot of a volume straight to another backend
+- name: Replicate the newest snapshot of a dataset to another backend
   cerss.zfs.zfs_snapshot_replicate:
     name: tank/vol
     target:
@@ -152,7 +153,7 @@ EXAMPLES = r"""
       host: backend-b
       dataset: backup/vol
 
-- name: Replicate whole trees of several volumes below one dataset
+- name: Replicate two trees below one dataset
   cerss.zfs.zfs_snapshot_replicate:
     name:
       - tank/home
@@ -164,14 +165,14 @@ EXAMPLES = r"""
       host: backend-b
       parent: backup/site-a
 
-- name: Replicate from pool to pool on the same machine
+- name: Replicate to another pool of the same host
   cerss.zfs.zfs_snapshot_replicate:
     name: tank/vol
     target:
       host: local
       dataset: backup/vol
 
-- name: Fetch from another backend (pull)
+- name: Pull from another backend
   cerss.zfs.zfs_snapshot_replicate:
     name: tank/vol
     source:
@@ -179,7 +180,7 @@ EXAMPLES = r"""
     target:
       dataset: backup/vol
 
-- name: Only the daily snapshots, compressed and at most 20 MiB a second
+- name: Replicate only the daily snapshots, compressed, at up to 20 MiB/s
   cerss.zfs.zfs_snapshot_replicate:
     name: tank/vol
     include_snapshots: ["daily-*"]
@@ -192,7 +193,7 @@ EXAMPLES = r"""
       known_hosts_file: /etc/cerss.zfs/known_hosts
       dataset: backup/vol
 
-- name: Take back what was written to the replica, then replicate
+- name: Discard what was written to the replica, then replicate
   cerss.zfs.zfs_snapshot_replicate:
     name: tank/vol
     on_divergence: rollback
@@ -203,7 +204,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, or in check mode would be, in order; one plain sentence each.
+  description: What was done, or would be done in check mode, one sentence for each step, in order.
   type: list
   elements: str
   returned: always
@@ -211,53 +212,53 @@ actions:
     - send tank/vol@s1 in full to backend-b:backup/vol
     - move the marks of the relationship with backend-b:backup/vol to tank/vol@s1
 replicas:
-  description: One item for each volume with its replica.
+  description: One item for each source dataset and its replica.
   type: list
   elements: dict
   returned: always
   contains:
     id:
-      description: The relationship, 16 hex digits; the same on both sides.
+      description: The id of the relationship, 16 hex digits, the same on both sides.
       type: str
       returned: always
       sample: 3f1c9a0b7d5e2468
     source:
-      description: The snapshot that is wished on the replica.
+      description: The newest requested snapshot, or the dataset if there is none.
       type: str
       returned: always
       sample: tank/vol@s1
     target:
-      description: The replica, with its host when that is another one.
+      description: The replica, with its host unless that is the one that the module runs on.
       type: str
       returned: always
       sample: backend-b:backup/vol
     guid:
-      description: GUID of the snapshot, as text. V(null) in check mode for a snapshot that is not made yet.
+      description: GUID of the snapshot, as text. V(null) in check mode if the snapshot does not exist yet.
       type: str
       returned: always
       sample: "16716440784613086539"
     state:
-      description: State of the snapshot on the replica; V(inbound) when a part of it has arrived.
+      description: State of the snapshot on the replica, V(full), V(inbound) if a part has arrived, or V(absent).
       type: str
       returned: always
       sample: full
     base:
-      description: Snapshot or bookmark that the first stream started from; V(null) for a full stream or none.
+      description: Base of the first stream, a snapshot or bookmark. V(null) for a full stream and if nothing was sent.
       type: str
       returned: always
       sample: tank/vol@s0
     bytes_sent:
-      description: Bytes of the streams. V(null) in check mode.
+      description: Size of the streams in bytes. V(null) in check mode.
       type: int
       returned: always
       sample: 1048576
     bytes_estimated:
-      description: Bytes that ZFS had expected the streams to have. V(null) when nothing was sent.
+      description: Size of the streams in bytes as ZFS estimated it before sending. V(null) if nothing was sent.
       type: int
       returned: always
       sample: 1050000
     seconds:
-      description: How long the volume took. V(null) in check mode.
+      description: How long it took, in seconds. V(null) in check mode.
       type: float
       returned: always
       sample: 2.5
@@ -267,29 +268,29 @@ replicas:
       returned: always
       sample: false
     origin_preserved:
-      description: For the first replication of a clone, whether the replica is a clone as well. V(null) otherwise.
+      description: After the first replication of a clone, whether the replica is a clone too. Otherwise V(null).
       type: bool
       returned: always
       sample: null
     steps:
-      description: The streams, each with C(kind) (full, incremental, resume), C(base), C(snapshots), C(raw),
-        C(origin) and its bytes.
+      description: The streams, each with C(kind) (V(full), V(incremental) or V(resume)), C(base), C(snapshots), C(raw),
+        C(origin) and, if it was sent, C(bytes_sent) and C(bytes_estimated).
       type: list
       elements: dict
       returned: always
       sample: [{"kind": "full", "base": null, "snapshots": ["tank/vol@s1"], "raw": false, "origin": null}]
     failed:
-      description: Whether this volume failed. One that fails does not stop the others.
+      description: Whether this dataset failed. It does not stop the others.
       type: bool
       returned: always
       sample: false
     msg:
-      description: Why it failed, and the way out. Empty when it did not.
+      description: Why it failed and how to fix it. Empty if it did not fail.
       type: str
       returned: always
       sample: ""
 bytes_sent:
-  description: Bytes of all streams. V(null) in check mode.
+  description: Size of all streams in bytes. V(null) in check mode.
   type: int
   returned: always
   sample: 1048576

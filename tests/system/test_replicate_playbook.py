@@ -130,8 +130,8 @@ def test_no_host(ansible: Ansible, hosts: object) -> None:
     ("variables", "complaint"),
     [
         ({"zfs_replicate_on_divergence": "maybe"}, "value of zfs_replicate_on_divergence must be one of"),
-        ({"zfs_replicate_name": " ,\n"}, "name is empty; list the volumes or snapshots to replicate"),
-        ({"zfs_replicate_target_host": ""}, "neither target.host nor source.host says where the other side is"),
+        ({"zfs_replicate_name": " ,\n"}, "name is empty; list the datasets or snapshots to replicate"),
+        ({"zfs_replicate_target_host": ""}, "neither target.host nor source.host is set"),
     ],
 )
 def test_bad_input(ansible: Ansible, lab_backends: list[Backend], variables: dict[str, str], complaint: str) -> None:

@@ -254,7 +254,7 @@ WITHOUT = {
         "mount": ("new", "cannot receive new filesystem stream"),
         "readonly": ("new", "has arrived without readonly"),
         "canmount": ("new", "has arrived without canmount"),
-        "userprop": ("new", "its mark cerss.zfs:source could not be set"),
+        "userprop": ("new", "its property cerss.zfs:source could not be set"),
         "hold": ("next", "cannot hold"),
         "release": ("next", "cannot release"),
         "destroy": ("abort", "cannot"),

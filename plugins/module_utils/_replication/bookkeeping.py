@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Our marks on both sides: made before a transfer, moved after it, put right after a crash.
+"""Plans our marks on both sides: set before a transfer, moved after it, repaired after a crash.
 
-The table of marks is in docs/docsite/rst/architecture.rst. The order in which `settle` moves them is part of the
-contract with `planner.settled_at_a_glance`: the new cursor first, the old one last.
+docs/docsite/rst/architecture.rst lists the marks. `settle` creates the new cursor first and removes the old one last;
+`planner.settled_at_a_glance` relies on that order.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 
-# Given with a first receive only: on an increment they would turn a replica that went live back.
+# For first receives only: on an increment they would undo what a failover changed.
 REPLICA_DEFAULTS = {"readonly": "on"}
 FILESYSTEM_DEFAULTS = {"canmount": "noauto"}
-# zfs refuses a whole receive for one property of the other kind; as zfs get all lists them on 2.3.9.
+# zfs refuses the whole receive if one property does not apply to the type. The lists are from `zfs get all` on 2.3.9.
 FILESYSTEM_ONLY = frozenset(
     ("aclinherit", "aclmode", "acltype", "atime", "canmount", "casesensitivity", "context", "defcontext", "devices",
      "direct", "dnodesize", "exec", "filesystem_limit", "fscontext", "longname", "mountpoint", "nbmand",
@@ -55,15 +55,18 @@ VOLUME_ONLY = frozenset(("volblocksize", "volsize", "volthreading"))
 
 
 def first_receive_properties(pair: Pair, options: PairOptions, raw: bool) -> dict[str, str]:
-    """What a replica is born with; the user's own properties stand over the defaults, where its kind has them."""
-    wanted = {**REPLICA_DEFAULTS, **FILESYSTEM_DEFAULTS, **options.properties}
+    """Properties of a first receive: our mark, and the defaults overridden by the user's ``properties``.
+
+    Properties that do not apply to the type of the source (filesystem or volume) are left out.
+    """
+    requested = {**REPLICA_DEFAULTS, **FILESYSTEM_DEFAULTS, **options.properties}
     others = FILESYSTEM_ONLY if pair.source.type == "volume" else VOLUME_ONLY
-    own = {name: value for name, value in wanted.items() if value is not None and name not in others}
+    own = {name: value for name, value in requested.items() if value is not None and name not in others}
     return {**own, SourceMark.NAME: source_mark(pair, raw).format()}
 
 
 def adopt_part(pair: Pair, options: PairOptions, raw: bool) -> Step:
-    """A first receive that somebody began by hand gets what one of ours is born with."""
+    """Take over a first receive that was started by hand, with the properties of one started by us."""
     return Step.of(
         f"adopt the partial receive in {pair.target_address}",
         (zfs.set_(first_receive_properties(pair, options, raw), [pair.replica_name]),),
@@ -74,12 +77,12 @@ def adopt_part(pair: Pair, options: PairOptions, raw: bool) -> Step:
 
 
 def source_mark(pair: Pair, raw: bool) -> SourceMark:
-    """What the replica shall say of its source."""
+    """The mark for the replica of this pair."""
     return SourceMark(pair.id, pair.source_host, pair.source.name, str(pair.source.guid), RAW if raw else PLAIN)
 
 
 def announcement(sizes: Iterable[tuple[Snapshot, int | None]]) -> Announcement:
-    """What is coming, with the size of each stream in bytes."""
+    """The mark that announces snapshots. Sizes are in bytes, None if unknown."""
     return Announcement(tuple(Announced(str(snap.guid), snap.snapshot, size) for snap, size in sizes))
 
 
@@ -89,17 +92,22 @@ def tags(relationship: str) -> tuple[str, str]:
 
 
 def protect(pair: Pair, plan: PairPlan) -> list[Step]:
-    """Before the first byte: hold the base and every snapshot to be sent; a first transfer is recorded, and open."""
+    """The steps before a transfer: hold the base and every snapshot to be sent, and record the relationship.
+
+    Until the first transfer of a relationship is settled there is also the bookmark `OpenCursor`.
+    """
     step_hold, _last = tags(pair.id)
     held = {snap.name for snap in with_hold(pair.source, step_hold)}
     names = [snap.name for snap in plan.protects if snap.name not in held]
     result = [Step.of(f"hold {', '.join(names)}", (zfs.hold(step_hold, names),), side=SOURCE)] if names else []
     name = _open_name(pair)
-    # A cursor that is at the goal already, with a replica that lost it, must not make a run that is cut look settled.
+    # If the cursor is at the goal but the replica has lost it, an interrupted run must not look settled.
     cursors = [cursor.guid for cursor, _bookmark in pair.source.cursors() if cursor.id == pair.id]
-    told = cursors and not (plan.goal and plan.goal.guid in cursors)
-    if name and not told and not _open(pair):
-        result.append(Step.of(f"make {name}", (zfs.bookmark(plan.sends[0].carries[0].name, name),), side=SOURCE))
+    unsettled_anyway = cursors and not (plan.goal and plan.goal.guid in cursors)
+    if name and not unsettled_anyway and not _open(pair):
+        result.append(
+            Step.of(f"create the bookmark {name}", (zfs.bookmark(plan.sends[0].carries[0].name, name),), side=SOURCE)
+        )
     mode = "raw" if plan.raw else "plain"
     relation = f"the relationship with {pair.target_address}"
     return [*_record(pair, relation, mode, pair.aside), *result]
@@ -111,31 +119,35 @@ def _open_name(pair: Pair) -> str | None:
 
 
 def _open(pair: Pair) -> list[Bookmark]:
-    return [mark for mark in pair.source.bookmarks if mark.name == _open_name(pair)]
+    return [bookmark for bookmark in pair.source.bookmarks if bookmark.name == _open_name(pair)]
 
 
 def has_cursor_room(dataset: str) -> bool:
-    """False where a cursor bookmark's whole name would be too long; a hold serves instead."""
+    """False if the name of a cursor would be too long for ZFS; then the base is held instead."""
     return len(dataset) + len("#") + Cursor.LENGTH <= MAX_NAME
 
 
 def finish_action(pair: Pair, goal: Snapshot) -> Step:
-    """One sentence for the marks of a transfer, with the marked snapshots that end by it."""
+    """One step that reports how `settle` moves the marks after a transfer to ``goal``.
+
+    It also names the snapshots pending deletion that ZFS destroys as soon as their hold is released.
+    """
     step_hold, last_hold = tags(pair.id)
     ends = freed(with_hold(pair.source, step_hold)) + (
         freed(with_hold(pair.replica, last_hold)) if pair.replica else []
     )
     return Step.of(
-        f"move the marks of the relationship with {pair.target_address} to {goal.name}" + freed_words(ends),
+        f"move the marks of the relationship with {pair.target_address} to {goal.name}" + freed_text(ends),
         before={name: {"state": model.PENDING_DELETE} for name in ends},
         after={name: {"state": model.ABSENT} for name in ends},
     )
 
 
 def settle(pair: Pair) -> list[Step]:
-    """Which marks must change so that they say what is true: the newest common snapshot is the base of what comes next.
+    """The steps that make the newest common snapshot the base of the next increment; empty if all marks are right.
 
-    Decided from what both sides hold now, so it finishes a transfer and repairs what a crash left alike.
+    They depend only on the current state of both sides, so the same code finishes a transfer and repairs the marks
+    after a crash.
     """
     common = newest_common(pair.source, pair.replica) if pair.replica else None
     if pair.replica is None or common is None:
@@ -151,12 +163,15 @@ def settle(pair: Pair) -> list[Step]:
         *_hold_last(pair, pair.replica, there, relation),
         *_release(pair, pair.replica, here, there, relation),
         *_clear(pair, pair.replica),
-        *(Step.of(f"remove the bookmark {mark.name}", (zfs.destroy(mark.name),), side=SOURCE) for mark in removed),
+        *(
+            Step.of(f"remove the bookmark {bookmark.name}", (zfs.destroy(bookmark.name),), side=SOURCE)
+            for bookmark in removed
+        ),
     ]
 
 
 def _remember(pair: Pair, here: Snapshot | Bookmark, relation: str) -> Iterator[Step]:
-    """On the source: the base of the next increment, and that there is a replica."""
+    """On the source: the cursor (or hold) on the base of the next increment, and the record of the replica."""
     source, last_hold = pair.source, tags(pair.id)[1]
     if isinstance(here, Snapshot) and not has_cursor_room(source.name):
         if here not in with_hold(source, last_hold):
@@ -175,10 +190,10 @@ def _record(pair: Pair, relation: str, mode: str | None, aside: str | None = Non
 
 
 def record(pair: Pair, text: str, mode: str | None, aside: str | None) -> Step:
-    """On the source: where the replica is. There from before the first byte, so that every left-over can be found.
+    """Set the record of the replica on the source. It is set before the first byte, so that no mark is ever orphaned.
 
-    ``aside`` is the old replica that a reseed has put away, while anything below it still has to come back. The model
-    has it from now on, since what else is planned builds upon it.
+    ``aside`` is the old replica of a reseed while datasets below it still have to be moved back. The pair is updated
+    at once, because the rest of the plan depends on the record.
     """
     since = (pair.record.since if pair.record else None) or units.iso_time(time.time())
     properties = {ReplicaRecord.name(pair.id): ReplicaRecord(pair.target_record, since, mode, aside).format()}
@@ -187,25 +202,25 @@ def record(pair: Pair, text: str, mode: str | None, aside: str | None) -> Step:
 
 
 def come_back(pair: Pair) -> Iterator[Step]:
-    """What a reseed took away from below the replica goes back there as soon as the new one is whole."""
+    """Move the datasets that a reseed moved away with the old replica below the new one."""
     if pair.aside and pair.below:
         places = [pair.replica_name + child.name[len(pair.aside) :] for child in pair.below]
         yield Step.of(
             f"move {listed(pair.below)} back below {pair.target_address}",
             tuple(zfs.rename(child.name, place, child.type) for child, place in zip(pair.below, places)),
             side=TARGET,
-        )  # no share of the diff: a run that goes well leaves it all where it was
+        )  # not in the diff: after a successful run they are where they were
 
 
 def _hold_last(pair: Pair, replica: Dataset, there: Snapshot, relation: str) -> Iterator[Step]:
     last_hold = tags(pair.id)[1]
     if there not in with_hold(replica, last_hold):
-        text = f"hold {there.name} as the last received of {relation}"
+        text = f"hold {there.name} as the last received snapshot of {relation}"
         yield Step.of(text, (zfs.hold(last_hold, [there.name]),), side=TARGET)
 
 
 def _release(pair: Pair, replica: Dataset, here: Snapshot | Bookmark, there: Snapshot, relation: str) -> Iterator[Step]:
-    """Holds that have served. While a part of a stream waits to be resumed the step's holds stay."""
+    """Release holds that are no longer needed. Step holds stay while a partial receive can be resumed."""
     step_hold, last_hold = tags(pair.id)
     for side, tag, snapshots in (
         (TARGET, last_hold, [snap for snap in with_hold(replica, last_hold) if snap is not there]),
@@ -214,7 +229,7 @@ def _release(pair: Pair, replica: Dataset, here: Snapshot | Bookmark, there: Sna
     ):
         if snapshots:
             yield Step.of(
-                _release_words(snapshots, relation), (zfs.release(tag, [snap.name for snap in snapshots]),), side=side
+                _release_text(snapshots, relation), (zfs.release(tag, [snap.name for snap in snapshots]),), side=side
             )
 
 
@@ -224,19 +239,18 @@ def _clear(pair: Pair, replica: Dataset) -> Iterator[Step]:
         yield Step.of(text, (zfs.inherit(Announcement.NAME, [replica.name]),), side=TARGET)
 
 
-def _release_words(snapshots: list[Snapshot], relation: str) -> str:
-    return f"release the hold of {relation} from {', '.join(snap.name for snap in snapshots)}" + freed_words(
-        freed(snapshots)
-    )
+def _release_text(snapshots: list[Snapshot], relation: str) -> str:
+    names = ", ".join(snap.name for snap in snapshots)
+    return f"release the hold of {relation} from {names}" + freed_text(freed(snapshots))
 
 
 def freed(snapshots: list[Snapshot]) -> list[str]:
-    """Those that are marked for deletion and have waited for just this one hold."""
+    """The names of those that are pending deletion and kept by nothing but one hold."""
     return [
         snap.name for snap in snapshots if snap.state == model.PENDING_DELETE and snap.userrefs == 1 and not snap.clones
     ]
 
 
-def freed_words(names: list[str]) -> str:
-    """The half sentence that tells of them; empty for none."""
-    return f"; ZFS then destroys {', '.join(names)}, which waited for it" if names else ""
+def freed_text(names: list[str]) -> str:
+    """The end of an action that releases the last hold of these snapshots; empty for none."""
+    return f"; ZFS then destroys {', '.join(names)} (pending deletion)" if names else ""

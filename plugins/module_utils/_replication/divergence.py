@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A replica that holds what its source does not: said, taken back by name, or put aside."""
+"""Plans what happens to a replica that has diverged: an error, a rollback or a reseed."""
 
 from __future__ import annotations
 
@@ -36,13 +36,14 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 
-ASIDE = "_aside_"  # between a replica's name and its GUID, as the name of what a reseed put aside
+ASIDE = "_aside_"  # between a replica's name and its GUID: the name that a reseed gives the old replica
 
 
 def base(plan: PairPlan, options: PairOptions) -> tuple[Snapshot | Bookmark | None, Origin | None]:
-    """(the newest point that both sides have, what a reseeded replica becomes a clone of).
+    """(base of the increment, origin if the new replica becomes a clone); both None for a full stream.
 
-    What stands after that point on the replica is taken back or put aside where ``on_divergence`` allows it.
+    Steps that roll the replica back or put it aside, as ``on_divergence`` allows, are added to ``plan.prepare``.
+    Raises Refused if it does not allow what is needed.
     """
     pair = plan.pair
     replica = pair.replica
@@ -55,9 +56,9 @@ def base(plan: PairPlan, options: PairOptions) -> tuple[Snapshot | Bookmark | No
         if options.on_divergence == "reseed":
             return _reseed(plan, replica, None, None)
         raise Refused(
-            f"{pair.target_address} and {pair.source_address} have no snapshot in common any more"
-            + (f" (it holds {listed(replica.snapshots)})" if replica.snapshots else " (it holds none)")
-            + "; with on_divergence=reseed it is put aside and begun anew"
+            f"{pair.target_address} and {pair.source_address} no longer have a snapshot in common"
+            + f" (the replica holds {listed(replica.snapshots) or 'none'})"
+            + "; on_divergence=reseed puts the replica aside and replicates in full"
         )
     there, here = common
     newer = [snap for snap in replica.snapshots if txg(snap) > txg(there)]
@@ -78,61 +79,67 @@ def base(plan: PairPlan, options: PairOptions) -> tuple[Snapshot | Bookmark | No
 
 
 def _promoted_there(pair: Pair, replica: Dataset) -> Snapshot | Bookmark | None:
-    """The source's point that the replica's origin equals: a promotion on the target took the replica's snapshots."""
+    """The replica's origin, as a point of the source. A promotion on the target has taken the replica's snapshots."""
     guid = replica.origin_guid
     points: list[Snapshot | Bookmark] = [*pair.source.snapshots, *pair.source.bookmarks]
     return next((point for point in points if guid and point.guid == guid), None)
 
 
 def _promoted_here(pair: Pair, replica: Dataset) -> Snapshot | None:
-    """The replica's snapshot that the source's origin equals: a promotion on the source took the source's snapshots."""
+    """The source's origin, as a snapshot of the replica. A promotion on the source has taken the source's snapshots."""
     return replica.by_guid(pair.source.origin_guid)
 
 
 def _after_promotion(
     plan: PairPlan, replica: Dataset, options: PairOptions
 ) -> tuple[Snapshot | Bookmark | None, Origin | None]:
-    """ZFS takes no increment any more, but the snapshots live on in the clone that was promoted."""
+    """As `base`: the clone that was promoted has the common snapshots, so a new replica can start from them."""
     pair = plan.pair
     point, kept = _promoted_there(pair, replica), _promoted_here(pair, replica)
     victim, origin = (pair.target_address, replica.origin) if point else (pair.source_address, pair.source.origin)
     if options.on_divergence != "reseed":
         raise Refused(
-            f"the common snapshots of {pair.source_address} and {pair.target_address} went to "
-            f"{str(origin).partition('@')[0]} when that was promoted; take it back by promoting {victim}, or with "
-            "on_divergence=reseed the replica is put aside and a new one grows out of them, by increments"
+            f"the common snapshots of {pair.source_address} and {pair.target_address} moved to "
+            f"{str(origin).partition('@')[0]} when it was promoted; promote {victim} to move them back, or set "
+            "on_divergence=reseed to put the replica aside and start a new one from them by an increment"
         )
     if point and point.guid:
         _reseed(plan, replica, None, None)
         place = str(origin)
-        if place.startswith(f"{replica.name}/"):  # until the new replica is whole it is below the old one
+        if place.startswith(f"{replica.name}/"):  # until it is moved back it lies below the old replica
             place = aside_name(replica.name, replica.guid) + place[len(replica.name) :]
         return point, Origin(point.name, point.guid, place)
     if kept and kept.guid:
-        # Put aside it keeps the snapshot that the new one is a clone of.
+        # The old replica keeps the snapshot that the new one is a clone of.
         return None, _reseed(plan, replica, kept, Snapshot(str(origin), kept.guid))[1]
     return _reseed(plan, replica, None, None)
 
 
 def aside_name(place: str, guid: str | None) -> str:
-    """Where a reseed puts the replica that is there."""
+    """The name that a reseed gives the old replica: its own name, _aside_ and its GUID in hex digits."""
     return f"{place}{ASIDE}{int(guid or 0):x}"
 
 
 def _reseed(
     plan: PairPlan, replica: Dataset, there: Snapshot | None, here: Snapshot | Bookmark | None
 ) -> tuple[Snapshot | Bookmark | None, Origin | None]:
-    """Put the replica aside with all it holds. The new one grows out of its last good snapshot, if there is one."""
+    """Plan to rename the replica; the new one becomes a clone of its last common snapshot if there is one.
+
+    ``there`` and ``here`` are that snapshot on the replica and on the source. Returns the same as `base`.
+    """
     pair = plan.pair
     aside = aside_name(replica.name, replica.guid)
     if len(aside) > MAX_NAME:
-        raise Refused(f"{pair.target_address} cannot be put aside: {aside} would be too long a name")
+        raise Refused(
+            f"{pair.target_address} cannot be put aside: its new name {aside} would exceed {MAX_NAME} characters; "
+            "replicate to another dataset"
+        )
     if replica.children:
-        plan.prepare.append(_take_along(plan, replica, aside))
+        plan.prepare.append(_move_children(plan, replica, aside))
     commands = [zfs.rename(replica.name, aside, replica.type), *_unmark(pair, replica, aside)]
     plan.prepare.append(
         Step.of(
-            f"put {pair.target_address} aside as {aside} and take our marks off it",
+            f"put {pair.target_address} aside as {aside} and remove our marks from it",
             tuple(commands),
             before={replica.name: {"state": "present"}, aside: {"state": "absent"}},
             after={replica.name: {"state": "present"}, aside: {"state": "present"}},
@@ -140,8 +147,8 @@ def _reseed(
         )
     )
     plan.warnings.append(
-        f"the old replica stays as {aside} and needs its space until somebody destroys it"
-        + (f"; the new one is a clone of it, so promote {replica.name} before that" if there else "")
+        f"the old replica is kept as {aside} and uses space until you destroy it"
+        + (f"; the new one is a clone of it, so promote {replica.name} first" if there else "")
     )
     pair.known_id, pair.replica = pair.id, None
     if there is None or here is None or here.guid is None:
@@ -150,7 +157,7 @@ def _reseed(
 
 
 def _unmark(pair: Pair, replica: Dataset, place: str) -> list[list[str]]:
-    """Our marks come off what is, or will then be, at the place."""
+    """The commands that remove our marks from the old replica, whose name is ``place`` by then."""
     tag = LastHold(pair.id).format()
     held = [
         f"{place}@{snap.snapshot}" for snap in replica.snapshots if any(hold.tag == tag for hold in snap.holds or [])
@@ -160,36 +167,39 @@ def _unmark(pair: Pair, replica: Dataset, place: str) -> list[list[str]]:
 
 
 def finish_aside(pair: Pair, aside: Dataset) -> Step:
-    """The rest of putting a replica aside, where a run was cut short right after the rename."""
+    """Remove our marks from an old replica if a run was interrupted right after the rename."""
     commands = tuple(_unmark(pair, aside, aside.name))
-    return Step.of(f"take our marks off {aside.name}, which a reseed has put aside", commands, side=TARGET)
+    return Step.of(f"remove our marks from {aside.name}, which a reseed put aside", commands, side=TARGET)
 
 
-def _take_along(plan: PairPlan, replica: Dataset, aside: str) -> Step:
-    """What stands below moves with the rename, and comes back when the new replica is whole (bookkeeping.come_back)."""
+def _move_children(plan: PairPlan, replica: Dataset, aside: str) -> Step:
+    """Record that the datasets below, which move with the rename, must be moved back (`bookkeeping.come_back`)."""
     pair = plan.pair
     if pair.aside:
         raise Refused(
-            f"{pair.target_address} cannot be put aside again: an earlier reseed has not moved back yet what is below "
-            f"{pair.aside}; move it below {replica.name} by hand first"
+            f"{pair.target_address} cannot be put aside again: an earlier reseed has not moved the datasets below "
+            f"{pair.aside} back yet; move them below {replica.name} by hand first"
         )
     stuck = [child for child in pair.below if child.get("encryptionroot") not in (child.name, None)]
     if stuck:
         raise Refused(
-            f"{pair.target_address} cannot be put aside: {listed(stuck)} has its key from there, and ZFS would not let "
-            "it come back; make it an encryption root of its own (zfs change-key) or move it elsewhere first"
+            f"{pair.target_address} cannot be put aside: {listed(stuck)} is not an encryption root, so ZFS could not "
+            "move it back; make it one with zfs change-key, or move it elsewhere first"
         )
-    text = f"record on {pair.source.name} what has to come back from {aside}: {listed(pair.below)}"
+    text = f"record on {pair.source.name} that {listed(pair.below)} must be moved back from {aside}"
     pair.below = [replace(child, name=aside + child.name[len(replica.name) :]) for child in pair.below]
     pair.aside = aside
     return bookkeeping.record(pair, text, pair.mark.mode if pair.mark else None, aside)
 
 
 def _rollback(pair: Pair, there: Snapshot, newer: list[Snapshot]) -> list[Step]:
-    """Take back what stands after the last common snapshot, each thing by its name, and nothing else."""
-    marks = [mark for mark in (pair.replica.bookmarks if pair.replica else []) if mark.createtxg > txg(there)]
+    """Destroy by name exactly the snapshots and bookmarks newer than ``there``, then roll back to it."""
+    bookmarks = pair.replica.bookmarks if pair.replica else []
+    later = [bookmark for bookmark in bookmarks if bookmark.createtxg > txg(there)]
     blocked = [f"{snap.name} ({', '.join(needs)})" for snap in newer if (needs := _foreign_needs(snap, pair.id))]
-    blocked += [f"{mark.name} (the base of a further replica)" for mark in marks if _is_foreign(mark, pair.id)]
+    blocked += [
+        f"{bookmark.name} (the base of a further replica)" for bookmark in later if _is_foreign(bookmark, pair.id)
+    ]
     if blocked:
         raise Refused(
             f"{pair.target_address} cannot be rolled back to {there.name}: others need {', '.join(blocked)}; "
@@ -201,24 +211,25 @@ def _rollback(pair: Pair, there: Snapshot, newer: list[Snapshot]) -> list[Step]:
         result.append(Step.of(f"release our hold {tag} from {', '.join(held)}", (zfs.release(tag, held),), side=TARGET))
     commands = [zfs.destroy_snapshots(pair.replica_name, batch, defer=False)
                 for batch in zfs.batches([snap.snapshot for snap in newer], zfs.BATCH)]  # fmt: skip
-    commands += [zfs.destroy(mark.name) for mark in marks]
-    gone = [snap.name for snap in newer] + [mark.name for mark in marks]
-    if gone:
+    commands += [zfs.destroy(bookmark.name) for bookmark in later]
+    names = [snap.name for snap in newer] + [bookmark.name for bookmark in later]
+    if names:
         result.append(Step.of(
-            f"destroy {', '.join(gone)} on the replica", tuple(commands),
-            before={name: {"state": "full"} for name in gone}, after={name: {"state": "absent"} for name in gone},
+            f"destroy {', '.join(names)} on the replica", tuple(commands),
+            before={name: {"state": "full"} for name in names}, after={name: {"state": "absent"} for name in names},
             side=TARGET,
         ))  # fmt: skip
     result.append(Step.of(f"roll {pair.target_address} back to {there.name}", (zfs.rollback(there.name),), side=TARGET))
     return result
 
 
-def _is_foreign(mark: Bookmark, relationship: str) -> bool:
-    found = mark.cursor or OpenCursor.parse(mark.bookmark)
+def _is_foreign(bookmark: Bookmark, relationship: str) -> bool:
+    """True for a cursor of another relationship."""
+    found = bookmark.cursor or OpenCursor.parse(bookmark.bookmark)
     return not isinstance(found, Spoilt) and found.id != relationship
 
 
 def _foreign_needs(snapshot: Snapshot, relationship: str) -> list[str]:
-    """Also the marks of other relationships: a replica may be the source of a further one."""
+    """The clones and holds that block a rollback, with holds of other relationships: a replica may also be a source."""
     held = [f"hold {hold.tag}" for hold in snapshot.holds or [] if hold.relationship != relationship]
     return held + [f"clone {name}" for name in snapshot.clones or []]

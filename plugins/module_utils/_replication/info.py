@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The verb of zfs_replication_info: what one backend alone knows of its relationships, as a source or as a replica."""
+"""zfs_replication_info: the relationships of one backend, as its own datasets show them."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs import processes
 
 
 def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:  # pylint: disable=unused-argument
-    """Reads only. At most three zfs processes, four when there are holds."""
+    """The result of the module. It takes at most three zfs processes, four if there are holds."""
     names = [str(DatasetName.parse(text)) for text in params.get("name") or []]
     max_lag = units.duration(params["max_lag"], "max_lag") if params.get("max_lag") else None
     backend = Backend()
-    found, gone = inventory.read(backend, names, 1)
-    if gone:
-        raise Refused(f"{', '.join(gone)} does not exist; check the name")
+    found, missing = inventory.read(backend, names, 1)
+    if missing:
+        raise Refused(f"{', '.join(missing)} does not exist; check the name")
     look(backend, found)
     running = {str(run["id"]): run for run in runfiles.running() if run.get("operation") == "send" and "id" in run}
     receiving = processes.receiving(backend.run(zfs.receivers()).stdout.splitlines())[0]
@@ -48,37 +48,37 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:  # pyli
 
 
 def look(backend: Backend, found: Inventory) -> None:
-    """Fill in what relationships are read from, and drop what has none."""
+    """Read marks, holds and sizes into ``found``, and remove datasets that have no relationship."""
     if not found:
         return
-    # Names of our properties end in an id, so they can only be had among all local ones; a token's source is none.
+    # The names of our properties end in an id, so they cannot be asked for by name.
     inventory.read_values(backend, found, sorted(found), ("all",))
     for name in [name for name, dataset in found.items() if not ids(dataset) and not dataset.source_mark]:
         if not any(snapshot.userrefs for snapshot in found[name].snapshots):
             del found[name]
     snapshots = [snapshot for dataset in found.values() for snapshot in dataset.snapshots]
-    marks = [bookmark.name for dataset in found.values() for _cursor, bookmark in dataset.cursors()]
-    if snapshots or marks:
-        wanted = ("creation", "written", "userrefs", "defer_destroy", "clones", TemporaryMark.NAME)
-        inventory.read_values(backend, found, [snapshot.name for snapshot in snapshots] + marks, wanted)
+    cursors = [bookmark.name for dataset in found.values() for _cursor, bookmark in dataset.cursors()]
+    if snapshots or cursors:
+        properties = ("creation", "written", "userrefs", "defer_destroy", "clones", TemporaryMark.NAME)
+        inventory.read_values(backend, found, [snapshot.name for snapshot in snapshots] + cursors, properties)
     inventory.read_holds(backend, snapshots)
 
 
 def records(dataset: Dataset) -> dict[str, ReplicaRecord]:
-    """What the source remembers of its replicas, by relationship, without what is spoilt."""
+    """The source's records of its replicas by relationship id, without invalid ones."""
     found = ReplicaRecord.all_of(dataset.ours)
     return {id_: record for id_, record in found.items() if isinstance(record, ReplicaRecord)}
 
 
 def ids(dataset: Dataset) -> set[str]:
-    """Every relationship that has left anything on the dataset as a source."""
+    """The ids of all relationships that have a mark on the dataset as their source."""
     held = {hold.relationship for snap in dataset.snapshots for hold in snap.holds or []}
-    opened = [OpenCursor.parse(bookmark.bookmark) for bookmark in dataset.bookmarks]
+    first_transfers = [OpenCursor.parse(bookmark.bookmark) for bookmark in dataset.bookmarks]
     return {
         *ReplicaRecord.all_of(dataset.ours),
         *(cursor.id for cursor, _bookmark in dataset.cursors()),
         *filter(None, held),
-        *(mark.id for mark in opened if not isinstance(mark, Spoilt)),
+        *(found.id for found in first_transfers if not isinstance(found, Spoilt)),
     }
 
 
@@ -89,7 +89,11 @@ def relationships(
     now: float,
     max_lag: int | None,
 ) -> list[dict[str, Any]]:
-    """All relationships that these datasets tell of, in the order of their names."""
+    """The relationships of the datasets, sorted by dataset name, in the shape of the module's ``replications``.
+
+    ``running``: run files by relationship id. ``active``: replicas that are receiving. ``now``: seconds since 1970.
+    ``max_lag``: seconds, None for no limit.
+    """
     result = []
     for _name, dataset in sorted(found.items()):
         mark = dataset.source_mark
@@ -117,16 +121,15 @@ def _as_source(
     held = with_hold(dataset, StepHold(id_).format())
     problems = []
     if record is None:
-        problems.append(
-            "left over: the relationship is not recorded on the volume any more; end it with zfs_replication"
-        )
+        problems.append("left over: the relationship is no longer recorded on the dataset; end it with zfs_replication")
     elif cursor is None and run is None:
         problems.append("nothing has been replicated yet")
     if held and run is None:
-        problems.append(f"a transfer was interrupted and keeps {listed(held)}; the next run resumes it")
+        problems.append(f"a transfer was interrupted and holds {listed(held)}; the next run resumes it")
     if known and known.aside:
         problems.append(
-            f"a reseed is not finished: what stood below the replica is below {known.aside}; the next run goes on"
+            f"a reseed is not finished: the datasets below the replica are still below {known.aside}; "
+            "the next run moves them back"
         )
     if max_lag is not None and lag is not None and lag > max_lag:
         problems.append(f"the replica is {lag} s behind, more than max_lag allows ({max_lag} s)")
@@ -156,11 +159,11 @@ def _as_replica(dataset: Dataset, mark: SourceMark, active: bool, now: float, ma
     lag = int(now - last.created) if last and last.created is not None else None
     problems = []
     if mark.released:
-        problems.append("released by a failover: nothing is received any more")
+        problems.append("released by a failover: it no longer receives anything")
     elif max_lag is not None and lag is not None and lag > max_lag:
         problems.append(f"the last received snapshot is {lag} s old, more than max_lag allows ({max_lag} s)")
     if not last and not token:
-        problems.append("no snapshot is kept as the last received one")
+        problems.append("no snapshot is held as the last received one")
     if newer:
         problems.append(f"diverged: it holds {listed(newer)} after the last received snapshot")
     if token and not active:

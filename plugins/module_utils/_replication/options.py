@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The options of zfs_snapshot_replicate: their spec, and what they mean once they are checked."""
+"""The checked options of zfs_snapshot_replicate, and the part of the argument spec that describes one side."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.transfer import Transport
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import properties as zfs_properties
 
-# Argument spec of either side; documented by the fragment `endpoint`.
+# The argument spec of `source` and `target`, documented in doc_fragments/endpoint.py.
 ENDPOINT_OPTIONS: dict[str, Any] = {
     "host": {"type": "str"},
     "port": {"type": "int"},
@@ -39,7 +39,10 @@ _NOT_ON_REPLICAS = {"quota", "refquota", "reservation", "refreservation"}
 
 @dataclass(frozen=True)
 class Options:
-    """The options, checked."""
+    """The checked options. Times are in seconds, ``bandwidth_limit`` is in bytes per second, None means no limit.
+
+    Exactly one of ``dataset`` and ``parent`` is set.
+    """
 
     names: tuple[DatasetName | SnapshotName, ...]
     source: Endpoint
@@ -59,35 +62,36 @@ class Options:
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Options:
-        """Raise BadInput for what cannot be carried out, before anything is read."""
+        """From the module's parameters. Raises BadInput; nothing has been read at that point."""
         source, target = params.get("source") or {}, params["target"]
         if target.get("host") is None and source.get("host") is None:
             raise BadInput(
-                "neither target.host nor source.host says where the other side is; set target.host (push), "
-                f"source.host (pull) or both (relay), or target.host={LOCAL} to replicate from pool to pool here"
+                "neither target.host nor source.host is set; set target.host (push), source.host (pull) or both "
+                f"(relay), or target.host={LOCAL} to replicate between pools of this machine"
             )
         names = [dataset_or_snapshot(text) for text in params["name"]]
         if not names:
-            raise BadInput("name is empty; list the volumes or snapshots to replicate")
+            raise BadInput("name is empty; list the datasets or snapshots to replicate")
         check_unique([dataset_of(name).path for name in names], "name")
         dataset, parent = target.get("dataset"), target.get("parent")
         if bool(dataset) == bool(parent):
             raise BadInput(
-                "target takes either dataset (the replica of the one volume named) or parent (any number), not both"
+                "target needs exactly one of dataset (the replica of one dataset) and parent (for any number of them)"
             )
         if dataset and len(names) > 1:
-            raise BadInput("target.dataset is the replica of one volume, but name lists several; use target.parent")
+            raise BadInput("target.dataset names a single replica, but name lists several datasets; use target.parent")
         strip = target["strip"] if target.get("strip") is not None else 1
         for name in names if parent else []:
-            if strip < 0 or len(dataset_of(name).path.split("/")) <= strip:
-                raise BadInput(
-                    f"target.strip is {strip}, which leaves nothing of {dataset_of(name)} to go below {parent}"
-                )
+            most = dataset_of(name).path.count("/")
+            if not 0 <= strip <= most:
+                raise BadInput(f"target.strip is {strip}; for {dataset_of(name)} it must be between 0 and {most}")
         properties = zfs_properties.requested(params.get("properties"))
         for property_name in _NOT_ON_REPLICAS & properties.keys():
-            raise BadInput(f"properties: {property_name} does not belong on a replica; it would stop increments")
+            raise BadInput(
+                f"properties: {property_name} does not belong on a replica: later increments would fail; leave it out"
+            )
         if params["parallel"] < 1:
-            raise BadInput(f"parallel is {params['parallel']}; at least one volume must go at a time")
+            raise BadInput(f"parallel is {params['parallel']}; it must be at least 1")
         if params["retries"] < 0:
             raise BadInput(f"retries is {params['retries']}; it cannot be negative")
         limit = params.get("bandwidth_limit")
@@ -122,14 +126,14 @@ class Options:
         )
 
     def replica_root(self, name: DatasetName | SnapshotName) -> DatasetName:
-        """Where the replica of a named volume goes."""
+        """The replica of a dataset listed in ``name``: backup/db for tank/db if parent is backup and strip is 1."""
         if self.dataset:
             return self.dataset
         tail = dataset_of(name).path.split("/")[self.strip :]
         return DatasetName.parse("/".join([str(self.parent), *tail]))
 
     def place_of(self, path: DatasetName) -> DatasetName | None:
-        """Where the replica of a volume goes, be it named or below one that is; None for any other volume."""
+        """The replica of a dataset that is listed in ``name`` or lies below one; without ``parent`` None for others."""
         if self.parent:
             return self.replica_root(path)
         root = dataset_of(self.names[0])
@@ -138,7 +142,7 @@ class Options:
 
 def _positive(value: int, option: str) -> int:
     if value < 1:
-        raise BadInput(f"{option} must be more than nothing")
+        raise BadInput(f"{option} must be greater than zero")
     return value
 
 

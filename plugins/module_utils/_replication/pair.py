@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One source volume and its replica, and what a plan for them is made of."""
+"""A source dataset with its replica, and the plan for such a pair."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TARGET = "target"
 
 @dataclass(frozen=True)
 class PairOptions:
-    """The options that shape every pair of a run."""
+    """The options that the plan of each pair depends on."""
 
     intermediates: bool = True
     include: tuple[str, ...] = ()
@@ -31,12 +31,15 @@ class PairOptions:
     raw: str = "auto"
     on_divergence: str = "fail"
     resume: bool = True
-    properties: Mapping[str, str | None] = field(default_factory=dict)  # None: what a replica inherits
+    properties: Mapping[str, str | None] = field(default_factory=dict)  # None: the replica inherits it
 
 
 @dataclass
 class Pair:
-    """One source dataset and its replica. ``snapshot_name`` is the part after the @ when a snapshot was named."""
+    """A source dataset and its replica, as far as they have been read.
+
+    ``snapshot_name`` is the part after the @ if the user named a snapshot.
+    """
 
     source: Dataset
     replica_name: str
@@ -46,41 +49,45 @@ class Pair:
     source_address: str = ""
     target_address: str = ""
     source_host: str = ""
-    target_host: str = ""  # as the source remembers it; empty for the source's own machine
-    named: bool = True  # False for what `recursive` found below it
-    missing_parents: list[str] = field(default_factory=list)  # what holds the replica and is not there
-    makes_parents: list[str] = field(default_factory=list)  # those of them that this pair's plan lists
-    free_bytes: int | None = None  # bytes that the target says are free
-    known_id: str | None = None
-    below: list[Dataset] = field(default_factory=list)  # right below the replica, or, while there is one, below `aside`
-    aside: str | None = None  # the old replica that a reseed put away, and from which `below` has yet to come back
-    strayed: str | None = None  # where the replica is, if somebody renamed it
-    half_aside: Dataset | None = None  # put aside by a reseed that was cut short before our marks came off it
+    target_host: str = ""  # as seen from the source; empty for the source's own machine
+    named: bool = True  # False if `recursive` added it
+    missing_parents: list[str] = field(default_factory=list)  # datasets above the replica that do not exist
+    makes_parents: list[str] = field(default_factory=list)  # those of them that are created by this pair's plan
+    free_bytes: int | None = None  # bytes available to the replica; None if not read
+    known_id: str | None = None  # if set, this is the `id`
+    below: list[Dataset] = field(default_factory=list)  # children of the replica, or of `aside` if that is set
+    aside: str | None = None  # the old replica of an unfinished reseed; `below` must be moved back from it
+    strayed: str | None = None  # the address of the replica if it was renamed
+    half_aside: Dataset | None = None  # an old replica that a reseed renamed but was interrupted before removing marks
 
     @property
     def mark(self) -> SourceMark | None:
-        """Whose replica the replica says it is; None when it is none, or the mark is spoilt."""
+        """The replica's mark; None if there is no replica, no mark, or an invalid one."""
         return self.replica.source_mark if self.replica else None
 
     @property
     def record(self) -> ReplicaRecord | None:
-        """What the source remembers of its replica; None where that is nothing, or spoilt."""
+        """The source's record of this replica; None if there is none or it is invalid."""
         found = ReplicaRecord.all_of(self.source.ours).get(self.id)
         return found if isinstance(found, ReplicaRecord) else None
 
     @property
     def target_record(self) -> str:
-        """The replica as the source remembers it."""
+        """The replica's address as the source's record stores it."""
         return Endpoint(self.target_host or None).address(self.replica_name)
 
     @property
     def is_first_receive(self) -> bool:
-        """The replica is nothing but the beginning of its first snapshot."""
+        """True if the replica holds only a part of its first snapshot."""
         return self.replica is not None and self.replica.inconsistent and not self.replica.snapshots
 
     @property
     def id(self) -> str:
-        """Taken from the replica's mark; made from what makes a relationship unique where there is none yet."""
+        """The id of the relationship, 16 hex digits.
+
+        It is taken from the replica's mark. Before there is one it is a hash of the source dataset's GUID, the GUID of
+        the target pool and the replica's name.
+        """
         known = self.known_id or (self.mark.id if self.mark else None)
         if known:
             return known
@@ -90,7 +97,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Origin:
-    """A first stream into a clone: its base on the source, the GUID of that, and the snapshot on the target."""
+    """The origin of a replica that becomes a clone.
+
+    ``base`` and ``guid`` are the snapshot or bookmark on the source, ``place`` is the same snapshot on the target.
+    """
 
     base: str
     guid: str
@@ -99,7 +109,10 @@ class Origin:
 
 @dataclass(frozen=True)
 class Send:
-    """One stream. ``kind``: full, incremental or resume; ``carries`` are the snapshots it brings, oldest first."""
+    """One send stream. ``kind`` is full, incremental or resume; ``carries`` are its snapshots, oldest first.
+
+    ``base`` is a full name on the source. ``origin`` is a snapshot on the target if the replica becomes a clone of it.
+    """
 
     kind: str
     carries: tuple[Snapshot, ...]
@@ -126,7 +139,11 @@ class Send:
 
 @dataclass
 class PairPlan:
-    """All that is decided about a pair. ``error`` says why nothing can be done."""
+    """The plan of one pair. If ``error`` is set, there are no steps.
+
+    ``marks`` only tells what changes when the streams have arrived; the run works it out again (`bookkeeping.settle`).
+    Without streams it is what the run carries out.
+    """
 
     pair: Pair
     goal: Snapshot | None = None
@@ -141,7 +158,7 @@ class PairPlan:
 
     @property
     def steps(self) -> list[Step]:
-        """In order, for the result; the sends are shown by what they bring."""
+        """All steps in order, for ``actions`` and the diff."""
         if self.error:
             return []
         sends = [send_action(self.pair, send) for send in self.sends]
@@ -149,7 +166,7 @@ class PairPlan:
 
     @property
     def protects(self) -> list[Snapshot]:
-        """The source's snapshots that must stay while the sends run: each one carried, and the base."""
+        """The snapshots of the source that must be held during the transfer: the base and each one sent."""
         carried = [snapshot for send in self.sends for snapshot in send.carries]
         bases = [self.pair.source.by_guid(send.base_guid) for send in self.sends]
         found = {snapshot.name: snapshot for snapshot in [*filter(None, bases), *carried]}
@@ -157,15 +174,20 @@ class PairPlan:
 
 
 def send_action(pair: Pair, send: Send) -> Step:
+    """The step that reports a stream. It has no command: `transfer.run_pipe` runs the stream."""
     names = [snapshot.snapshot for snapshot in send.carries]
     what = (
         f"{pair.source.name}@{names[0]}"
         if len(names) == 1
         else f"{len(names)} snapshots of {pair.source.name}, {_span(names)},"
     )
-    how = {"full": "in full", "resume": "from where it broke off"}.get(send.kind, f"as an increment from {send.base}")
+    if send.kind == "resume":
+        text = f"resume sending {what} to {pair.target_address}"
+    else:
+        how = "in full" if send.kind == "full" else f"as an increment from {send.base}"
+        text = f"send {what} {how} to {pair.target_address}"
     return Step.of(
-        f"send {what} {how} to {pair.target_address}",
+        text,
         before={
             f"{pair.replica_name}@{name}": {"state": "inbound" if send.kind == "resume" else "absent"} for name in names
         },
@@ -178,8 +200,11 @@ def _span(names: list[str]) -> str:
 
 
 def newest_common(source: Dataset, replica: Dataset) -> tuple[Snapshot, Snapshot | Bookmark] | None:
-    """(on the replica, on the source) of the newest point that both have by GUID, rather a snapshot than a bookmark."""
-    points: dict[str, Snapshot | Bookmark] = {mark.guid: mark for mark in source.bookmarks}
+    """(snapshot on the replica, snapshot or bookmark on the source) of the newest GUID that both have; None if none.
+
+    Where the source has both for one GUID, the snapshot is returned: only from a snapshot can ``-I`` start.
+    """
+    points: dict[str, Snapshot | Bookmark] = {bookmark.guid: bookmark for bookmark in source.bookmarks}
     points.update({snap.guid: snap for snap in source.snapshots if snap.guid})
     for snap in reversed(replica.snapshots):
         if snap.guid in points:
@@ -188,16 +213,17 @@ def newest_common(source: Dataset, replica: Dataset) -> tuple[Snapshot, Snapshot
 
 
 def txg(point: Snapshot | Bookmark) -> int:
-    """Order within a pool; what is not made yet comes last."""
+    """The createtxg, which orders snapshots and bookmarks within a pool; 0 if it was not read."""
     return point.createtxg or 0
 
 
-def listed(things: Iterable[Snapshot | Dataset], most: int = 10) -> str:
-    names = [thing.name for thing in things]
+def listed(items: Iterable[Snapshot | Dataset], most: int = 10) -> str:
+    """The names, separated by commas: ``a, b and 7 more`` for ``most=2``."""
+    names = [item.name for item in items]
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 
 def with_hold(dataset: Dataset, tag: str) -> list[Snapshot]:
-    """The snapshots that this hold keeps."""
+    """The snapshots that have a hold with this tag."""
     return [snap for snap in dataset.snapshots if any(hold.tag == tag for hold in snap.holds or [])]

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The planner: what stands on both sides and what is wished, to what is to be done.
+"""The planner: from the current state of both sides and the options to the steps of a pair.
 
-`plan_pair` decides everything about a pair; check mode reports that plan and the run carries it out.
+Check mode reports the plan of `plan_pair`, and the run carries it out.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as 
 
 
 def requested(pair: Pair, options: PairOptions) -> list[Snapshot]:
-    """What the options wish to have on the replica, oldest first; the last one is the goal. Empty: nothing fits.
+    """The snapshots that the options request, oldest first; the last one is the goal. Empty if none matches.
 
-    Without a name the newest that the filters allow; temporary ones only when named.
+    Without a snapshot name the goal is the newest one that the filters allow. Temporary snapshots are requested only
+    by name. With ``intermediates: false`` the goal is the only one.
     """
     snapshots = pair.source.snapshots
     if pair.snapshot_name is not None:
@@ -54,81 +55,85 @@ def requested(pair: Pair, options: PairOptions) -> list[Snapshot]:
 
 
 def steps(source: Dataset, base: Snapshot | Bookmark | None, requested: list[Snapshot], raw: bool) -> list[Send]:
-    """Fewest streams that carry just ``requested`` (oldest first, all newer than the base).
+    """The fewest streams that carry exactly ``requested`` (oldest first, all newer than the base).
 
-    ``-I`` carries every snapshot on its way, so it serves only where each of them is wished; from a bookmark there is
-    only ``-i``; without a base the first one goes in full.
+    ``-I`` sends every snapshot in between, so it is used only where all of them are requested. ``-i`` is the only form
+    that starts from a bookmark. Without a base the first snapshot is sent in full. For example, if the source has s1
+    to s5, the base is the snapshot s1 and all but s4 are requested: ``-I s1 s3`` and ``-i s3 s5``.
     """
     result: list[Send] = []
-    place = {snap.name: index for index, snap in enumerate(source.snapshots)}
-    at = 0
-    while at < len(requested):
+    order = {snap.name: index for index, snap in enumerate(source.snapshots)}
+    done = 0
+    while done < len(requested):
         if base is None:
-            result.append(Send("full", (requested[at],), raw=raw))
-            base, at = requested[at], at + 1
+            result.append(Send("full", (requested[done],), raw=raw))
+            base, done = requested[done], done + 1
             continue
-        until = at + 1
-        if isinstance(base, Snapshot) and place[requested[at].name] == place[base.name] + 1:
-            while until < len(requested) and place[requested[until].name] == place[requested[until - 1].name] + 1:
+        until = done + 1
+        if isinstance(base, Snapshot) and order[requested[done].name] == order[base.name] + 1:
+            while until < len(requested) and order[requested[until].name] == order[requested[until - 1].name] + 1:
                 until += 1
-        carries = tuple(requested[at:until])
+        carries = tuple(requested[done:until])
         result.append(Send("incremental", carries, base.name, base.guid, intermediates=len(carries) > 1, raw=raw))
-        base, at = carries[-1], until
+        base, done = carries[-1], until
     return result
 
 
 def settled_at_a_glance(pair: Pair, options: PairOptions) -> bool:
-    """True when names, GUIDs and bookmarks alone show that nothing is to be done.
+    """True if names, GUIDs and bookmarks alone prove that there is nothing to do.
 
-    The last thing that a run does is to remove the cursor of the run before (or the "open" bookmark of a first one), so
-    a single cursor at the goal for every relationship of the volume means that no mark was left half moved.
+    The last step of a run removes the previous cursor (or `OpenCursor` after a first transfer). So if the source's only
+    cursors are at the goal, one for each relationship, all marks have been moved.
     """
     chosen = requested(pair, options)
     if not chosen or not pair.replica or pair.replica.inconsistent or not pair.replica.by_guid(chosen[-1].guid):
         return False
-    if not all(isinstance(OpenCursor.parse(mark.bookmark), Spoilt) for mark in pair.source.bookmarks):
+    if not all(isinstance(OpenCursor.parse(bookmark.bookmark), Spoilt) for bookmark in pair.source.bookmarks):
         return False
     cursors = pair.source.cursors()
     return bool(cursors) and all(cursor.guid == chosen[-1].guid for cursor, _bookmark in cursors)
 
 
 def plan_pair(
-    pair: Pair, options: PairOptions, arriving: Mapping[str, str] | None = None, making: bool = False
+    pair: Pair, options: PairOptions, arriving: Mapping[str, str] | None = None, assume_created: bool = False
 ) -> PairPlan:
-    """Decide about one pair. ``arriving`` maps GUIDs to the snapshots of the target's pool that are there or will be.
+    """The plan of one pair; an error becomes `PairPlan.error`.
 
-    ``making``: check mode, where a named snapshot that is missing counts as to be made by an earlier task.
+    ``arriving`` maps GUIDs to snapshots that exist on the target or will exist when this pair is replicated.
+    ``assume_created``: check mode, where an earlier task may create the named snapshot if it does not exist yet.
     """
     plan = PairPlan(pair)
     try:
-        _plan(plan, options, arriving or {}, making)
+        _plan(plan, options, arriving or {}, assume_created)
     except CerssError as error:
         plan.error = error
     return plan
 
 
-def _plan(plan: PairPlan, options: PairOptions, arriving: Mapping[str, str], making: bool) -> None:
+def _plan(plan: PairPlan, options: PairOptions, arriving: Mapping[str, str], assume_created: bool) -> None:
     pair = plan.pair
     source, replica = pair.source, pair.replica
     _check_names(pair)
     delivered = _delivered(pair)
     if (
-        making
+        assume_created
         and not delivered
         and pair.snapshot_name
         and source.by_name(f"{source.name}@{pair.snapshot_name}") is None
     ):
-        source.snapshots.append(Snapshot(f"{source.name}@{pair.snapshot_name}", None, 2**63))
-        plan.warnings.append(f"{source.name}@{pair.snapshot_name} is not there; it counts as made by an earlier task")
+        source.snapshots.append(Snapshot(f"{source.name}@{pair.snapshot_name}", None, 2**63))  # newer than any other
+        plan.warnings.append(
+            f"{source.name}@{pair.snapshot_name} does not exist; check mode assumes that an earlier task creates it"
+        )
     chosen = delivered or requested(pair, options)
     if not chosen:
         _nothing_to_choose(plan, options)
         return
     if pair.strayed:
         raise Refused(
-            f"the replica of {pair.source_address} is {pair.strayed} now, not {pair.target_address}; rename it back, "
-            f"or end the relationship {pair.id} with cerss.zfs.zfs_replication (state=absent) to begin anew; where a "
-            "reseed of what stands above took it along, the next run of that moves it back"
+            f"the replica of {pair.source_address} is now {pair.strayed}, not {pair.target_address}; rename it back, "
+            f"or end the relationship {pair.id} with cerss.zfs.zfs_replication (state=absent) to start a new one; if a "
+            "reseed of a dataset above moved it, the next run of that replication moves it back"
         )
     if pair.half_aside:
         plan.prepare.append(divergence.finish_aside(pair, pair.half_aside))
@@ -142,7 +147,7 @@ def _plan(plan: PairPlan, options: PairOptions, arriving: Mapping[str, str], mak
             return
 
     resumed = _resume(plan, chosen, options)
-    # Either of the two may end with no replica left: an abort takes a first one, a reseed puts it aside.
+    # Both may leave no replica: aborting a first receive destroys it, and a reseed puts it aside.
     start, origin = (resumed.snapshot, None) if resumed else divergence.base(plan, options)
     if pair.replica is None:
         plan.prepare += _parents(pair)
@@ -152,13 +157,13 @@ def _plan(plan: PairPlan, options: PairOptions, arriving: Mapping[str, str], mak
     after = [snap for snap in chosen if start is None or txg(snap) > txg(start)]
     if not after and not resumed:
         raise Refused(
-            f"{pair.target_address} holds newer snapshots than {goal.name} already, and ZFS cannot add an older one; "
+            f"{pair.target_address} already holds snapshots newer than {goal.name}, and ZFS cannot add an older one; "
             "replicate it to another dataset"
         )
     if origin:
-        # One snapshot makes the clone, and what follows goes on from there.
-        born = Send("incremental", (after[0],), origin.base, origin.guid, raw=plan.raw, origin=origin.place)
-        sends = [born, *steps(source, after[0], after[1:], plan.raw)]
+        # The first stream creates the clone with one snapshot; the others follow as increments.
+        first = Send("incremental", (after[0],), origin.base, origin.guid, raw=plan.raw, origin=origin.place)
+        sends = [first, *steps(source, after[0], after[1:], plan.raw)]
     else:
         sends = steps(source, start, after, plan.raw)
     plan.sends = [*([resumed] if resumed else []), *sends]
@@ -167,7 +172,7 @@ def _plan(plan: PairPlan, options: PairOptions, arriving: Mapping[str, str], mak
 
 
 def _delivered(pair: Pair) -> list[Snapshot]:
-    """The named snapshot where it went on to the replica and then from the source: our cursor is the proof."""
+    """The named snapshot, if it was replicated and has since been deleted on the source; our cursor proves it."""
     if (
         pair.snapshot_name is None
         or pair.replica is None
@@ -182,8 +187,8 @@ def _delivered(pair: Pair) -> list[Snapshot]:
 def _check_names(pair: Pair) -> None:
     if len(pair.replica_name) > MAX_REPLICA_NAME:
         raise Refused(
-            f"{pair.replica_name[:60]}… has {len(pair.replica_name)} characters; a replica's path may have "
-            f"{MAX_REPLICA_NAME}, since an increment into a longer one brings the kernel down"
+            f"{pair.replica_name[:60]}… has {len(pair.replica_name)} characters; a replica's name can have at most "
+            f"{MAX_REPLICA_NAME}, because an increment into a longer one panics the kernel; choose a shorter target"
         )
 
 
@@ -196,8 +201,8 @@ def _nothing_to_choose(plan: PairPlan, options: PairOptions) -> None:
     else:
         what = f"{pair.source.name} has no snapshot that the filters allow and that is not temporary"
     if pair.named:
-        raise Refused(f"{what}; make one with cerss.zfs.zfs_snapshot, or name another")
-    plan.warnings.append(f"{what}; its replica is left as it is")
+        raise Refused(f"{what}; create one with cerss.zfs.zfs_snapshot, or name another snapshot")
+    plan.warnings.append(f"{what}; it is skipped")
 
 
 def _raw(pair: Pair, options: PairOptions) -> bool:
@@ -207,30 +212,30 @@ def _raw(pair: Pair, options: PairOptions) -> bool:
         frozen = pair.mark.mode
         if options.raw != "auto" and raw != (frozen == RAW):
             raise Refused(
-                f"{pair.target_address} was begun with {frozen} streams, and ZFS cannot mix raw and plain ones on one "
-                "replica; leave raw at auto, or begin a new replica"
+                f"{pair.target_address} was started with {frozen} streams, and ZFS cannot mix raw and plain streams on "
+                "one replica; leave raw at auto, or replicate to another dataset"
             )
         return frozen == RAW
     return raw
 
 
 def _check_ownership(pair: Pair) -> None:
-    """Nothing is received into a dataset that is not this source's replica, whatever the options say."""
+    """Raise Refused if an existing target dataset is not this source's replica, whatever the options say."""
     replica, mark = pair.replica, pair.mark
     if replica is None:
         return
     if not mark:
         token = replica.token
         if pair.is_first_receive and token and pair.source.by_guid(token.toguid):
-            return  # somebody began this very transfer by hand; its GUID proves whose it is
+            return  # this transfer was started by hand; the GUID in its token proves that it is ours
         raise Refused(
             f"{pair.target_address} exists and is not a replica made by this collection, so nothing is received into "
-            "it; choose another target, rename it aside, or adopt it with cerss.zfs.zfs_replication (state=present)"
+            "it; choose another target, rename it, or adopt it with cerss.zfs.zfs_replication (state=present)"
         )
     if mark.released:
         raise Refused(
-            f"{pair.target_address} was released by a failover and lives on its own since; choose another target, "
-            "or adopt it anew with cerss.zfs.zfs_replication (state=present)"
+            f"{pair.target_address} was released by a failover and is no longer a replica; choose another target, "
+            "or adopt it again with cerss.zfs.zfs_replication (state=present)"
         )
     if mark.guid != pair.source.guid:
         raise Refused(
@@ -240,7 +245,7 @@ def _check_ownership(pair: Pair) -> None:
 
 
 def _resume(plan: PairPlan, chosen: list[Snapshot], options: PairOptions) -> Send | None:
-    """The stream that goes on where a cut left it; otherwise what is left of it is aborted, by a listed action."""
+    """The stream that resumes a partial receive, or None. If it cannot be resumed, ``plan.prepare`` gets its abort."""
     pair = plan.pair
     source, replica = pair.source, pair.replica
     if replica is None:
@@ -249,8 +254,8 @@ def _resume(plan: PairPlan, chosen: list[Snapshot], options: PairOptions) -> Sen
     if not replica.has_partial_receive:
         if pair.is_first_receive:
             raise Refused(
-                f"{pair.target_address} is the rest of a receive that was begun without -s and cannot be resumed; "
-                "when no receive runs there any more, destroy it"
+                f"{pair.target_address} is left over from a receive without -s and cannot be resumed; destroy it when "
+                "no receive is running there"
             )
         return None
     why = _cannot_resume(pair, token, chosen, plan.raw) if options.resume else "resume is off"
@@ -271,8 +276,8 @@ def _resume(plan: PairPlan, chosen: list[Snapshot], options: PairOptions) -> Sen
             )
     if not pair.mark:
         raise Refused(
-            f"{pair.target_address} holds a partial receive that cannot be used here ({why}) and that this collection "
-            f"did not begin; when nobody needs it, abort it there with: zfs receive -A {pair.replica_name}"
+            f"{pair.target_address} holds a partial receive that this collection did not start and that cannot be "
+            f"resumed ({why}); if nobody needs it, abort it there with: zfs receive -A {pair.replica_name}"
         )
     what = token.toname if token else "an unknown snapshot"
     plan.prepare.append(
@@ -285,33 +290,34 @@ def _resume(plan: PairPlan, chosen: list[Snapshot], options: PairOptions) -> Sen
         )
     )
     if pair.is_first_receive:
-        pair.replica = None  # the abort removes a dataset that has nothing else
+        pair.replica = None  # ZFS destroys a dataset that has nothing else
     return None
 
 
 def _cannot_resume(pair: Pair, token: Token | None, chosen: list[Snapshot], raw: bool) -> str | None:
+    """Why a partial receive cannot be resumed; None if it can."""
     source, replica = pair.source, pair.replica
     if token is None or replica is None:
-        return "its token cannot be read"
+        return "its resume token cannot be read"
     snapshot = source.by_guid(token.toguid)
     if snapshot is None:
-        return f"{token.toname} is not on the source any more"
+        return f"{token.toname} is no longer on the source"
     if all(snap.guid != token.toguid for snap in chosen):
-        return f"{token.toname} is not among the wished snapshots"
+        return f"{token.toname} is not among the requested snapshots"
     if token.raw != raw:
-        return "it was begun with the other kind of stream, raw or plain"
+        return "it was started with the other kind of stream (raw or plain)"
     newest = replica.snapshots[-1] if replica.snapshots else None
     if newest is not None and newest.guid != token.fromguid:
         return f"{newest.name} is newer than its base"
     if newest is not None and replica.written:
-        return f"{replica.name} was written to since {newest.name}"
+        return f"{replica.name} has been written to since {newest.name}"
     points: list[Snapshot | Bookmark] = [*source.snapshots, *source.bookmarks]
     bases = {point.guid: txg(point) for point in points}
     if token.fromguid and token.fromguid not in {*bases, source.origin_guid}:
-        return "its base is not on the source any more"
+        return "its base is no longer on the source"
     skipped = [snap for snap in chosen if bases.get(token.fromguid or "", 0) < txg(snap) < txg(snapshot)]
     if skipped:
-        return f"it leaves out {skipped[0].name}, which is wished"
+        return f"it leaves out {skipped[0].name}, which is requested"
     return None
 
 
@@ -319,7 +325,7 @@ def _parents(pair: Pair) -> list[Step]:
     return [
         Step.of(
             f"create {name} to hold replicas",
-            (),  # by the run, once for all pairs that need it
+            (),  # created by the run, once for all pairs that need it
             before={name: {"state": "absent"}},
             after={name: {"state": "present"}},
             side=TARGET,
@@ -329,7 +335,7 @@ def _parents(pair: Pair) -> list[Step]:
 
 
 def _origin(pair: Pair, arriving: Mapping[str, str]) -> Origin | None:
-    """What the replica can be a clone of, as its source is: the same snapshot on the same pool of the target."""
+    """The source's origin on the target, so that the replica becomes a clone too; None if the target pool lacks it."""
     guid = pair.source.origin_guid
     place = arriving.get(guid or "")
     if not guid or not place or DatasetName(place.partition("@")[0]).pool != DatasetName(pair.replica_name).pool:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The verb of zfs_replication: take a replica over into a relationship, or end one on both sides."""
+"""zfs_replication: adopt an existing copy as a replica, or end a relationship on both sides."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs import processes
 
 @dataclass(frozen=True)
 class Options:
-    """The options, checked."""
+    """The checked options."""
 
     id: str | None
     name: DatasetName | None
@@ -54,15 +54,19 @@ class Options:
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Options:
-        """Raise BadInput for what cannot be carried out, before anything is read."""
+        """From the module's parameters. Raises BadInput; nothing has been read at that point."""
         source, target = params.get("source") or {}, params.get("target") or {}
         id_, name, replica = params.get("id"), params.get("name"), target.get("dataset")
         if id_ and not is_id(id_):
-            raise BadInput(f"id {id_!r} is not the id of a relationship, which has 16 hex digits")
+            raise BadInput(
+                f"id {id_!r} is not a relationship's id; give 16 hex digits as zfs_replication_info shows them"
+            )
         if not id_ and not (name and replica):
-            raise BadInput("say which relationship: id, or name (the volume) with target.dataset (its replica)")
+            raise BadInput(
+                "the relationship is not specified; set id, or name (the source) and target.dataset (the replica)"
+            )
         if params["state"] == "present" and not (name and replica):
-            raise BadInput("to adopt a replica give name (the volume) and target.dataset (the replica)")
+            raise BadInput("state=present needs name (the source) and target.dataset (the replica to adopt)")
         return cls(
             id=id_ or None,
             name=DatasetName.parse(name) if name else None,
@@ -99,9 +103,9 @@ def _adopt(options: Options, source: Backend, target: Backend) -> tuple[Plan, st
 
 
 def adopt(pair: Pair) -> Plan:
-    """Make an existing copy this volume's replica.
+    """The plan that makes an existing copy the source's replica.
 
-    It must hold a snapshot of the volume by GUID, and must not be another volume's replica.
+    Raises Refused if they have no snapshot in common by GUID, or if it is the replica of another dataset.
     """
     plan = Plan()
     if pair.replica is None:
@@ -115,7 +119,7 @@ def adopt(pair: Pair) -> Plan:
     if newest_common(pair.source, pair.replica) is None:
         raise Refused(
             f"{pair.target_address} and {pair.source_address} have no snapshot in common, so no increment "
-            "could ever follow"
+            "is possible; replicate to a new dataset with zfs_snapshot_replicate instead"
         )
     if not mark or mark.released:
         raw = pair.replica.encrypted
@@ -136,50 +140,56 @@ def adopt(pair: Pair) -> Plan:
 
 
 def _end(options: Options, source: Backend, target: Backend) -> tuple[Plan, str | None]:
-    """Find what each side has of it, as far as a side can be reached, and plan its removal."""
+    """(plan, id) that ends the relationship on each side that can be reached; the id is None if there is none."""
     sides: dict[str, list[Dataset]] = {}
     unreached: list[str] = []
     for side, backend, name in ((SOURCE, source, options.name), (TARGET, target, options.replica)):
         if side == TARGET and options.replica is None and options.target.host is None and options.id is None:
             continue
         try:
-            found, _gone = inventory.read(backend, [str(name)] if name else [], 1)
+            found, _missing = inventory.read(backend, [str(name)] if name else [], 1)
             look(backend, found)
             sides[side] = list(found.values())
         except CerssError as error:
             if not options.force:
-                error.msg += "; with force=true the side that can be reached is cleaned up alone"
+                error.msg += "; force=true ends the relationship on the side that can be reached"
                 raise
             unreached.append(f"{backend.endpoint.label or 'this machine'} ({error.msg})")
     plan, relationship = end(
         options.id, sides, str(options.replica) if options.replica else None, options.target.seen_from(options.source)
     )
-    if options.source.host == options.target.host:  # an id alone finds the same datasets on both sides
+    if options.source.host == options.target.host:  # on one machine an id finds the same datasets twice
         plan.steps = list({str(step.commands): step for step in reversed(plan.steps)}.values())[::-1]
     receiving = sides.get(TARGET) and processes.receiving(target.run(zfs.receivers()).stdout.splitlines())[0]
     for dataset in sides.get(TARGET, []):
         ours = dataset.source_mark and dataset.source_mark.id == relationship
         if ours and receiving and processes.receiver_of(receiving, dataset.name) is not None:
-            raise Refused(f"{options.target.address(dataset.name)} is receiving just now; stop that first")
+            raise Refused(f"{options.target.address(dataset.name)} is currently receiving; stop that first")
     if unreached:
-        plan.warnings.append(f"could not reach {', '.join(unreached)}; what the relationship left there is still there")
+        plan.warnings.append(
+            f"could not reach {', '.join(unreached)}; holds, bookmarks and properties of the relationship remain there"
+        )
     return plan, relationship
 
 
 def end(
-    wanted: str | None, sides: dict[str, list[Dataset]], replica: str | None, target: Endpoint
+    requested: str | None, sides: dict[str, list[Dataset]], replica: str | None, target: Endpoint
 ) -> tuple[Plan, str | None]:
-    """All marks of one relationship on the datasets of both sides go; snapshots stay."""
+    """(plan, id) that removes all marks of one relationship from the datasets of both sides; snapshots stay.
+
+    ``requested`` is the id that the user gave. Without it the id is the one in the replica's mark or, if the source
+    does not know that, the one that the source has recorded for ``replica`` on ``target``; None if there is neither.
+    """
     sources, replicas = sides.get(SOURCE, []), sides.get(TARGET, [])
-    known = wanted
+    known = requested
     if known is None:
         known = next((dataset.source_mark.id for dataset in replicas if dataset.source_mark), None)
-        words = target.address(replica)
-        recorded = [id_ for dataset in sources for id_, record in records(dataset).items() if record.target == words]
+        address = target.address(replica)
+        recorded = [id_ for dataset in sources for id_, record in records(dataset).items() if record.target == address]
         elsewhere = known is not None and recorded and not any(known in ids(dataset) for dataset in sources)
         if known and sources and not any(known in ids(dataset) for dataset in sources):
             for dataset in replicas:
-                _check_is_of(dataset, sources[0], words)
+                _check_is_of(dataset, sources[0], address)
         if known is None or elsewhere:
             known = recorded[0] if recorded else None
     plan = Plan()
@@ -192,37 +202,37 @@ def end(
     return plan, known
 
 
-def _check_is_of(replica: Dataset, source: Dataset, words: str) -> None:
-    """What neither side ties to the source is not ended in its name."""
+def _check_is_of(replica: Dataset, source: Dataset, address: str) -> None:
+    """Raise Refused if the replica's mark names another source."""
     mark = replica.source_mark
     if mark and mark.guid != source.guid:
         raise Refused(
-            f"{words} is the replica of {mark.host}:{mark.dataset}, not of {source.name}; give the name "
-            f"of that, or id={mark.id}"
+            f"{address} is the replica of {mark.host}:{mark.dataset}, not of {source.name}; set name to that "
+            f"dataset, or set id={mark.id}"
         )
 
 
 def _end_replica(plan: Plan, dataset: Dataset, id_: str, target: Endpoint) -> None:
-    words = target.address(dataset.name)
+    address = target.address(dataset.name)
     _step, last_hold = bookkeeping.tags(id_)
     held = [snap.name for snap in with_hold(dataset, last_hold)]
     ours = dataset.source_mark is not None and dataset.source_mark.id == id_
     if ours and dataset.token:
         plan.add(
-            f"abort the partial receive of {dataset.token.toname} in {words}"
-            + ("" if dataset.snapshots else f", with which {words} goes"),
+            f"abort the partial receive of {dataset.token.toname} in {address}"
+            + ("" if dataset.snapshots else f", which destroys {address}"),
             zfs.receive_abort(dataset.name), side=TARGET,
         )  # fmt: skip
         if not dataset.snapshots:
             return
     if held:
-        freed = bookkeeping.freed_words(bookkeeping.freed(with_hold(dataset, last_hold)))
+        freed = bookkeeping.freed_text(bookkeeping.freed(with_hold(dataset, last_hold)))
         plan.add(f"release {last_hold} from {', '.join(held)}{freed}", zfs.release(last_hold, held), side=TARGET)
     if ours:
         for name in (Announcement.NAME, SourceMark.NAME):
             if name in dataset.ours:
                 plan.add(
-                    f"remove {name} from {words}", zfs.inherit(name, [dataset.name]),
+                    f"remove {name} from {address}", zfs.inherit(name, [dataset.name]),
                     before={dataset.name: {name: "set"}}, after={dataset.name: {name: None}}, side=TARGET,
                 )  # fmt: skip
 
@@ -231,19 +241,21 @@ def _end_source(plan: Plan, dataset: Dataset, id_: str) -> None:
     for tag in bookkeeping.tags(id_):
         held = with_hold(dataset, tag)
         if held:
-            freed = bookkeeping.freed_words(bookkeeping.freed(held))
+            freed = bookkeeping.freed_text(bookkeeping.freed(held))
             names = [snap.name for snap in held]
             plan.add(f"release {tag} from {', '.join(names)}{freed}", zfs.release(tag, names), side=SOURCE)
-    for mark in dataset.bookmarks:
-        found = mark.cursor or OpenCursor.parse(mark.bookmark)
+    for bookmark in dataset.bookmarks:
+        found = bookmark.cursor or OpenCursor.parse(bookmark.bookmark)
         if not isinstance(found, Spoilt) and found.id == id_:
             plan.add(
-                f"remove the bookmark {mark.name}", zfs.destroy(mark.name),
-                before={mark.name: {"state": "present"}}, after={mark.name: {"state": "absent"}}, side=SOURCE,
+                f"remove the bookmark {bookmark.name}", zfs.destroy(bookmark.name),
+                before={bookmark.name: {"state": "present"}}, after={bookmark.name: {"state": "absent"}}, side=SOURCE,
             )  # fmt: skip
     name, record = ReplicaRecord.name(id_), records(dataset).get(id_)
     if record and record.aside:
-        plan.warnings.append(f"a reseed was not finished: what stood below the replica stays below {record.aside}")
+        plan.warnings.append(
+            f"a reseed was not finished: the datasets that were below the replica stay below {record.aside}"
+        )
     if name in dataset.ours:
         plan.add(
             f"remove {name} from {dataset.name}", zfs.inherit(name, [dataset.name]),

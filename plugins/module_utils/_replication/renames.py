@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where a replica is when names have changed: its source's, its own, or that of what a reseed put aside."""
+"""Finds replicas whose name does not follow from the options: the source, the replica or an old replica was renamed."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output
 
 
 def follow(source: Backend, target: Backend, options: Options, pairs: Sequence[Pair]) -> None:
-    """A source that was renamed goes on in the replica that it has.
+    """Make renamed sources continue in the replicas they already have.
 
-    The former's lies where this request would have put it under its former name; elsewhere it is another job's.
+    A replica is followed only if it lies where these options would have put it under the source's former name.
+    Otherwise it belongs to another job.
     """
     lost = {pair.source.name: pair for pair in pairs if not pair.replica and info.ids(pair.source)}
     if not lost:
@@ -45,7 +46,7 @@ def follow(source: Backend, target: Backend, options: Options, pairs: Sequence[P
         for record in info.records(pair.source).values()
         if record.target.startswith(here) and (here or ":" not in record.target.partition("/")[0])
     }
-    found, _gone = inventory.read(target, sorted(known)) if known else ({}, [])
+    found, _missing = inventory.read(target, sorted(known)) if known else ({}, [])
     inventory.read_values(target, found, sorted(found), (SourceMark.NAME,))
     for place, replica in found.items():
         pair, mark = known[place], replica.source_mark
@@ -59,7 +60,7 @@ def follow(source: Backend, target: Backend, options: Options, pairs: Sequence[P
 
 
 def _follow_parents(target: Backend, options: Options, pairs: Sequence[Pair]) -> None:
-    """What is new below a source that was renamed goes below the replica that this has."""
+    """Put the replicas of new datasets below a renamed source below the replica of that source."""
     followed = {pair.source.name: pair for pair in pairs if _is_moved(pair, options)}
     begun: dict[str, Pair] = {}
     for pair in sorted(pairs, key=lambda pair: pair.source.name) if followed else ():
@@ -73,9 +74,9 @@ def _follow_parents(target: Backend, options: Options, pairs: Sequence[Pair]) ->
 
 
 def find_strayed(target: Backend, pairs: Sequence[Pair]) -> None:
-    """Where a replica is that the source remembers at this very place, and that is not there.
+    """Find recorded replicas that are no longer at the recorded place: set ``strayed`` or ``half_aside``.
 
-    Only a mark that is really there counts: two machines of one name may well call their replicas alike.
+    Only the replica's own mark counts, because two machines may have the same name and replicas of the same name.
     """
     strays = {
         id_: pair
@@ -98,6 +99,7 @@ def find_strayed(target: Backend, pairs: Sequence[Pair]) -> None:
 
 
 def _look_at_half_aside(target: Backend, name: str, place: str) -> Dataset | None:
+    """The old replica of an interrupted reseed with what is needed to remove its marks; None for any other dataset."""
     if not name.startswith(place + divergence.ASIDE):
         return None
     found = inventory.read(target, [name], 1)[0]
@@ -119,11 +121,11 @@ def _move(pair: Pair, options: Options, place: str, replica: Dataset | None) -> 
 
 
 def taken_places(options: Options, pairs: Sequence[Pair]) -> list[PairPlan]:
-    """A source that has taken the name of a renamed one does not get the replica of that."""
+    """Plans that refuse sources which have taken the name of a renamed one: the replica there belongs to the latter."""
     followed = {pair.replica_name: pair for pair in pairs if _is_moved(pair, options)}
     return [
         PairPlan(pair, error=Refused(
-            f"{pair.source_address} cannot go to {pair.target_address}: that is the replica of "
+            f"{pair.source_address} cannot be replicated to {pair.target_address}: that is the replica of "
             f"{followed[pair.replica_name].source_address}, which was renamed; give one of the two another target"
         ))
         for pair in pairs
@@ -132,7 +134,10 @@ def taken_places(options: Options, pairs: Sequence[Pair]) -> list[PairPlan]:
 
 
 def around(pairs: Iterable[Pair], read: Callable[[str], Any]) -> Iterator[Any]:
-    """What a read finds on the pools of the replicas, or on as much of them around the places as a gate shows."""
+    """The results of ``read`` for the pools of the replicas, or for the topmost datasets that a gate lets us read.
+
+    For the replica backup/site/v it tries backup, backup/site and backup/site/v until one is not refused.
+    """
     done: list[DatasetName] = []
     for place in sorted(DatasetName(pair.replica_name) for pair in pairs):
         for name in [] if any(root.covers(place) for root in done) else [*place.ancestors(), place]:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The verb of zfs_snapshot_replicate: read both sides, plan, carry out, read again, report."""
+"""zfs_snapshot_replicate: read both sides, plan, carry out the plan, read again and report."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.transfer im
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output, processes
 
-LOOK = 0.2  # seconds between looks at the lease and at signals, which a plain wait would keep away
-POLL = 2.0  # seconds between looks at a transfer that somebody else runs
-LOGIN = 20.0  # seconds that a receiver on the far side may begin after its ssh here
+LOOK = 0.2  # seconds between looks at the lease; a wait without a limit would also block signals
+POLL = 2.0  # seconds between looks at a transfer that another run or host has started
+LOGIN = 20.0  # seconds that a receiver on another host may start after its ssh here
 
 
 @dataclass
 class Outcome:
-    """What became of one pair, for the result."""
+    """The result of one pair. ``sent`` and ``estimated`` are in bytes."""
 
     plan: PairPlan
     state: str = model.ABSENT
@@ -60,8 +60,8 @@ class Outcome:
     estimated: int | None = None
     seconds: float = 0.0
     resumed: bool = False
-    began: float | None = None  # when the last stream was started, by the monotonic clock
-    born: dict[str, str] = field(default_factory=dict)  # properties that a first receive gives
+    began: float | None = None  # start of the last stream by the monotonic clock; None if there is none to look for
+    initial: dict[str, str] = field(default_factory=dict)  # properties given with a first receive
     steps: list[dict[str, Any]] = field(default_factory=list)
     done: list[Step] = field(default_factory=list)
     error: CerssError | None = None
@@ -87,11 +87,11 @@ class Outcome:
 
 
 def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    """The result of the module; `CerssError` only when nothing at all could be looked at."""
+    """The result of the module. Raises CerssError if nothing could be read; errors of pairs are in ``replicas``."""
     options = Options.from_params(params)
     _check_programs(options)
     with session(options.source, options.target) as backends, _stoppable(_Run(options, *backends)) as run:
-        plans = run.reader.plan(options, making=check_mode)
+        plans = run.reader.plan(options, assume_created=check_mode)
         if any(plan.sends and not plan.error for plan in plans):
             _check_far_programs(options, backends)
         outcomes = [Outcome(plan, error=plan.error, state=_state_now(plan)) for plan in plans]
@@ -101,13 +101,13 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
 
 
 def _check_programs(options: Options) -> None:
-    wanted = [program for program, used in (
+    needed = [program for program, used in (
         ("pv", options.transport.bandwidth_limit is not None),
         (options.transport.compression, options.transport.compression != "none"
          and (options.source.host is None or options.target.host is None)),
         ("ssh", options.source.host is not None or options.target.host is not None),
     ) if used]  # fmt: skip
-    for program in wanted:
+    for program in needed:
         if shutil.which(program, path=os.environ.get("PATH", "") + os.pathsep + "/usr/bin:/bin:/usr/local/bin") is None:
             raise _not_installed(program, platform.node())
 
@@ -155,7 +155,7 @@ def _report(outcomes: list[Outcome], warnings: list[str], check_mode: bool) -> d
 
 @contextlib.contextmanager
 def _stoppable(run: _Run) -> Iterator[_Run]:
-    """A signal to end lets the transfers stop in a state that can be resumed."""
+    """Let SIGTERM, SIGINT and SIGHUP stop the transfers so that they can be resumed."""
     ends = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     former = {number: signal.signal(number, lambda *_: run.stop.set()) for number in ends}
     try:
@@ -167,7 +167,7 @@ def _stoppable(run: _Run) -> Iterator[_Run]:
 
 
 class _Run:
-    """One run of the verb."""
+    """One run."""
 
     def __init__(self, options: Options, source: Backend, target: Backend) -> None:
         self.options, self.source, self.target = options, source, target
@@ -179,65 +179,67 @@ class _Run:
         self._parents, self._making = set[str](), threading.Lock()
 
     def carry_out(self, outcomes: list[Outcome]) -> None:
-        """Run the pairs side by side, each after the ones that it builds upon; one that fails stops only those."""
+        """Run the pairs in parallel, each after those it depends on. A failed pair stops only those that need it."""
         futures: dict[str, Future[None]] = {}
-        self._look_at_lease()  # reading both sides may have taken long
+        self._look_at_lease()  # reading both sides may have taken longer than the lease
         with ThreadPoolExecutor(self.options.parallel, thread_name_prefix="pair") as pool:
             for outcome in outcomes:
                 if outcome.error or not outcome.plan.steps:
                     continue
-                needs = [(other, futures[place]) for place, other in _needs(outcome.plan, outcomes) if place in futures]
-                futures[outcome.plan.pair.replica_name] = pool.submit(self._one, outcome, needs)
+                needs = [(other, futures[name]) for name, other in _needs(outcome.plan, outcomes) if name in futures]
+                futures[outcome.plan.pair.replica_name] = pool.submit(self._run_pair, outcome, needs)
             for future in futures.values():
                 wait_for(self._look_at_lease, lambda _: future.done(), LOOK)  # noqa: B023
 
     def _look_at_lease(self) -> None:
-        """Stop when the controller that asked for this does not want it any more, or is gone."""
+        """Stop if the task was cancelled or its controller is gone."""
         why = "" if self.stop.is_set() else self.lease.lost()
         if why:
             self.warnings.append(f"{why}, so the transfer was stopped; the next run resumes it")
             self.stop.set()
 
-    def _one(self, outcome: Outcome, needs: list[tuple[Outcome, Future[None]]]) -> None:
+    def _run_pair(self, outcome: Outcome, needs: list[tuple[Outcome, Future[None]]]) -> None:
         for _other, future in needs:
             future.exception()
         began = time.monotonic()
-        words = outcome.plan.pair.target_address
+        address = outcome.plan.pair.target_address
         try:
             for other, _future in needs:
                 if other.error and (other.plan.pair.replica is None or other.plan.pair.aside):
-                    raise Refused(f"{words} was not begun, since {other.plan.pair.target_address} failed")
-            self._alone(outcome)
+                    raise Refused(
+                        f"{address} was not started because {other.plan.pair.target_address} failed; fix that first"
+                    )
+            self._with_lock(outcome)
         except CerssError as error:
             outcome.error = error
-        except Exception as error:  # pylint: disable=broad-exception-caught  # it must not hide, nor hide the others
+        except Exception as error:  # pylint: disable=broad-exception-caught  # becomes the pair's error
             stderr = "" if isinstance(error, OSError) else traceback.format_exc()
-            outcome.error = CerssError(f"{words}: {type(error).__name__}: {error}", stderr=stderr)
+            outcome.error = CerssError(f"{address}: {type(error).__name__}: {error}", stderr=stderr)
         outcome.seconds = time.monotonic() - began
 
-    def _alone(self, outcome: Outcome) -> None:
-        """One run of this host at a time goes into a replica."""
-        words = outcome.plan.pair.target_address
-        what = f"another run on this host replicates into {words} just now"
+    def _with_lock(self, outcome: Outcome) -> None:
+        """Replicate the pair when no other run on this host replicates to the same address."""
+        address = outcome.plan.pair.target_address
+        what = f"another run on this host is replicating to {address}"
         waited = False
         while True:
-            with runfiles.lock(words) as alone:
-                if alone:
+            with runfiles.lock(address) as locked:
+                if locked:
                     return self._with_retries(outcome, None if waited else outcome.plan)
             if self.options.on_active == "fail":
-                raise Refused(f"{what}; wait for its end, or set on_active=wait")
+                raise Refused(f"{what}; wait until it has finished, or set on_active=wait")
             waited = True
             self._pause(POLL, what)
 
     def _pause(self, seconds: float, what: str) -> None:
-        """Wait for a while for what others do, but not beyond the end of this run."""
+        """Wait for another transfer. Raises Refused after ``timeout``, and Stopped."""
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise Refused(f"{what} and did not end within timeout")
         if self.stop.wait(seconds):
-            raise Stopped("the run was told to stop while it waited for another transfer")
+            raise Stopped("the run was stopped while it waited for another transfer")
 
     def _with_retries(self, outcome: Outcome, plan: PairPlan | None) -> None:
-        """``plan`` None: what was seen is not true any more."""
+        """Attempt the pair until it is done, each time with a new plan. ``plan``: the first one, None if outdated."""
         attempt, reached, options = 0, _reached(outcome.plan.pair), self.options.pair
         while True:
             try:
@@ -255,8 +257,8 @@ class _Run:
                 else:
                     attempt += 1
                     if not error.transient or attempt > self.options.retries or self.stop.is_set():
-                        raise self._where_it_stands(outcome, error) from error
-                    # Jitter keeps many volumes from coming back at the same moment.
+                        raise self._with_progress(outcome, error) from error
+                    # Jitter keeps many pairs from trying again at the same moment.
                     self.stop.wait(min(60.0, 2.0**attempt) * random.uniform(0.5, 1.0))
             plan = None
 
@@ -270,9 +272,9 @@ class _Run:
         return plan
 
     def _end_orphan(self, outcome: Outcome) -> None:
-        """A receiver whose connection is lost may wait for hours for what never comes.
+        """Kill our own receiver if its connection was lost; it might wait for hours.
 
-        The one that began with our stream is ours, since ZFS lets no two into one replica.
+        A receiver that started together with our stream is ours, because ZFS allows only one per dataset.
         """
         if outcome.began is None or self.target.endpoint.host is None:
             return
@@ -282,8 +284,8 @@ class _Run:
             sudo = ["sudo", "-n"] if self.target.endpoint.become else []
             self.target.run([*sudo, "kill", str(receiver.pid)], check=False)
 
-    def _where_it_stands(self, outcome: Outcome, error: CerssError) -> CerssError:
-        """Tell what is there now: a reader must know whether the next run resumes."""
+    def _with_progress(self, outcome: Outcome, error: CerssError) -> CerssError:
+        """The error with the bytes that have arrived, which tells that the next run resumes."""
         with contextlib.suppress(CerssError):
             pair = outcome.plan.pair = self.reader.observe(outcome.plan.pair)
             outcome.state = _state_now(outcome.plan)
@@ -293,10 +295,10 @@ class _Run:
         return error
 
     def _attempt(self, outcome: Outcome, plan: PairPlan) -> bool:
-        """Carry the plan out as far as one reading allows. True when the goal is there and every mark is settled."""
+        """Carry out the plan. True if the goal has arrived and all marks are settled, False if more must be planned."""
         pair = plan.pair
         if self.stop.is_set():
-            raise Stopped("the run was told to stop before it came to this volume; the next run goes on here")
+            raise Stopped("the run was stopped before it reached this dataset; the next run continues here")
         if plan.sends:
             self._wait_for_others(plan)
             self._make_parents(pair)
@@ -306,11 +308,14 @@ class _Run:
                 self._do(action, None)
             self._send(outcome, plan)
             if plan.sends[0].kind == "resume" and len(plan.sends) > 1:
-                return False  # the token carried one snapshot; what follows is planned from what is there
+                return False  # a token resumes one snapshot; the rest needs a new plan
             pair = self.reader.observe(pair)
             if not (pair.replica and plan.goal and pair.replica.by_guid(plan.goal.guid)):
-                wanted = plan.goal.name if plan.goal else "the snapshot"
-                raise CerssError(f"{pair.target_address} does not hold {wanted} although no program complained")
+                goal = plan.goal.name if plan.goal else "the snapshot"
+                raise CerssError(
+                    f"{pair.target_address} does not hold {goal} although zfs send and zfs receive reported no error; "
+                    "please report this as a bug"
+                )
             self._check_properties(pair, outcome)
             outcome.plan.pair = pair
             for action in bookkeeping.settle(pair):
@@ -323,7 +328,7 @@ class _Run:
         return True
 
     def _make_parents(self, pair: Pair) -> None:
-        """Pairs that run side by side may need the same; the plan of one of them lists it."""
+        """Create missing datasets above the replica once, although several pairs may need them."""
         with self._making:
             for name in pair.missing_parents:
                 if name not in self._parents:
@@ -338,10 +343,13 @@ class _Run:
             outcome.done.append(action)
 
     def _wait_for_others(self, plan: PairPlan) -> None:
-        """A receive that somebody runs into the replica is told from a left-over one by looking at the processes."""
+        """Refuse, or wait and raise `_Again`, if another receive into the replica is running (``on_active``).
+
+        The process list tells a running receive from an interrupted one.
+        """
         pair = plan.pair
         arriving = pair.replica and (pair.replica.token or pair.replica.inconsistent)
-        # A receive without -s into a replica that is there shows nothing, and a rename would break it.
+        # A receive without -s into an existing dataset shows in no property, and a rename would break it.
         if not arriving and not plan.prepare:
             return
         found = self._receivers()
@@ -349,17 +357,19 @@ class _Run:
         if receiver is None:
             # A rename would break these too.
             if pair.aside and any(processes.receiver_below(found, name) for name in (pair.replica_name, pair.aside)):
-                raise Refused(f"something below {pair.target_address} is receiving just now; wait for its end")
+                raise Refused(
+                    f"a dataset below {pair.target_address} is currently receiving; wait until it has finished"
+                )
             return
         token = pair.replica.token if pair.replica else None
-        what = f"{pair.target_address} is receiving {token.toname if token else 'a stream'} just now"
-        wanted = (
+        what = f"{pair.target_address} is currently receiving {token.toname if token else 'a stream'}"
+        requested = (
             token is not None
             and plan.goal is not None
             and any(snap.guid == token.toguid for send in plan.sends for snap in send.carries)
         )
-        if self.options.on_active == "fail" or (self.options.on_active == "attach" and not wanted):
-            raise Refused(f"{what}; wait for its end, or set on_active=wait")
+        if self.options.on_active == "fail" or (self.options.on_active == "attach" and not requested):
+            raise Refused(f"{what}; wait until it has finished, or set on_active=wait")
         patience = self.options.transport.stall_timeout
         seen, since = self._token_text(pair), time.monotonic()
         while self._receiver(pair) is not None:
@@ -368,13 +378,13 @@ class _Run:
                 former, seen, since = seen, self._token_text(pair), time.monotonic()
                 if former == seen:
                     raise Refused(
-                        f"{what}, but no byte has arrived for {patience:g} s (stall_timeout); when its sender is gone, "
-                        f"end it on {self.target.node}: kill {receiver.pid}"
+                        f"{what}, but no byte has arrived for {patience:g} s (stall_timeout); if its sender is gone, "
+                        f"end it on {self.target.node} with: kill {receiver.pid}"
                     )
         raise _Again(f"{what}, which has ended")
 
     def _token_text(self, pair: Pair) -> list[str]:
-        """Changes with each transaction group that brings something."""
+        """The resume token as text. It changes with each transaction group in which data arrives."""
         return self.target.read(zfs.get([pair.replica_name], ["receive_resume_token"]))[0]
 
     def _receiver(self, pair: Pair) -> processes.Receiver | None:
@@ -394,24 +404,24 @@ class _Run:
         outcome.estimated = sum(total or 0 for total in totals)
         if pair.free_bytes is not None and outcome.estimated > pair.free_bytes:
             self.warnings.append(
-                f"{pair.target_address} may take {outcome.estimated} bytes, but only {pair.free_bytes} are free there"
+                f"{pair.target_address} may need {outcome.estimated} bytes, but only {pair.free_bytes} are free there"
             )
         announcement = bookkeeping.announcement(sizes).format()
         first = pair.replica is None or not pair.replica.snapshots
         if pair.replica is not None and plan.sends[0].kind != "resume":
             self.target.run(zfs.set_({Announcement.NAME: announcement}, [pair.replica_name]))
         if first:
-            outcome.born = bookkeeping.first_receive_properties(pair, self.options.pair, plan.raw)
+            outcome.initial = bookkeeping.first_receive_properties(pair, self.options.pair, plan.raw)
         for send, total in zip(plan.sends, totals):
-            born = {}
+            properties = {}
             if first and send is plan.sends[0] and send.kind != "resume":
-                born = {**outcome.born, Announcement.NAME: announcement}
-            self._stream(outcome, plan, send, total, born)
+                properties = {**outcome.initial, Announcement.NAME: announcement}
+            self._stream(outcome, plan, send, total, properties)
             if send.kind == "resume":
                 return
 
     def _estimate(self, send: Send) -> tuple[list[tuple[Snapshot, int | None]], int | None]:
-        """(each snapshot with its bytes, all bytes) that zfs expects of a stream."""
+        """(each snapshot with its bytes, bytes of the stream) as zfs send estimates them; None if it does not say."""
         command = (
             zfs.send_resume(send.token.text, estimate=True)
             if send.token
@@ -422,7 +432,9 @@ class _Run:
         sizes = [(snap, by_name.get(snap.name, by_name.get(snap.snapshot))) for snap in send.carries]
         return sizes, output.estimate("\n".join(lines))
 
-    def _stream(self, outcome: Outcome, plan: PairPlan, send: Send, total: int | None, born: dict[str, str]) -> None:
+    def _stream(
+        self, outcome: Outcome, plan: PairPlan, send: Send, total: int | None, properties: dict[str, str]
+    ) -> None:  # fmt: skip
         pair = plan.pair
         command = (
             zfs.send_resume(send.token.text)
@@ -452,10 +464,10 @@ class _Run:
         outcome.began = time.monotonic()
         try:
             run_pipe(
-                self.source, self.target, command, zfs.receive(pair.replica_name, born, send.origin), transport, meter,
-                self.stop, tick,
+                self.source, self.target, command, zfs.receive(pair.replica_name, properties, send.origin), transport,
+                meter, self.stop, tick,
             )  # fmt: skip
-            # zfs reports once a second, so what ended within the last one is known from its estimate only.
+            # zfs send reports once a second, so its estimate covers the last part of a second.
             meter.done = max(meter.done, total or 0)
             outcome.done.append(send_action(pair, send))
         finally:
@@ -465,37 +477,36 @@ class _Run:
             outcome.steps.append({**send.to_result(), "bytes_sent": meter.done, "bytes_estimated": total})
 
     def _check_properties(self, pair: Pair, outcome: Outcome) -> None:
-        """A missing permission loses a property while zfs says that all is well."""
+        """Find properties that zfs receive silently dropped for lack of a permission."""
         if pair.replica is not None and not pair.mark:
             raise Refused(
-                f"{pair.target_address} has arrived, but its mark {SourceMark.NAME} could not be set, so it cannot be "
-                "continued; give the user the permission userprop there (see the role zfs_backend)"
+                f"{pair.target_address} has arrived, but its property {SourceMark.NAME} could not be set, so later "
+                "runs cannot continue it; delegate the permission userprop to its user (see the role zfs_backend)"
             )
-        if outcome.born:
-            lines, _gone = self.target.read(zfs.get([pair.replica_name], list(outcome.born), local=True))
-            lost = sorted({*outcome.born} - {name for _dataset, name, *_rest in output.records(lines)})
+        if outcome.initial:
+            lines, _missing = self.target.read(zfs.get([pair.replica_name], list(outcome.initial), local=True))
+            lost = sorted({*outcome.initial} - {name for _dataset, name, *_rest in output.records(lines)})
             if lost:
                 self.warnings.append(
                     f"{pair.target_address} has arrived without {', '.join(lost)}, which its user has no permission to "
-                    "set; delegate that (see the role zfs_backend), and set them there"
+                    "set; delegate the permission (see the role zfs_backend), then set the properties there"
                 )
 
 
 class _Again(CerssError):
-    """What was seen has changed by itself: look again and plan anew."""
+    """The state has changed in the meantime: read it again and make a new plan."""
 
 
 def _reached(pair: Pair) -> tuple[Any, ...]:
-    """Changes with whatever has arrived."""
+    """A value that changes when anything arrives."""
     replica = pair.replica
     token = replica.token if replica else None
     return (len(replica.snapshots) if replica else None, token and (token.toguid, token.bytes))
 
 
 def _needs(plan: PairPlan, outcomes: list[Outcome]) -> list[tuple[str, Outcome]]:
-    """What must be there first, by its place: the replica above, and the one that holds the clone's origin."""
-    place = DatasetName(plan.pair.replica_name)
-    above = {str(parent) for parent in place.ancestors()}
+    """(replica name, outcome) of each pair this one depends on: the replicas above it and that of its origin."""
+    above = {str(parent) for parent in DatasetName(plan.pair.replica_name).ancestors()}
     origins = {send.origin.partition("@")[0] for send in plan.sends if send.origin}
-    places = [(outcome.plan.pair.replica_name, outcome) for outcome in outcomes]
-    return [(place, outcome) for place, outcome in places if place in above | origins]
+    by_name = [(outcome.plan.pair.replica_name, outcome) for outcome in outcomes]
+    return [(name, outcome) for name, outcome in by_name if name in above | origins]

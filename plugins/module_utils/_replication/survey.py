@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Both sides of a run, read into pairs in as few zfs processes as there can be."""
+"""Reads both sides of a run into pairs, with as few zfs processes as possible."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output
 
 
 class Reader:
-    """Reads both backends for one run."""
+    """Reads both backends."""
 
     def __init__(self, source: Backend, target: Backend) -> None:
         self.source, self.target = source, target
 
-    def plan(self, options: Options, making: bool) -> list[PairPlan]:
-        """Read both sides and decide about every pair, in the order in which they must go."""
+    def plan(self, options: Options, assume_created: bool) -> list[PairPlan]:
+        """Read both sides and plan every pair, each after those it depends on. ``assume_created``: see `plan_pair`."""
         depth = None if options.recursive else 1
         roots = {str(dataset_of(name)): name for name in options.names}
         replica_roots = {str(options.replica_root(name)) for name in options.names}
-        (sources, gone), (replicas, _absent) = self._both(
+        (sources, missing), (replicas, _missing) = self._both(
             lambda: inventory.read(self.source, list(roots), depth),
             lambda: inventory.read(self.target, sorted(replica_roots), depth),
         )
@@ -50,30 +50,30 @@ class Reader:
         renames.follow(self.source, self.target, options, pairs)
         plans = renames.taken_places(options, pairs)
         pairs = [pair for pair in pairs if all(pair is not plan.pair for plan in plans)]
-        open_ones = {pair.replica_name: pair for pair in pairs if not planner.settled_at_a_glance(pair, options.pair)}
-        self.look_closer(list(open_ones.values()))
-        renames.find_strayed(self.target, list(open_ones.values()))
-        arriving = self.arriving(list(open_ones.values()))
+        unsettled = {pair.replica_name: pair for pair in pairs if not planner.settled_at_a_glance(pair, options.pair)}
+        self.look_closer(list(unsettled.values()))
+        renames.find_strayed(self.target, list(unsettled.values()))
+        arriving = self.arriving(list(unsettled.values()))
         claimed: set[str] = set()
         for pair in _in_order(pairs):
-            if pair.replica_name in open_ones:
+            if pair.replica_name in unsettled:
                 pair.makes_parents = [name for name in pair.missing_parents if name not in claimed]
                 replica = pair.replica
-                plan = plan_pair(pair, options.pair, arriving, making)
-                if replica and not pair.replica:  # aborted, or put aside with what clones are made of
+                plan = plan_pair(pair, options.pair, arriving, assume_created)
+                if replica and not pair.replica:  # aborted, or put aside together with the origins of clones
                     aside = divergence.aside_name(replica.name, replica.guid)
                     moved = {snap.guid: f"{aside}@{snap.snapshot}" for snap in replica.snapshots if snap.guid}
                     arriving.update({guid: place for guid, place in moved.items() if guid in arriving})
                 _check_above(plan, plans)
                 if plan.sends and not plan.error:
                     claimed.update(pair.makes_parents)
-                arriving.update(_coming(plan))
+                arriving.update(_carried(plan))
             else:
                 ids = {cursor.id for cursor, _bookmark in pair.source.cursors()}
                 pair.known_id = ids.pop() if len(ids) == 1 else None
                 plan = PairPlan(pair, goal=planner.requested(pair, options.pair)[-1])
             plans.append(plan)
-        for name in gone:
+        for name in missing:
             place = options.replica_root(roots[name])
             pair = Pair(Dataset(name), str(place), target_address=options.target.address(place))
             error = Refused(f"{options.source.address(name)} does not exist; check the name, or create it first")
@@ -81,11 +81,11 @@ class Reader:
         return plans
 
     @staticmethod
-    def _both(one: Callable[[], Any], other: Callable[[], Any]) -> tuple[Any, Any]:
-        """Two reads side by side."""
+    def _both(read_source: Callable[[], Any], read_target: Callable[[], Any]) -> tuple[Any, Any]:
+        """The results of both, run in parallel."""
         with ThreadPoolExecutor(2) as pool:
-            first, second = pool.submit(one), pool.submit(other)
-            return first.result(), second.result()
+            source, target = pool.submit(read_source), pool.submit(read_target)
+            return source.result(), target.result()
 
     def _pairs(self, options: Options, sources: Inventory, replicas: Inventory) -> list[Pair]:
         pairs: dict[str, Pair] = {}
@@ -102,7 +102,7 @@ class Reader:
                 if other is not None and other.source.name != path:
                     raise BadInput(
                         f"{other.source.name} and {path} would both go to {options.target.address(replica_name)}; "
-                        "lower target.strip, or replicate them apart"
+                        "lower target.strip, or give them different targets"
                     )
                 pairs[str(replica_name)] = Pair(
                     source=sources[path],
@@ -127,7 +127,7 @@ class Reader:
                     raise BadInput(f"{replica} is {where}; choose another target")
 
     def look_closer(self, pairs: Sequence[Pair]) -> None:
-        """Read what the fast columns do not tell, for the pairs that need it: two processes a side, or three."""
+        """Read the properties and holds that plans need, which `inventory.read` leaves out."""
         if not pairs:
             return
         self._look_at_replicas(pairs)
@@ -143,15 +143,15 @@ class Reader:
         below = {name for replica in replicas.values() for name in replica.children}
         others = {name: Dataset(name) for name in {*pools, *parents, *below} - set(replicas)}
         known: Inventory = {**replicas, **others}
-        names = [name for pool in pools for name in [pool]] + sorted(set(known) - set(pools))
+        names = pools + sorted(set(known) - set(pools))
         names += [snap.name for dataset in replicas.values() for snap in dataset.snapshots]
-        gone = inventory.read_values(
+        missing = inventory.read_values(
             self.target, known, names,
             ("guid", "type", "receive_resume_token", "written", "available", "encryption", "encryptionroot",
              "userrefs", "defer_destroy", "clones", SourceMark.NAME, Announcement.NAME),
         )  # fmt: skip
         for pool in pools:
-            if pool in gone:
+            if pool in missing:
                 where = self.target.endpoint.label or "this machine"
                 raise Refused(f"there is no pool {pool} on {where}; check the name of the target")
         inventory.read_holds(self.target, [snap for dataset in replicas.values() for snap in dataset.snapshots])
@@ -160,9 +160,9 @@ class Reader:
             above = [str(parent) for parent in DatasetName(pair.replica_name).ancestors()]
             root = known[DatasetName(pair.replica_name).pool]
             pair.pool_guid = root.guid
-            pair.missing_parents = [name for name in above if name in gone and name not in coming]
+            pair.missing_parents = [name for name in above if name in missing and name not in coming]
             places = [known[name] for name in (pair.replica_name, *reversed(above), root.name) if name in known]
-            pair.below = [known[name] for name in pair.replica.children if name not in gone] if pair.replica else []
+            pair.below = [known[name] for name in pair.replica.children if name not in missing] if pair.replica else []
             pair.free_bytes = next(
                 (units.number(p.values["available"].text) for p in places if "available" in p.values), None
             )
@@ -179,20 +179,21 @@ class Reader:
         inventory.read_holds(self.source, [snap for dataset in sources.values() for snap in dataset.snapshots])
 
     def _look_aside(self, pairs: Sequence[Pair]) -> None:
-        """What a reseed that was cut short took along, and that still has to come back."""
+        """Find the datasets that an unfinished reseed must still move back: set ``aside`` and ``below``."""
         asides = {pair.record.aside: pair for pair in pairs if pair.record and pair.record.aside}
         if not asides:
             return
-        found, _gone = inventory.read(self.target, sorted(asides))
+        found, _missing = inventory.read(self.target, sorted(asides))
         below = {name: Dataset(name) for dataset in found.values() for name in dataset.children}
         inventory.read_values(self.target, below, sorted(below), ("type",))
         for aside, dataset in found.items():
             asides[aside].aside, asides[aside].below = aside, [below[name] for name in dataset.children]
 
     def arriving(self, pairs: Sequence[Pair]) -> dict[str, str]:
-        """GUID -> snapshot for what is on the target's pools, read only when a clone must find its origin there.
+        """The snapshots on the target's pools by GUID, read only if a clone needs its origin there.
 
-        Where the two have nothing in common the GUIDs of their origins are read too: they tell of a promotion.
+        If source and replica have no snapshot in common, the GUIDs of their origins are read too; they reveal a
+        promotion.
         """
         apart = [pair for pair in pairs if not pair.replica or newest_common(pair.source, pair.replica) is None]
         _read_origins(self.target, [pair.replica for pair in apart if pair.replica])
@@ -206,22 +207,20 @@ class Reader:
         return {snap.guid: snap.name for dataset in there for snap in dataset.snapshots if snap.guid}
 
     def observe(self, former: Pair) -> Pair:
-        """The pair as it stands now."""
-        (sources, _gone), (replicas, _absent) = self._both(
+        """The pair in its current state, read again."""
+        (sources, _missing), (replicas, _also_missing) = self._both(
             lambda: inventory.read(self.source, [former.source.name]),
             lambda: inventory.read(self.target, [former.replica_name]),
         )
         if former.source.name not in sources:
-            raise Refused(
-                f"{former.source_address} does not exist; check the name, or whether somebody renamed it just now"
-            )
+            raise Refused(f"{former.source_address} does not exist any more; run it again if the dataset was renamed")
         pair = Pair(
             sources[former.source.name], former.replica_name, replicas.get(former.replica_name), former.snapshot_name,
             former.pool_guid, former.source_address, former.target_address, former.source_host, former.target_host,
             former.named,
         )  # fmt: skip
         pair.source.origin_guid = former.source.origin_guid
-        # Made once: a replica that has just been put aside, or is not begun yet, cannot tell it.
+        # The id never changes, but a replica that has just been put aside or has not been started does not have it.
         pair.known_id = former.known_id or (former.mark.id if former.mark else None)
         self.look_closer([pair])
         if former.replica and not pair.replica:
@@ -232,27 +231,26 @@ class Reader:
 def _read_origins(backend: Backend, datasets: Sequence[Dataset]) -> None:
     origins = sorted({dataset.origin for dataset in datasets if dataset.origin})
     if origins:
-        lines, _gone = backend.read(zfs.list_(origins, "snapshot"))
+        lines, _missing = backend.read(zfs.list_(origins, "snapshot"))
         guids = {row[0]: row[1] for row in output.rows(lines)}
         for dataset in datasets:
             dataset.origin_guid = guids.get(str(dataset.origin))
 
 
 def _check_above(plan: PairPlan, plans: Sequence[PairPlan]) -> None:
-    """A replica needs the one above it, which is not begun where its source has nothing to send."""
+    """Set an error if the replica's parent is another pair's replica that does not exist and will not be created."""
     above = {str(parent) for parent in DatasetName(plan.pair.replica_name).ancestors()}
     for other in plans:
-        absent = other.pair.replica is None and not (other.sends and not other.error)
-        if plan.sends and absent and other.pair.replica_name in above:
+        lacking = other.pair.replica is None and not (other.sends and not other.error)
+        if plan.sends and lacking and other.pair.replica_name in above:
             plan.error = plan.error or Refused(
-                f"{plan.pair.source_address} cannot be replicated: {other.pair.target_address} above its replica "
-                f"is not there, and {other.pair.source_address} has nothing to send there; make a snapshot of that "
-                "first"
+                f"{plan.pair.source_address} cannot be replicated: {other.pair.target_address}, above its replica, "
+                f"does not exist, and {other.pair.source_address} has no snapshot to send there; create one first"
             )
 
 
-def _coming(plan: PairPlan) -> dict[str, str]:
-    """GUID -> snapshot on the target for what the plan will bring there."""
+def _carried(plan: PairPlan) -> dict[str, str]:
+    """The snapshots that the plan will create on the target, by GUID."""
     if plan.error:
         return {}
     carried = [snap for send in plan.sends for snap in send.carries]
@@ -260,7 +258,7 @@ def _coming(plan: PairPlan) -> dict[str, str]:
 
 
 def _in_order(pairs: list[Pair]) -> list[Pair]:
-    """Parents before children, on either side, and origins before their clones; otherwise by name."""
+    """Sorted by name, but parents (on either side) come before children, and origins before their clones."""
     by_name = {pair.source.name: pair for pair in pairs}
     by_place = {pair.replica_name: pair.source.name for pair in pairs}
     done: dict[str, Pair] = {}

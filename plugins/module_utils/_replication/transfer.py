@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs one stream: the pipe of processes, its progress and its end. The kernel moves the bytes, not this program."""
+"""Runs one send stream through a pipe of processes. No byte passes through Python."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import zfs_error
 
 TICK = 0.25  # seconds between looks at the processes
-PATIENCE = 60.0  # seconds that a receiver gets to write down what has arrived, once the stream has ended
-OWN_CONNECTION_FROM = 64 * 1024 * 1024  # bytes: below it, a login costs more than sharing a connection does
+PATIENCE = 60.0  # seconds that a receiver gets to save what has arrived after the stream has ended
+OWN_CONNECTION_FROM = 64 * 1024 * 1024  # bytes: for less, a login costs more than sharing a connection
 
 
 class Stopped(CerssError):
-    """The run was told to end; what has arrived can be resumed."""
+    """The run was stopped; what has arrived can be resumed."""
 
 
 class Stalled(TimedOut):
@@ -36,7 +36,7 @@ class Stalled(TimedOut):
 
 @dataclass(frozen=True)
 class Transport:
-    """How streams travel. Seconds and bytes per second; None is "no limit"."""
+    """How streams are sent. Times in seconds, ``bandwidth_limit`` in bytes per second; None means no limit."""
 
     compression: str = "none"
     bandwidth_limit: int | None = None
@@ -46,7 +46,7 @@ class Transport:
 
 @dataclass
 class Meter:
-    """How far one stream is; written by the thread that reads the sender's words."""
+    """The progress of one stream in bytes; updated by the thread that reads the sender's stderr."""
 
     total: int | None = None
     done: int = 0
@@ -57,7 +57,7 @@ class Meter:
     _at: int = 0
 
     def note(self, amount: int, snapshot: str) -> None:
-        """zfs counts each snapshot of a stream anew."""
+        """Note that ``amount`` bytes of a snapshot were sent. zfs send counts from 0 for each snapshot of a stream."""
         if snapshot != self.snapshot:
             self._before, self._at, self.snapshot = self._before + self._at, 0, snapshot
         if self._before + amount > self.done:
@@ -71,8 +71,8 @@ class Meter:
         return int(self.done / seconds) if seconds >= 1 and self.done else None
 
 
-class _Words(threading.Thread):
-    """Keeps what a program says on stderr, so that no pipe fills up; progress lines go to the meter."""
+class _Stderr(threading.Thread):
+    """Reads a program's stderr, so that the pipe never fills up; progress lines go to the meter."""
 
     def __init__(self, program: subprocess.Popen[bytes], meter: Meter | None) -> None:
         super().__init__(daemon=True)
@@ -102,7 +102,11 @@ def run_pipe(
     source: Backend, target: Backend, send: list[str], receive: list[str], transport: Transport, meter: Meter,
     stop: threading.Event, tick: Callable[[], None],
 ) -> None:  # fmt: skip
-    """Run the stream to its end; raise what went wrong. Whether the snapshot arrived, the replica tells the caller."""
+    """Run a stream to its end. Raises the ZfsError of the side that failed first, `Stopped`, `Stalled` or `TimedOut`.
+
+    ``send`` and ``receive`` are argv. ``tick`` is called every `TICK` seconds. Even if nothing is raised, the caller
+    must check that the snapshot is on the replica.
+    """
     own = meter.total is None or meter.total >= OWN_CONNECTION_FROM
     pack, unpack = zfs.COMPRESSION.get(transport.compression, ([], []))
     limit = [["pv", "-q", "-L", str(transport.bandwidth_limit)]] if transport.bandwidth_limit else []
@@ -111,7 +115,7 @@ def run_pipe(
     stages = [*sending, *limit, *receiving]
 
     processes: list[subprocess.Popen[bytes]] = []
-    words: list[_Words] = []
+    stderrs: list[_Stderr] = []
     try:
         for index, argv in enumerate(stages):
             last = index == len(stages) - 1
@@ -122,26 +126,27 @@ def run_pipe(
                 stderr=subprocess.PIPE,
             )
             if processes and processes[-1].stdout:
-                processes[-1].stdout.close()  # so that the one before it learns when this one ends
+                processes[-1].stdout.close()  # so that the previous program gets SIGPIPE when this one ends
             processes.append(program)
-            words.append(_Words(program, meter if index == 0 else None))
+            stderrs.append(_Stderr(program, meter if index == 0 else None))
         watch = _Watch(processes, transport, meter, stop, tick)
         wait_for(watch.look, bool, TICK)
     except OSError as error:
         raise BadInput(
-            f"{error.filename} cannot be started here: {error.strerror}; install it, or do without"
+            f"{error.filename} cannot be started here: {error.strerror}; install it, or leave out the "
+            "option that needs it"
         ) from error
     finally:
-        # The sender first: the receiver then sees the end of the stream and keeps what has arrived.
+        # The sender first: the receiver then sees the end of the stream and saves what has arrived.
         for program in processes:
             process.end(program, PATIENCE if program is not processes[0] else 5.0) if program.poll() is None else None
     if watch.why:
         raise watch.why
-    _judge(processes, words, len(sending), [send, receive], [source, target])
+    _judge(processes, stderrs, len(sending), [send, receive], [source, target])
 
 
 class _Watch:
-    """Looks at the programs until all have ended. On a reason to stop it ends the sender and waits for the receiver."""
+    """Watches the programs of a pipe. If the stream must stop, it ends the sender and waits for the receiver."""
 
     def __init__(
         self, programs: list[subprocess.Popen[bytes]], transport: Transport, meter: Meter, stop: threading.Event,
@@ -153,7 +158,7 @@ class _Watch:
         self._ended: float | None = None
 
     def look(self) -> bool:
-        """True when there is nothing left to wait for."""
+        """True if there is nothing left to wait for."""
         if all(program.poll() is not None for program in self.programs):
             return True
         now = time.monotonic()
@@ -161,7 +166,7 @@ class _Watch:
             self.why = self._reason(now)
             if self.why:
                 process.end(self.sender)
-        # When the receiver is gone there is nobody to send to; when the sender is, the rest must follow soon.
+        # A sender without a receiver is ended; once the sender has ended, the others must end soon.
         if self.receiver.poll() is not None and self.sender.poll() is None:
             process.end(self.sender, 2.0)
         if self.sender.poll() is not None:
@@ -173,9 +178,9 @@ class _Watch:
 
     def _reason(self, now: float) -> CerssError | None:
         if self.stop.is_set():
-            return Stopped("the transfer was told to stop; what has arrived stays there and the next run resumes it")
+            return Stopped("the transfer was stopped; what has arrived is kept, and the next run resumes it")
         if self.transport.deadline is not None and now > self.transport.deadline:
-            late = TimedOut("the transfer took longer than timeout allows; what has arrived stays there to be resumed")
+            late = TimedOut("the transfer exceeded timeout; what has arrived is kept, and the next run resumes it")
             late.transient = False
             return late
         limit = self.transport.stall_timeout
@@ -185,22 +190,22 @@ class _Watch:
 
 
 def _judge(
-    processes: list[subprocess.Popen[bytes]], words: list[_Words], senders: int, commands: list[list[str]],
+    processes: list[subprocess.Popen[bytes]], stderrs: list[_Stderr], senders: int, commands: list[list[str]],
     backends: list[Backend],
 ) -> None:  # fmt: skip
-    """Raise the error of the side that failed first: a receiver's "incomplete stream" only follows the sender's end."""
+    """Raise the error of the side that failed first; a receiver's "incomplete stream" is only a consequence."""
     sides = [range(senders), range(senders, len(processes))]
     errors = []
     failed = any(program.returncode != 0 for program in processes)
     for side, command, backend in zip(sides, commands, backends):
         bad = [processes[index].returncode for index in side if processes[index].returncode != 0]
-        said = "".join(words[index].text() for index in side)
-        # On another host a compressor's good end hides the bad one of zfs send before it, but not its words.
-        if bad or (failed and said.strip()):
-            errors.append(zfs_error(command, (bad or [1])[0], said, backend.endpoint.label))
+        stderr = "".join(stderrs[index].text() for index in side)
+        # Over ssh a compressor's exit status hides the one of zfs send before it, but not its stderr.
+        if bad or (failed and stderr.strip()):
+            errors.append(zfs_error(command, (bad or [1])[0], stderr, backend.endpoint.label))
     if not errors:
         return
-    # A sender killed by a broken pipe tells nothing; the receiver knows why.
+    # A sender that ended with a broken pipe does not say why; the receiver does.
     sender_only_broke = len(errors) == 2 and (not errors[0].stderr.strip() or "roken pipe" in errors[0].stderr)
     permanent = [error for error in errors if not error.transient]
     raise errors[1] if sender_only_broke else (permanent or errors)[0]

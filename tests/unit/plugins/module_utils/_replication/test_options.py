@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The options of zfs_snapshot_replicate: what they mean, and what cannot be meant."""
+"""The options of zfs_snapshot_replicate: conversion and errors."""
 
 from __future__ import annotations
 
@@ -19,26 +19,30 @@ def options(*names, **params):
 
 
 @pytest.mark.parametrize(
-    ("names", "params", "words"),
+    ("names", "params", "message"),
     [
-        ([], {"target": to(None)}, "takes either dataset"),
-        ([], {"target": to(parent="backup")}, "takes either dataset"),
+        ([], {"target": to(None)}, "exactly one of dataset"),
+        ([], {"target": to(parent="backup")}, "exactly one of dataset"),
         (["tank/a", "tank/b"], {}, "name lists several"),
         (["tank/a", "tank/a@s"], {"target": to(None, parent="backup")}, "more than once"),
-        (["tank/a"], {"target": to(None, parent="backup", strip=2)}, "leaves nothing of tank/a"),
+        (
+            ["tank/a"],
+            {"target": to(None, parent="backup", strip=2)},
+            "for tank/a it must be between 0 and 1",
+        ),
         (["tank/a"], {"target": to(None, parent="backup", strip=-1)}, "strip is -1"),
         ([], {"target": to(host=None)}, "neither target.host nor source.host"),
         ([], {"properties": {"quota": "1G"}}, "quota does not belong on a replica"),
         ([], {"properties": {"cerss.zfs:x": "1"}}, "belongs to this collection"),
         ([], {"parallel": 0}, "parallel is 0"),
         ([], {"retries": -1}, "retries is -1"),
-        ([], {"bandwidth_limit": "0"}, "bandwidth_limit must be more than nothing"),
-        ([], {"stall_timeout": "0"}, "stall_timeout must be more than nothing"),
+        ([], {"bandwidth_limit": "0"}, "bandwidth_limit must be greater than zero"),
+        ([], {"stall_timeout": "0"}, "stall_timeout must be greater than zero"),
         ([], {"timeout": "soon"}, "'soon' is not a duration"),
     ],
 )
-def test_refused(names, params, words):
-    with pytest.raises(BadInput, match=words):
+def test_refused(names, params, message):
+    with pytest.raises(BadInput, match=message):
         options(*names, **params)
 
 
@@ -48,14 +52,14 @@ def test_no_name_is_refused():
         Options.from_params({**params, "name": []})
 
 
-def test_each_volume_goes_below_the_parent_less_what_is_stripped():
+def test_strip_shortens_the_path_below_the_parent():
     several = options("tank/a/b@s", "tank/c/d", target=to(None, parent="backup/x", strip=1))
     assert [str(several.replica_root(name)) for name in several.names] == ["backup/x/a/b", "backup/x/c/d"]
     assert [str(dataset_of(name)) for name in several.names] == ["tank/a/b", "tank/c/d"]
     assert str(options().replica_root(options().names[0])) == "backup/vol"
 
 
-def test_values_in_words_become_numbers_and_zfs_words():
+def test_values_are_converted():
     requested = options(
         bandwidth_limit="1M", timeout="2h", stall_timeout="90s", properties={"atime": False, "copies": 2}
     )
