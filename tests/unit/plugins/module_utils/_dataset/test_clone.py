@@ -17,7 +17,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._dataset.clone import (
     Options,
     Seen,
     foreseen,
-    plan_end,
+    plan_removal,
     plan_present,
 )
 from ansible_collections.cerss.zfs.tests.unit.things import dataset, snapshot, things
@@ -194,5 +194,5 @@ def test_bad_input(params: dict[str, Any], told: str) -> None:
 def test_the_last_clone_takes_a_marked_origin_along(clones: str, refs: str, count: int) -> None:
     plan = Plan()
     origin = thing("tank/v@s", defer_destroy="on", clones=clones, userrefs=refs)
-    plan_end(plan, thing("tank/c", origin="tank/v@s"), origin)
+    plan_removal(plan, thing("tank/c", origin="tank/v@s"), origin)
     assert len(plan.steps) == count
