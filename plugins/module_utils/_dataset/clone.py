@@ -459,7 +459,7 @@ def plan_removal(plan: Plan, clone: Dataset, origin: Snapshot | None) -> None:
     )
     if origin and origin.state == model.PENDING_DELETE and origin.clones == [clone.name] and not origin.userrefs:
         plan.add(
-            f"{origin.name}, which was pending deletion, is destroyed by ZFS with it",
+            f"{origin.name}, which was pending deletion, is destroyed by ZFS with {clone.name}",
             before={origin.name: {"state": model.PENDING_DELETE}},
             after={origin.name: {"state": model.ABSENT}},
         )

@@ -266,9 +266,7 @@ def _verify(options: Options, found: Inventory) -> None:
     """Raise CerssError unless the dataset is as requested, whatever the commands reported."""
     dataset = found.get(str(options.name))
     if dataset is None:
-        raise CerssError(
-            f"{options.name} was created or changed, but does not exist; another process may have removed it"
-        )
+        raise CerssError(f"{options.name} does not exist any more; another process may have removed it")
     unmet = zfs_properties.unmet(dataset.values, options.properties)
     if options.mounted is not None and _is_mounted(dataset) != options.mounted:
         unmet.append("mounted (only root can mount on Linux)")

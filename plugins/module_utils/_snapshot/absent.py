@@ -135,7 +135,7 @@ def _plan_cascade(requested: Sequence[Snapshot], closure: Closure) -> Plan:
         )
         origin = origins.get(clone.origin or "")
         if origin and origin.state == model.PENDING_DELETE and last[clone.origin] == clone.name:
-            text = f"{origin.name}, which was pending deletion, is destroyed by ZFS with it"
+            text = f"{origin.name}, which was pending deletion, is destroyed by ZFS with {clone.name}"
             plan.steps.append(Step((Effect(origin.name, text, {"state": origin.state}, {"state": model.ABSENT}),)))
     return plan
 
