@@ -34,8 +34,8 @@ options:
     default: []
   reach:
     description:
-      - ZFS has two lists of permissions, V(local) for the dataset itself and V(descendents) for everything below it. This
-        selects the list to change, or V(both). The other list is left as it is.
+      - The list of permissions to manage. ZFS has one for the dataset itself (V(local)) and one for everything below it
+        (V(descendents)). With one of them, the other list is left as it is.
     type: str
     choices: [both, local, descendents]
     default: both

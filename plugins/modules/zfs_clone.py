@@ -55,7 +55,8 @@ options:
       - What to do on removal if the clone has snapshots, clones of these, or datasets below it.
       - V(fail) lists them and changes nothing.
       - V(cascade) also removes the snapshots and their clones, the last one of a chain first; RV(actions) lists each
-        one. If anything else is in the way, such as a hold, a replication, or another dataset below, nothing is changed.
+        one. If anything else is in the way, such as a hold, a replication or another dataset below, nothing is
+        changed.
     type: str
     choices: [fail, cascade]
     default: fail

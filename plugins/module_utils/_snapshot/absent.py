@@ -65,8 +65,8 @@ def _read(backend: Backend, options: Options) -> Seen:
     roots = list(dict.fromkeys(name.dataset.pool for name in options.names)) if cascade else datasets_of(options)
     found, _missing = inventory.read(backend, roots, None if options.recursive or cascade else 1)
     names = expanded(options, found)
-    here = {snapshot.name: snapshot for dataset in found.values() for snapshot in dataset.snapshots}
-    current = {name: here[name] for name in names if name in here}
+    existing = {snapshot.name: snapshot for dataset in found.values() for snapshot in dataset.snapshots}
+    current = {name: existing[name] for name in names if name in existing}
     datasets = {name: found[name] for name in dict.fromkeys(name.partition("@")[0] for name in names) if name in found}
     closure = closure_of(found, current) if cascade else Closure()
     for dataset in [*datasets.values(), *closure.clones]:
