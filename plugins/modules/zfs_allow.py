@@ -7,40 +7,40 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: zfs_allow
-short_description: Delegate exactly these ZFS permissions to a user
+short_description: Delegate ZFS permissions to a user
 version_added: 0.1.0
 author:
   - cerss.zfs contributors (@cerss)
 description:
-  - Sees to it that a user has exactly these permissions on a dataset, no less and no more (see zfs-allow(8)).
-  - Permissions of groups and of everyone, permission sets, create time permissions, and what the user has on datasets
-    above and below are left as they are.
+  - Ensures that a user has exactly these permissions on a dataset, no less and no more (see zfs-allow(8)).
+  - Does not change the permissions of groups and of everyone, permission sets, create time permissions, and what the
+    user has on datasets above and below.
 options:
   dataset:
-    description: The filesystem or zvol, as V(pool/dataset).
+    description: The filesystem or volume (zvol), as V(pool/dataset).
     type: str
     required: true
   user:
-    description: Name of the user. A number also names a user that was removed and has left permissions behind.
+    description: Name or number of the user. By number you can also name a user that no longer exists.
     type: str
     required: true
   permissions:
     description:
-      - What the user shall have, names of subcommands and properties, or permission sets as V(@name).
-      - What is not listed is taken away.
-      - Needed with O(state=present).
+      - The permissions of the user, as names of subcommands and properties, or permission sets as V(@name).
+      - All others are removed.
+      - Required with O(state=present).
     type: list
     elements: str
     default: []
   reach:
     description:
-      - Which of the two lists that ZFS keeps is decided about, that for the dataset itself (V(local)), that for
-        everything below it (V(descendents)), or V(both). The other one is left as it is.
+      - The list of permissions to manage. ZFS has one for the dataset itself (V(local)) and one for everything below it
+        (V(descendents)). With one of them, the other list is left as it is.
     type: str
     choices: [both, local, descendents]
     default: both
   state:
-    description: V(absent) takes all permissions away from the user. A dataset that does not exist is fine then.
+    description: V(absent) removes all permissions of the user. The dataset need not exist then.
     type: str
     choices: [present, absent]
     default: present
@@ -53,39 +53,39 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: What a user needs to send snapshots from here
+- name: Delegate what a user needs to send snapshots
   cerss.zfs.zfs_allow:
     dataset: tank/db
     user: cerss-zfs
     permissions: [send, hold, release, bookmark, userprop, destroy, mount]
 
-- name: On everything below, but not on the dataset itself
+- name: Delegate permissions on everything below a dataset, but not on the dataset itself
   cerss.zfs.zfs_allow:
     dataset: backup/site-a
     user: cerss-zfs
     permissions: [destroy, mount]
     reach: descendents
 
-- name: What a user needs to receive replicas below a dataset
+- name: Delegate what a user needs to receive replicas below a dataset
   cerss.zfs.zfs_allow:
     dataset: backup/site-a
     user: cerss-zfs
     permissions: [receive, create, mount, hold, release, userprop, readonly, canmount, destroy]
 
-- name: On one dataset, but not on what is below it
+- name: Delegate permissions on a dataset, but not on anything below it
   cerss.zfs.zfs_allow:
     dataset: tank/db
     user: operator
     permissions: [snapshot, mount]
     reach: local
 
-- name: Let a user do nothing but take snapshots, whatever was permitted before
+- name: Reduce the permissions of a user to creating snapshots
   cerss.zfs.zfs_allow:
     dataset: tank/db
     user: operator
     permissions: [snapshot]
 
-- name: Take everything back
+- name: Remove all permissions of a user
   cerss.zfs.zfs_allow:
     dataset: tank/db
     user: cerss-zfs
@@ -94,7 +94,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 permissions:
-  description: What the user has on the dataset (in check mode what it would have).
+  description: What the user has on the dataset now, or would have in check mode.
   returned: success
   type: dict
   contains:

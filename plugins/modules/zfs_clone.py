@@ -7,14 +7,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: zfs_clone
-short_description: Make, promote and remove clones of ZFS snapshots
+short_description: Create, promote and remove clones of ZFS snapshots
 version_added: 0.1.0
 author:
   - cerss.zfs contributors (@cerss)
 description:
-  - A clone is a writable filesystem or zvol that begins as a snapshot and takes room only for what is changed in it.
-  - The GUID of the snapshot is recorded on the clone (C(cerss.zfs:origin)), so a later run can tell whether the dataset
-    of that name really was made from that snapshot, even after a promotion or a rename.
+  - A clone is a writable filesystem or volume (zvol) that starts with the content of a snapshot and uses space only for
+    what changes.
+  - The GUID of the snapshot is recorded on the clone (C(cerss.zfs:origin)), so later runs can tell whether the dataset
+    was created from that snapshot, even after a promotion or a rename.
 options:
   name:
     description: The clone, as V(pool/dataset). Its parent must exist.
@@ -22,43 +23,46 @@ options:
     required: true
   snapshot:
     description:
-      - The snapshot that it is made from, as V(pool/dataset@snapshot), in the same pool.
-      - Required with O(state=present). With O(state=absent) a clone of another snapshot is refused when it is given.
-      - On a dataset that exists it is verified by GUID. A promoted clone owns that snapshot itself, which is fine.
+      - The snapshot to clone, as V(pool/dataset@snapshot), in the same pool.
+      - Required with O(state=present). If given with O(state=absent), a clone of another snapshot is not removed.
+      - If the clone exists, the snapshot is compared by GUID, even if a promotion has moved it.
     type: str
   properties:
     description:
-      - ZFS properties that the clone shall have, native ones and user properties.
-      - YAML booleans mean V(on) and V(off), sizes such as V(10G) are compared by value, V(null) unsets (inherits).
-      - What has the wished value by inheritance or default is left as it is.
-      - Properties that are fixed at creation, as C(volblocksize), C(casesensitivity) and C(encryption), are those of
-        the origin; wishing them otherwise is an error.
+      - Native and user properties of the clone.
+      - YAML booleans become V(on) and V(off), and for user properties V(true) and V(false). Sizes such as V(10G) are
+        compared by value. V(null) unsets a property, so that it is inherited.
+      - A property that has the requested value by inheritance or default is left as it is.
+      - Properties that are fixed at creation, such as C(volblocksize), C(casesensitivity) and C(encryption), are those
+        of the origin. Another value is an error.
     type: dict
     default: {}
   state:
-    description: Whether the clone shall exist. Removing takes clones only, never another dataset.
+    description: Whether the clone must exist. V(absent) removes only clones, never another dataset.
     type: str
     choices: [present, absent]
     default: present
   promoted:
     description:
-      - V(true) makes the clone independent of its origin, which afterwards is a clone of it. Snapshots up to the origin
-        move to it.
-      - V(false) is an error on a promoted clone, since ZFS cannot take it back. Left out, it stays as it is.
-      - Refused when the clone, or the volume that it was made from, is in a replication.
+      - V(true) promotes the clone. The snapshots up to its origin move to it, and the dataset that it was created from
+        becomes a clone of it.
+      - V(false) is an error on a promoted clone, since ZFS cannot undo a promotion. If omitted, the clone stays as it
+        is.
+      - It is an error if the clone, or the dataset that it was created from, is replicated.
     type: bool
   on_dependents:
     description:
-      - What to do with snapshots and clones of the clone, and with datasets below it, when it is removed.
+      - What to do on removal if the clone has snapshots, clones of these, or datasets below it.
       - V(fail) lists them and changes nothing.
-      - V(cascade) removes snapshots and clones too, the last in the chain first, each named in RV(actions). What others
-        hold or a replication needs is never removed, nor a dataset below it that is no such clone.
+      - V(cascade) also removes the snapshots and their clones, the last one of a chain first; RV(actions) lists each
+        one. If anything else is in the way, such as a hold, a replication or another dataset below, nothing is
+        changed.
     type: str
     choices: [fail, cascade]
     default: fail
   wait:
     description:
-      - How long to wait for a snapshot that is still being received, as V(90s), V(15m), V(2h) or whole seconds.
+      - Time to wait for a snapshot that is still being received, as V(90s), V(15m), V(2h) or whole seconds.
     type: str
     default: '0'
 extends_documentation_fragment:
@@ -71,12 +75,12 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: A writable copy of last night's database
+- name: Create a writable copy of last night's database
   cerss.zfs.zfs_clone:
     name: tank/db-test
     snapshot: tank/db@nightly
 
-- name: Look into a replica without touching it
+- name: Read a replica without changing it
   cerss.zfs.zfs_clone:
     name: backup/look
     snapshot: backup/tank/db@nightly
@@ -84,13 +88,13 @@ EXAMPLES = r"""
       readonly: true
       mountpoint: /srv/look
 
-- name: Clone as soon as the snapshot has arrived, for at most an hour
+- name: Clone a snapshot as soon as it has been received, within an hour
   cerss.zfs.zfs_clone:
     name: backup/db-live
     snapshot: backup/tank/db@cutover
     wait: 1h
 
-- name: Boot volume of a virtual machine from a master image, with room kept for it
+- name: Create the boot disk of a virtual machine from a master image, with reserved space
   cerss.zfs.zfs_clone:
     name: tank/vm7-boot
     snapshot: tank/images/debian@v12
@@ -98,18 +102,18 @@ EXAMPLES = r"""
       refreservation: 8G
       org.example:owner: vm7
 
-- name: Let the clone take the place of the volume that it was made from
+- name: Promote a clone, so that the dataset that it was created from can be removed
   cerss.zfs.zfs_clone:
     name: tank/db-repaired
     snapshot: tank/db@nightly
     promoted: true
 
-- name: Remove a clone, unless something depends on it
+- name: Remove a clone unless something depends on it
   cerss.zfs.zfs_clone:
     name: tank/db-test
     state: absent
 
-- name: Remove a clone with its own snapshots and their clones
+- name: Remove a clone with its snapshots and their clones
   cerss.zfs.zfs_clone:
     name: tank/db-test
     state: absent
@@ -118,7 +122,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 clone:
-  description: The clone as it stands (in check mode as it would stand). V(null) when it is not there.
+  description: The clone as it is now, or would be in check mode. V(null) if it does not exist.
   returned: success
   type: dict
   contains:
@@ -127,7 +131,8 @@ clone:
       type: str
       sample: tank/db-test
     guid:
-      description: Its GUID, as text since it exceeds what JSON keeps exact. V(null) in check mode before it is made.
+      description: Its GUID. A string, since it is too large for an exact JSON number. V(null) in check mode if it does
+        not exist yet.
       type: str
       sample: "9103675091350297519"
     type:
@@ -135,11 +140,11 @@ clone:
       type: str
       sample: filesystem
     origin:
-      description: The snapshot that it depends on, or V(null) when it depends on none.
+      description: The snapshot that it is a clone of. V(null) if there is none, as after a promotion.
       type: dict
       contains:
         name:
-          description: The snapshot's name as it is now.
+          description: The current name of the snapshot.
           type: str
           sample: tank/db@nightly
         guid:
@@ -147,11 +152,11 @@ clone:
           type: str
           sample: "16716440784613086539"
     promoted:
-      description: Whether it owns the snapshot that it was made from.
+      description: Whether the snapshot that it was created from is its own now.
       type: bool
       sample: false
     dependents:
-      description: What stands on it.
+      description: What depends on it.
       type: dict
       contains:
         snapshots:
@@ -165,7 +170,7 @@ clone:
           elements: str
           sample: []
     properties:
-      description: The properties that are set on the clone itself, as ZFS shows them (sizes in bytes).
+      description: The properties that are set on the clone itself, as C(zfs get -p) shows them.
       type: dict
       sample: {readonly: "on", mountpoint: /srv/look}
 actions:

@@ -7,44 +7,46 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: zfs_dataset
-short_description: Create, set up, mount, rename and remove ZFS filesystems and zvols
+short_description: Create, configure, mount, rename and remove ZFS filesystems and volumes
 version_added: 0.1.0
 author:
   - cerss.zfs contributors (@cerss)
 description:
-  - Sees to it that a filesystem or zvol exists, with these properties, under this name, mounted or not.
-  - Removes it only when nothing depends on it. Snapshots, clones and datasets below it are never taken along.
+  - Ensures that a filesystem or volume (zvol) exists under this name, with these properties, mounted or unmounted.
+  - Removes it only if it has no snapshots, clones or datasets below it.
 options:
   name:
-    description: The filesystem or zvol, as V(pool/dataset). V(pool) sets properties of an existing pool's own dataset.
+    description: The filesystem or volume, as V(pool/dataset). With V(pool) you set properties of the root dataset of an
+      existing pool.
     type: str
     required: true
   state:
-    description: Whether it shall exist.
+    description: Whether it must exist.
     type: str
     choices: [present, absent]
     default: present
   properties:
     description:
-      - ZFS properties that it shall have, native ones and user properties. C(volsize) makes a new one a zvol.
-      - YAML booleans mean V(on) and V(off), sizes such as V(10G) are compared by value, V(null) unsets (inherits).
-      - What has the wished value by inheritance or default is left as it is.
-      - Properties that are fixed at creation, as C(volblocksize), C(casesensitivity) and C(encryption), are verified
-        afterwards; another value is an error. So is a smaller C(volsize), since it destroys data.
+      - Native and user properties. With C(volsize) a new dataset is a volume, without it a filesystem.
+      - YAML booleans become V(on) and V(off), and for user properties V(true) and V(false). Sizes such as V(10G) are
+        compared by value. V(null) unsets a property, so that it is inherited.
+      - A property that has the requested value by inheritance or default is left as it is.
+      - Properties that are fixed at creation, such as C(volblocksize), C(casesensitivity) and C(encryption), cannot be
+        changed later; another value is an error. So is a smaller C(volsize), since it destroys data.
     type: dict
     default: {}
   mounted:
     description:
-      - Whether a filesystem shall be mounted. Left out, an existing one stays as it is, and a new one is mounted
-        when C(canmount=on), it has a mountpoint, and the module runs as root.
+      - Whether a filesystem must be mounted. If omitted, an existing one stays as it is, and a new one is mounted if it
+        has C(canmount=on) and a mountpoint and the module runs as root.
     type: bool
   renamed_from:
     description:
-      - The name that it has had so far. It is renamed when that exists and O(name) does not.
-      - What is mounted is mounted again under the new name, with everything below it.
+      - Its former name. If that exists and O(name) does not, the dataset is renamed.
+      - A mounted filesystem, and those below it, are mounted again under the new name.
     type: str
   create_parents:
-    description: Also create missing filesystems above it.
+    description: Whether to create missing filesystems above it.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -56,7 +58,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: A filesystem for a database
+- name: Create a filesystem for a database
   cerss.zfs.zfs_dataset:
     name: tank/db
     properties:
@@ -65,7 +67,7 @@ EXAMPLES = r"""
       quota: 200G
       org.example:owner: dba
 
-- name: A zvol that takes room only as it is written to
+- name: Create a volume that uses space only when written to
   cerss.zfs.zfs_dataset:
     name: tank/vm7
     properties:
@@ -73,30 +75,30 @@ EXAMPLES = r"""
       volblocksize: 16K
       refreservation: none
 
-- name: Grow it
+- name: Grow the volume
   cerss.zfs.zfs_dataset:
     name: tank/vm7
     properties:
       volsize: 40G
 
-- name: Let a property be inherited again
+- name: Unset a property, so that it is inherited
   cerss.zfs.zfs_dataset:
     name: tank/db
     properties:
       compression: null
 
-- name: Take it over in a place of its own, with everything above it
+- name: Rename the filesystem, and create the filesystems above the new name
   cerss.zfs.zfs_dataset:
     name: tank/prod/eu/db
     renamed_from: tank/db
     create_parents: true
 
-- name: Offline for a while
+- name: Unmount a filesystem
   cerss.zfs.zfs_dataset:
     name: tank/db
     mounted: false
 
-- name: Remove it, unless it has snapshots or anything else depends on it
+- name: Remove a filesystem unless something depends on it
   cerss.zfs.zfs_dataset:
     name: tank/old
     state: absent
@@ -104,7 +106,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 dataset:
-  description: The dataset as it is now (in check mode as it would be). V(null) when it is not there.
+  description: The dataset as it is now, or would be in check mode. V(null) if it does not exist.
   returned: success
   type: dict
   contains:
@@ -113,23 +115,24 @@ dataset:
       type: str
       sample: tank/db
     guid:
-      description: Its GUID, as text since it exceeds what JSON keeps exact. V(null) in check mode before it is made.
+      description: Its GUID. A string, since it is too large for an exact JSON number. V(null) in check mode if it does
+        not exist yet.
       type: str
       sample: "9103675091350297519"
     type:
-      description: V(filesystem) or V(volume) (a zvol).
+      description: V(filesystem) or V(volume).
       type: str
       sample: filesystem
     origin:
-      description: The snapshot that it is a clone of, or V(null).
+      description: The snapshot that it is a clone of. V(null) if it is not a clone.
       type: str
       sample: null
     mounted:
-      description: Whether it is mounted. V(null) for a zvol.
+      description: Whether it is mounted. V(null) for a volume.
       type: bool
       sample: true
     properties:
-      description: The properties that are set on it, as ZFS shows them (sizes in bytes).
+      description: The properties that are set on the dataset itself, as C(zfs get -p) shows them.
       type: dict
       sample: {recordsize: "16384", atime: "off"}
 actions:

@@ -7,48 +7,48 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: zfs_rollback
-short_description: Roll a ZFS filesystem or zvol back to a snapshot
+short_description: Roll a ZFS filesystem or volume back to a snapshot
 version_added: 0.1.0
 author:
   - cerss.zfs contributors (@cerss)
 description:
-  - Puts a volume back to what it was when a snapshot was made. All later snapshots and bookmarks, and what was written
-    since, are lost. Exactly what O(allow_loss) names may be lost; when there is more, nothing is changed and the error
-    lists it.
-  - What others need can never be lost this way, that is snapshots with holds or clones, and whatever a replication
-    stands on.
-  - A volume that is as in the snapshot already is left alone.
+  - Rolls a filesystem or volume (zvol) back to a snapshot. All later snapshots and bookmarks and all data written since
+    are lost. If O(allow_loss) does not cover everything that would be lost, nothing is changed and the error lists the
+    rest.
+  - Never destroys what something else needs. This means snapshots with holds or clones, and everything that a
+    replication needs.
+  - Does nothing if nothing has changed since the snapshot.
 options:
   name:
-    description: The snapshot to go back to, as V(pool/dataset@snapshot).
+    description: The snapshot to roll back to, as V(pool/dataset@snapshot).
     type: str
     required: true
   allow_loss:
-    description: What may be lost. Nothing, when left out.
+    description: What may be lost. If omitted, nothing may be lost.
     type: dict
     suboptions:
       snapshots:
-        description: Later snapshots, by the part after the C(@). Globs are taken; V(*) allows all of them.
+        description: Globs for later snapshots, for the part after the C(@). V(*) allows all of them.
         type: list
         elements: str
         default: []
       bookmarks:
-        description: Later bookmarks, by the part after the C(#). Globs are taken; V(*) allows all of them.
+        description: Globs for later bookmarks, for the part after the C(#). V(*) allows all of them.
         type: list
         elements: str
         default: []
       data:
-        description: What was written since the snapshot.
+        description: Data written since the snapshot.
         type: bool
         default: false
 extends_documentation_fragment:
   - cerss.zfs.attributes
   - cerss.zfs.attributes.changes
 notes:
-  - Replicas are rolled back by their replication, see O(cerss.zfs.zfs_snapshot_replicate#module:on_divergence).
+  - Only its replication can roll a replica back, see O(cerss.zfs.zfs_snapshot_replicate#module:on_divergence).
 seealso:
   - module: cerss.zfs.zfs_clone
-    description: Look into a snapshot, or go on from it, without losing anything.
+    description: Read a snapshot, or continue from it, without losing anything.
   - module: cerss.zfs.zfs_snapshot
 """
 
@@ -59,14 +59,14 @@ EXAMPLES = r"""
     allow_loss:
       data: true
 
-- name: Go back over two later snapshots, these and no others
+- name: Roll back over two later snapshots and no others
   cerss.zfs.zfs_rollback:
     name: tank/db@monday
     allow_loss:
       snapshots: [tuesday, wednesday]
       data: true
 
-- name: Automatic snapshots that were made meanwhile may go too
+- name: Roll back over any automatic snapshots
   cerss.zfs.zfs_rollback:
     name: tank/db@before-upgrade
     allow_loss:
@@ -74,11 +74,11 @@ EXAMPLES = r"""
       bookmarks: ['auto-*']
       data: true
 
-- name: Make sure that nothing was changed since, otherwise fail with the list
+- name: Fail if anything has changed since a snapshot
   cerss.zfs.zfs_rollback:
     name: tank/golden@v3
 
-- name: See what a rollback would take away
+- name: Find out what a rollback would lose
   cerss.zfs.zfs_rollback:
     name: tank/db@monday
     allow_loss:
@@ -88,19 +88,19 @@ EXAMPLES = r"""
   check_mode: true
   register: foreseen
 
-- name: Show it
+- name: Show what would be lost
   ansible.builtin.debug:
     var: foreseen.lost
 """
 
 RETURN = r"""
 snapshot:
-  description: The snapshot that was asked for.
+  description: The requested snapshot.
   returned: success
   type: str
   sample: tank/db@monday
 lost:
-  description: What was lost (in check mode or on failure, what would be lost).
+  description: What was lost, or would be lost in check mode or on failure.
   returned: success, and when the loss was not allowed
   type: dict
   contains:
@@ -115,7 +115,7 @@ lost:
       elements: str
       sample: []
     bytes:
-      description: Bytes written to the volume since the snapshot.
+      description: Bytes written since the snapshot.
       type: int
       sample: 1048576
 actions:

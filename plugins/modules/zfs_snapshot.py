@@ -12,10 +12,10 @@ version_added: 0.1.0
 author:
   - cerss.zfs contributors (@cerss)
 description:
-  - Creates snapshots, all of one pool in the same moment, and sets what is on them, user properties, holds, and the
-    mark that they are temporary.
-  - Deletes snapshots, and knows what depends on them. What clones or holds still need is marked, serves on, and goes
-    by itself with the last of them.
+  - Creates snapshots, those of one pool atomically, and sets their user properties and holds and whether they are
+    temporary.
+  - Deletes snapshots. If a clone or hold still needs a snapshot, its deletion is deferred (state V(pending_delete)),
+    and ZFS destroys the snapshot when the last of these is gone.
 extends_documentation_fragment:
   - cerss.zfs.attributes
   - cerss.zfs.attributes.changes
@@ -23,70 +23,69 @@ options:
   name:
     description:
       - The snapshots, each as V(pool/dataset@snapshot).
-      - All snapshots of one pool are created by one transaction. Those of several pools, and several of one volume, are
+      - All snapshots of one pool are created atomically. Those of several pools, and several of one dataset, are
         created one after the other, with a warning.
     type: list
     elements: str
     required: true
   state:
     description:
-      - V(present) creates what is not there, and puts right what is set on the others.
-      - V(absent) deletes.
-      - A snapshot that is marked for deletion cannot become V(present) again, since ZFS does not take the mark back.
-        This is an error that names what still keeps the snapshot.
+      - V(present) creates the missing snapshots, and changes properties and holds of the existing ones.
+      - V(absent) deletes the snapshots.
+      - A snapshot that is pending deletion cannot become V(present) again, since ZFS cannot undo that. The error names
+        what still needs the snapshot.
     type: str
     choices: [present, absent]
     default: present
   recursive:
     description:
-      - Also the snapshots of the same name on everything below the datasets.
+      - Also the snapshots of the same name of all datasets below.
     type: bool
     default: false
   properties:
     description:
-      - User properties, whose names have a colon, that shall be set on the snapshots. V(null) unsets one.
-      - Booleans mean V(on) and V(off). Those not listed are left as they are.
+      - User properties (their names have a colon) to set on the snapshots. V(null) unsets one.
+      - YAML booleans become V(true) and V(false). Properties that are not listed are left as they are.
     type: dict
   holds:
     description:
-      - Tags of holds that must be on the snapshots.
+      - Tags of the holds that the snapshots must have.
     type: list
     elements: str
   purge_holds:
     description:
-      - Release holds that O(holds) does not list.
-      - Never those of a replication (C(cerss.zfs:…)) and never ZFS's own.
+      - Release all holds that O(holds) does not list, except those of a replication (C(cerss.zfs:…)) and of ZFS itself.
     type: bool
     default: false
   temporary:
     description:
-      - Whether the snapshots are marked as about to be deleted, so that no replication chooses them. Left as it is
-        when left out. V(false) also removes the time of expiry.
+      - Whether the snapshots are temporary. Replication does not choose temporary snapshots.
+      - V(false) also removes O(expires). If omitted, existing snapshots stay as they are.
     type: bool
   expires:
     description:
-      - How long after its creation a temporary snapshot may be pruned, as V(90s), V(15m), V(2h), V(7d), V(4w) or
-        whole seconds.
-      - Needs O(temporary=true). M(cerss.zfs.zfs_snapshot_prune) deletes what has expired.
+      - Time from the creation of a temporary snapshot to its expiry, as V(90s), V(15m), V(2h), V(7d), V(4w) or whole
+        seconds.
+      - Needs O(temporary=true). M(cerss.zfs.zfs_snapshot_prune) deletes expired snapshots.
     type: str
   min_age:
     description:
-      - Do not create anything when every volume has a snapshot that O(match) covers and that is younger than this.
-        These are returned then, and left as they are. Otherwise all of O(name) are created, as one group.
-      - Written like O(expires).
+      - Create nothing if every dataset has a snapshot that O(match) covers and that is younger than this. Those
+        snapshots are returned unchanged. Otherwise all of O(name) are created together.
+      - Same format as O(expires).
     type: str
   match:
     description:
-      - Globs for the part after the C(@), for O(min_age).
+      - Globs for the part after the C(@). Needed with O(min_age).
     type: list
     elements: str
   before:
     description:
-      - Commands to run right before the snapshots are created, one after the other. They are not run when there is
-        nothing to create.
-      - When one fails no snapshot is created.
-      - Neither results nor messages contain their words, but the log of Ansible does at verbosity 3. Set C(no_log) on
-        the task when they hold secrets, or better read those from a file.
+      - Commands to run directly before the snapshots are created, in this order. They are not run if no snapshot has
+        to be created.
+      - If one fails, no snapshot is created.
+      - Results and messages do not contain the arguments, but Ansible logs them at verbosity 3. If they hold secrets,
+        set C(no_log) on the task, or let the command read the secrets from a file.
     type: list
     elements: dict
     suboptions:
@@ -104,9 +103,9 @@ options:
         type: dict
   after:
     description:
-      - Commands to run right after the snapshots were created.
-      - They are run in every ending that a process can still act in, also when a command of O(before) or the creation
-        failed or the module was told to stop, and all of them, also when one fails.
+      - Commands to run directly after the snapshots are created.
+      - They also run if a command of O(before) or the creation fails, or if the module is stopped by a signal. If one
+        fails, the others still run. They cannot run if the module is killed or the host goes down.
     type: list
     elements: dict
     suboptions:
@@ -124,12 +123,11 @@ options:
         type: dict
   on_dependents:
     description:
-      - What to do with snapshots to be deleted that clones, holds or a receive still need.
-      - V(defer) marks them. They go by themselves with the last dependent.
-      - V(fail) is an error that lists every dependent of every snapshot, and nothing is deleted.
-      - V(cascade) also deletes the clones, and what depends on these, each named in RV(actions). It is an error, and
-        nothing is deleted, when something else stands in the way, such as holds, a dataset below a clone, or a
-        replication.
+      - What to do if a clone, a hold or a receive still needs a snapshot that is to be deleted.
+      - V(defer) defers its deletion. ZFS destroys the snapshot when nothing needs it any more.
+      - V(fail) deletes nothing, and lists everything that needs the snapshots.
+      - V(cascade) also deletes its clones with their snapshots, and the clones of these; RV(actions) lists each one. If
+        anything else is in the way, such as a hold, a dataset below a clone, or a replication, nothing is deleted.
     type: str
     choices: [defer, fail, cascade]
     default: defer
@@ -139,16 +137,16 @@ options:
     type: int
     default: 0
 notes:
-  - Needs the permissions C(snapshot), C(mount), C(userprop), C(hold), C(release) and C(destroy) from C(zfs allow),
-    each for what is asked for, when the module does not run as root.
-  - A snapshot that is being sent can be neither deleted nor marked. It is listed in RV(busy) and the task fails,
-    after the others were dealt with.
+  - Without root, the user needs those of the permissions C(snapshot), C(mount), C(userprop), C(hold), C(release) and
+    C(destroy) (see zfs-allow(8)) that the task makes use of.
+  - ZFS can neither delete a snapshot that is being sent nor defer its deletion. It is listed in RV(busy), and the task
+    fails after the other snapshots have been deleted.
 seealso:
   - module: cerss.zfs.zfs_snapshot_info
   - module: cerss.zfs.zfs_snapshot_prune
   - module: cerss.zfs.zfs_clone
   - name: zfs-snapshot(8)
-    description: What ZFS itself does.
+    description: The ZFS command.
     link: https://openzfs.github.io/openzfs-docs/man/master/8/zfs-snapshot.8.html
 """
 
@@ -157,7 +155,7 @@ EXAMPLES = r"""
   cerss.zfs.zfs_snapshot:
     name: tank/vol@before-upgrade
 
-- name: Create snapshots of data and log of a database in the same moment
+- name: Snapshot data and log of a database atomically
   cerss.zfs.zfs_snapshot:
     name:
       - tank/db/data@monday
@@ -166,7 +164,7 @@ EXAMPLES = r"""
       org.example:ticket: "4711"
     holds: [audit]
 
-- name: Freeze the ext4 on a zvol for the moment of the snapshot
+- name: Freeze the ext4 filesystem on a volume while its snapshot is created
   cerss.zfs.zfs_snapshot:
     name: tank/vm@nightly
     before:
@@ -175,39 +173,39 @@ EXAMPLES = r"""
     after:
       - argv: [fsfreeze, --unfreeze, /srv/vm]
 
-- name: Create an hourly snapshot of a whole tree, unless there is one younger than 50 minutes
+- name: Snapshot a whole tree, unless its newest hourly snapshot is younger than 50 minutes
   cerss.zfs.zfs_snapshot:
     name: "tank@hourly-{{ now(utc=true).strftime('%Y-%m-%d-%H%M') }}"
     recursive: true
     min_age: 50m
     match: hourly-*
 
-- name: Create a snapshot that nobody replicates and that is pruned after two days
+- name: Create a temporary snapshot that expires after two days
   cerss.zfs.zfs_snapshot:
     name: tank/vol@try
     temporary: true
     expires: 2d
 
-- name: Keep just one hold
+- name: Release all holds but one
   cerss.zfs.zfs_snapshot:
     name: tank/vol@before-upgrade
     holds: [audit]
     purge_holds: true
 
-- name: Delete snapshots, at once where nothing needs them, otherwise when nothing needs them any more
+- name: Delete snapshots as soon as nothing needs them
   cerss.zfs.zfs_snapshot:
     name:
       - tank/vol@before-upgrade
       - tank/vol@try
     state: absent
 
-- name: Delete a snapshot only when nothing depends on it
+- name: Delete a snapshot only if nothing needs it
   cerss.zfs.zfs_snapshot:
     name: tank/vol@golden
     state: absent
     on_dependents: fail
 
-- name: Delete a snapshot with all clones of it
+- name: Delete a snapshot and all its clones
   cerss.zfs.zfs_snapshot:
     name: tank/vol@golden
     state: absent
@@ -219,7 +217,7 @@ snapshots:
   description:
     - The snapshots as they are after the task, in the order of O(name). See M(cerss.zfs.zfs_snapshot_info) for all
       keys.
-    - In check mode as they would be, V(null) where that cannot be known before.
+    - In check mode as they would be. V(null) means that a value cannot be known in advance.
   returned: success, and failure after something was changed
   type: list
   elements: dict
@@ -229,7 +227,7 @@ snapshots:
       type: str
       sample: tank/vol@monday
     guid:
-      description: The identity, the same on every replica.
+      description: Its identity, the same on every replica.
       type: str
       sample: "16716440784613086539"
     created:
@@ -241,47 +239,47 @@ snapshots:
       type: str
       sample: full
     temporary:
-      description: Whether it is marked as about to be deleted.
+      description: Whether it is temporary, so that no replication chooses it.
       type: bool
       sample: false
     expires:
-      description: When a temporary snapshot may be pruned, in UTC.
+      description: When a temporary snapshot expires, in UTC.
       type: str
       sample: "2026-11-30T07:08:02Z"
     depends_on:
-      description: The snapshot that this one builds on.
+      description: The snapshot that this one is based on.
       type: dict
       sample: {"snapshot": "tank/vol@sunday", "guid": "5216584613086530271", "kind": "prior"}
     dependents:
-      description: What keeps it from being deleted.
+      description: What needs it, so that it cannot be deleted at once.
       type: dict
       sample: {"clones": ["tank/c1"], "holds": [{"tag": "audit", "created": "2026-11-23T08:00:00Z", "ours": false}],
                "replications": []}
     deletable:
-      description: Whether nothing blocks a plain destroy.
+      description: Whether it can be deleted at once.
       type: bool
       sample: false
     properties:
-      description: User properties of O(properties) that are set on it.
+      description: Those user properties of O(properties) that are set on it.
       type: dict
       sample: {"org.example:ticket": "4711"}
     failed:
-      description: Whether what was asked for could not be done with this one.
+      description: Whether the task failed for this snapshot.
       type: bool
       sample: false
     msg:
       description: Why it failed.
       type: str
-      sample: tank/vol@monday is being sent or read just now, and ZFS does not even mark it for deletion meanwhile;
-        delete it when that has ended
+      sample: tank/vol@monday is being sent or read, so ZFS can neither delete it nor defer its deletion; delete it
+        again when that has ended
 pending:
-  description: Names of the snapshots that are marked for deletion and go with their last dependent.
+  description: Names of the snapshots that are pending deletion.
   returned: success, and failure after something was changed
   type: list
   elements: str
   sample: [tank/vol@golden]
 busy:
-  description: Names of the snapshots that could be neither deleted nor marked, because they are in use just now.
+  description: Names of the snapshots that could not be deleted because they are in use.
   returned: success, and failure after something was changed
   type: list
   elements: str

@@ -7,102 +7,101 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: zfs_snapshot_info
-short_description: Tell what ZFS snapshots there are, their state, dependencies and progress
+short_description: List ZFS snapshots with their state, dependencies and progress
 version_added: 0.1.0
 author:
   - cerss.zfs contributors (@cerss)
 description:
-  - Returns snapshots as full objects, with identity, state, what they depend on, what depends on them, and how far a
-    transfer is.
-  - Also tells what is not among the snapshots yet, one that is arriving by replication (V(inbound)) and one whose
-    creation is under way (V(creating)).
-  - Everything is read from ZFS and from the processes of the host. Any controller sees the same.
+  - Returns for each snapshot its identity, its state, what it depends on, what depends on it, and the progress of a
+    transfer.
+  - Also returns snapshots that do not exist yet, those being received (V(inbound)) and those being created
+    (V(creating)).
+  - Everything is read from ZFS and from the processes of the host, so every controller gets the same answer.
 extends_documentation_fragment:
   - cerss.zfs.attributes
   - cerss.zfs.attributes.info
 options:
   name:
     description:
-      - Volumes (V(pool/dataset)), whose snapshots are wanted, and single snapshots (V(pool/dataset@snapshot)).
-      - All snapshots of all pools when left out.
-      - A snapshot that is not there is returned with RV(snapshots[].state=absent). A volume that is not there is an
-        error.
+      - Datasets (V(pool/dataset)), to list all their snapshots, or single snapshots (V(pool/dataset@snapshot)).
+      - If omitted, all snapshots of all pools are listed.
+      - A snapshot that does not exist is returned with RV(snapshots[].state=absent). A dataset that does not exist is
+        an error.
     type: list
     elements: str
   recursive:
     description:
-      - Also everything below the volumes.
-      - For V(pool/dataset@snapshot), also the snapshots of that name below the dataset.
+      - Also the snapshots of all datasets below.
+      - For V(pool/dataset@snapshot), also the snapshots of that name of all datasets below.
     type: bool
     default: false
   states:
     description:
-      - Only snapshots in one of these states.
+      - List only snapshots in one of these states.
     type: list
     elements: str
     choices: [full, pending_delete, inbound, creating, absent]
   match:
     description:
-      - Globs. Only snapshots whose part after the C(@) matches one of them.
+      - Globs for the part after the C(@). List only snapshots that match one of them.
     type: list
     elements: str
   detail:
     description:
       - How much to read.
-      - V(names) gives C(name), C(guid), C(createtxg) and C(state) (V(null) unless V(absent)), from the columns that
-        ZFS lists without opening each snapshot. It is the only choice for very many snapshots when time matters, and
-        takes one C(zfs) process.
-      - V(state) gives every key of the object but RV(snapshots[].properties). It takes three C(zfs) processes for
-        each 3000 snapshots.
-      - V(full) also reads all user properties.
+      - V(names) returns C(name), C(guid), C(createtxg) and C(state) (V(null) unless V(absent)). It takes one C(zfs)
+        process and is the fastest, since ZFS does not open the snapshots.
+      - V(state) returns all keys except RV(snapshots[].properties). It takes three C(zfs) processes for each 3000
+        snapshots.
+      - V(full) also returns all user properties.
     type: str
     choices: [names, state, full]
     default: state
   properties:
     description:
-      - Properties, native or user, to return in RV(snapshots[].properties). With O(detail=full) all user properties
-        are there anyway.
+      - Native or user properties to return in RV(snapshots[].properties). O(detail=full) returns all user properties
+        without this.
     type: list
     elements: str
   limit:
     description:
-      - Return at most so many snapshots. RV(counts) still covers all of them.
+      - Return at most this many snapshots. RV(counts) still covers all of them.
     type: int
   output_file:
     description:
-      - Write the snapshots to this file on the host, one JSON object a line, instead of returning them.
-      - The file appears when it is complete. Memory stays flat, with 100,000 snapshots too.
-      - In check mode it is not written.
+      - Write the snapshots to this file on the host, one JSON object per line, instead of returning them.
+      - The file appears only when it is complete. Memory does not grow with the number of snapshots.
+      - In check mode the file is not written.
     type: path
 notes:
-  - A result with many thousand objects costs the controller much memory. AWX drops results above 700,000 bytes. Use
-    O(limit), O(detail=names) or O(output_file) then.
-  - Reading needs no permission from C(zfs allow). The rate (C(progress.bytes_per_second)) of a receive is only seen
-    by root and by the user who runs it.
+  - Thousands of snapshots in a result need much memory on the controller, and AWX drops results above 700,000 bytes.
+    For so many use O(limit), O(detail=names) or O(output_file).
+  - Reading needs no permission (zfs-allow(8)). Only root and the user who runs a receive can see its rate
+    (C(progress.bytes_per_second)).
 seealso:
   - module: cerss.zfs.zfs_snapshot
   - module: cerss.zfs.zfs_snapshot_replicate
   - name: zfs-list(8)
-    description: What ZFS itself lists.
+    description: The ZFS command.
     link: https://openzfs.github.io/openzfs-docs/man/master/8/zfs-list.8.html
 """
 
 EXAMPLES = r"""
-- name: Read the snapshots of a volume
+- name: List the snapshots of a dataset
   cerss.zfs.zfs_snapshot_info:
     name: tank/vol
-  register: read
+  register: listed
 
-- name: See whether one snapshot can be used
+- name: Check that a snapshot can be used
   cerss.zfs.zfs_snapshot_info:
     name: tank/vol@monday
   register: monday
   failed_when: monday.snapshots[0].state != 'full'
 
-- name: List what waits for its deletion on all pools, and why
+- name: List what is pending deletion on all pools, and what needs it
   cerss.zfs.zfs_snapshot_info:
     states: [pending_delete]
-  register: waiting
+  register: pending
 
 - name: Count snapshots by state without returning any
   cerss.zfs.zfs_snapshot_info:
@@ -110,17 +109,17 @@ EXAMPLES = r"""
     recursive: true
     limit: 0
 
-- name: Watch what arrives on a replica
+- name: Wait until nothing is being received any more
   cerss.zfs.zfs_snapshot_info:
     name: backup
     recursive: true
     states: [inbound]
-  register: arriving
-  until: arriving.snapshots | length == 0
+  register: inbound
+  until: inbound.snapshots | length == 0
   retries: 60
   delay: 10
 
-- name: Read one property of the daily snapshots
+- name: List the daily snapshots with two of their properties
   cerss.zfs.zfs_snapshot_info:
     name: tank/vol
     match: daily-*
@@ -130,7 +129,7 @@ EXAMPLES = r"""
   cerss.zfs.zfs_snapshot_info:
     output_file: /var/tmp/snapshots.jsonl
 
-- name: Read only names and GUIDs, as fast as ZFS can
+- name: List only names and GUIDs
   cerss.zfs.zfs_snapshot_info:
     name: tank
     recursive: true
@@ -140,19 +139,19 @@ EXAMPLES = r"""
 RETURN = r"""
 snapshots:
   description:
-    - The snapshots, volume by volume in the order of creation. Empty with O(output_file).
-    - V(null) means not read or not applicable.
+    - The snapshots, dataset by dataset in the order of creation. Empty with O(output_file).
+    - V(null) means that a value was not read or does not apply.
   returned: success
   type: list
   elements: dict
   contains:
     name:
-      description: The full name. The part after the C(@) is V(%recv) for an inbound snapshot whose name nobody told
+      description: The full name. The part after the C(@) is V(%recv) for an inbound snapshot whose name is not known
         yet.
       type: str
       sample: tank/vol@monday
     dataset:
-      description: The volume.
+      description: The dataset, a filesystem or volume (zvol).
       type: str
       sample: tank/vol
     snapshot:
@@ -160,11 +159,11 @@ snapshots:
       type: str
       sample: monday
     guid:
-      description: The identity, the same on every replica. A string, since it exceeds what JSON consumers keep exact.
+      description: Its identity, the same on every replica. A string, since it is too large for an exact JSON number.
       type: str
       sample: "16716440784613086539"
     createtxg:
-      description: The transaction group of the creation, which orders the snapshots of a pool.
+      description: The transaction group of its creation. Snapshots of a pool are ordered by it.
       type: int
       sample: 17
     created:
@@ -177,57 +176,57 @@ snapshots:
       sample: 1795417682
     state:
       description:
-        - V(full), it is there and usable.
-        - V(pending_delete), it was deleted, still serves what depends on it, and goes by itself with the last of
-          that.
-        - V(inbound), it is arriving by replication, or its arrival was interrupted.
-        - V(creating), commands around its creation are running.
-        - V(absent), none of these.
+        - V(full) means that it exists and can be used.
+        - V(pending_delete) means that it has been deleted but a clone or hold still needs it. ZFS destroys it when the
+          last of these is gone.
+        - V(inbound) means that it is being received, or that its transfer was interrupted.
+        - V(creating) means that it is being created, with the commands before and after.
+        - V(absent) means none of these.
       type: str
       sample: full
     temporary:
-      description: Whether it is marked as about to be deleted, so that nobody starts to replicate it.
+      description: Whether it is temporary, so that no replication chooses it.
       type: bool
       sample: false
     expires:
-      description: When a temporary snapshot may be pruned, in UTC.
+      description: When a temporary snapshot expires, in UTC.
       type: str
       sample: "2026-11-30T07:08:02Z"
     depends_on:
       description:
-        - The snapshot that this one builds on, with C(snapshot), C(guid) and C(kind).
-        - The kind is V(base) for what an inbound increment starts from, V(origin) for what the volume was cloned from
-          when this is its first snapshot, and V(prior) for the snapshot before.
+        - The snapshot that this one is based on, with C(snapshot), C(guid) and C(kind).
+        - The kind is V(base) for the base of an inbound increment, V(origin) for the origin of a clone whose first
+          snapshot this is, and V(prior) for the snapshot before this one.
       type: dict
       sample: {"snapshot": "tank/vol@sunday", "guid": "5216584613086530271", "kind": "prior"}
     dependents:
-      description: What keeps it from being deleted, clones, holds, and the relationships that need it.
+      description: Its clones and holds, and the relationships that need it.
       type: dict
       sample:
         clones: [tank/c1]
         holds: [{"tag": "keep", "created": "2026-11-23T08:00:00Z", "ours": false}]
         replications: [{"id": "0f6d7a1be2c34a55", "target": "backup1:backup/vol", "role": "base"}]
     deletable:
-      description: Whether nothing blocks a plain destroy.
+      description: Whether it can be deleted at once.
       type: bool
       sample: false
     used_bytes:
-      description: What its deletion would free.
+      description: Bytes that its deletion would free.
       type: int
       sample: 1245184
     referenced_bytes:
-      description: What it refers to.
+      description: Bytes that it refers to.
       type: int
       sample: 268435456
     written_bytes:
-      description: What was written since the snapshot before.
+      description: Bytes written since the snapshot before it.
       type: int
       sample: 2097152
     progress:
       description:
-        - How far it is being sent or received.
-        - C(active) is V(true) while the transfer runs, V(false) when it is interrupted, V(null) when that cannot be
-          told.
+        - The progress of a transfer that sends or receives it.
+        - C(active) is V(true) while the transfer runs, V(false) when it is interrupted, and V(null) when that is not
+          known.
       type: dict
       sample:
         operation: receive
@@ -240,19 +239,20 @@ snapshots:
         updated: "2026-11-23T07:09:09Z"
         active: true
     properties:
-      description: User properties set on it, and the O(properties) asked for. V(null) when neither was read.
+      description: The requested O(properties), and with O(detail=full) all user properties. V(null) if none were
+        requested.
       type: dict
       sample: {"org.example:ticket": "4711"}
 counts:
   description:
-    - How many snapshots O(name) and O(match) select, C(total) and by state, whatever O(states) and O(limit) leave of
-      them.
-    - The states are V(null) with O(detail=names), which does not read them, apart from V(absent).
+    - The number of snapshots that O(name) and O(match) select, in total and by state. O(states) and O(limit) do not
+      change it.
+    - With O(detail=names), which does not read states, all states but V(absent) are V(null).
   returned: success
   type: dict
   sample: {"full": 12, "pending_delete": 1, "inbound": 1, "creating": 0, "absent": 0, "total": 14}
 output_file:
-  description: The file written.
+  description: The file. V(null) if O(output_file) was omitted.
   returned: success
   type: str
   sample: /var/tmp/snapshots.jsonl

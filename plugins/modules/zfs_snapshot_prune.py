@@ -12,53 +12,53 @@ version_added: 0.1.0
 author:
   - cerss.zfs contributors (@cerss)
 description:
-  - Of the snapshots that match, keeps the newest ones, and the newest one of so many hours, days, weeks, months and
-    years, and deletes the others. Each rule counts for itself; what one of them keeps stays. Periods without a
-    snapshot do not count.
-  - What others hold and what a replication needs is never deleted.
-  - Temporary snapshots are kept until they expire, go first then, and take nobody's place in the rules.
-  - A snapshot with clones is marked for deletion (state V(pending_delete)) and goes with its last clone.
+  - Keeps the newest matching snapshots, and the newest one of each of the last hours, days, weeks, months and years,
+    and deletes the others. Each rule is applied on its own, and a snapshot is kept if any rule keeps it. Periods
+    without a snapshot do not count.
+  - Never deletes a snapshot that has a hold or that a replication needs.
+  - Keeps temporary snapshots until they expire, and deletes them first then. The rules do not count them.
+  - Defers the deletion of a snapshot with clones (state V(pending_delete)). ZFS destroys it with its last clone.
 options:
   name:
-    description: The volumes, as V(pool/dataset). Each is judged for itself.
+    description: The datasets, as V(pool/dataset). The rules are applied to each of them separately.
     type: list
     elements: str
     required: true
   recursive:
-    description: Also everything below them.
+    description: Also all datasets below.
     type: bool
     default: false
   match:
     description:
-      - Globs for the part after the C(@). Snapshots that match none of them are left alone and do not count.
+      - Globs for the part after the C(@). Snapshots that match none of them are neither deleted nor counted.
     type: list
     elements: str
     required: true
   keep:
     description:
       - How many to keep of each kind. At least one number must be positive.
-      - Periods are those of the calendar in the time zone of the host. A day is one day also when summer time begins or
-        ends, and the hour that then comes twice counts twice. Weeks are those of ISO 8601, from Monday on.
+      - Periods are calendar periods in the time zone of the host. A day is one day even if summer time begins or ends
+        on it, and an hour that comes twice then counts twice. Weeks begin on Monday (ISO 8601).
     type: dict
     required: true
     suboptions:
       last:
-        description: The newest snapshots, whenever they were made.
+        description: The newest snapshots, whenever they were created.
         type: int
       hourly:
-        description: The newest snapshot of each hour, for so many hours.
+        description: The newest snapshot of each hour, for this number of hours.
         type: int
       daily:
-        description: The newest snapshot of each day, for so many days.
+        description: The newest snapshot of each day, for this number of days.
         type: int
       weekly:
-        description: The newest snapshot of each week, for so many weeks.
+        description: The newest snapshot of each week, for this number of weeks.
         type: int
       monthly:
-        description: The newest snapshot of each month, for so many months.
+        description: The newest snapshot of each month, for this number of months.
         type: int
       yearly:
-        description: The newest snapshot of each year, for so many years.
+        description: The newest snapshot of each year, for this number of years.
         type: int
 extends_documentation_fragment:
   - cerss.zfs.attributes
@@ -69,7 +69,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: A week of dailies and the newest three
+- name: Keep the last seven daily snapshots and the newest three
   cerss.zfs.zfs_snapshot_prune:
     name: [tank/db]
     match: ['daily-*']
@@ -77,7 +77,7 @@ EXAMPLES = r"""
       last: 3
       daily: 7
 
-- name: Everything below tank, long and thin
+- name: Prune everything below tank, more thinly with age
   cerss.zfs.zfs_snapshot_prune:
     name: [tank]
     recursive: true
@@ -89,14 +89,14 @@ EXAMPLES = r"""
       monthly: 12
       yearly: 5
 
-- name: Keep only the newest of what a deployment leaves behind
+- name: Keep only the newest snapshot of a deployment
   cerss.zfs.zfs_snapshot_prune:
     name: [tank/www]
     match: ['before-deploy-*']
     keep:
       last: 1
 
-- name: See what would go
+- name: Find out what would be pruned
   cerss.zfs.zfs_snapshot_prune:
     name: [tank/db]
     match: ['*']
@@ -105,12 +105,12 @@ EXAMPLES = r"""
   check_mode: true
   register: foreseen
 
-- name: Say why the others stay
+- name: Show why the others are kept
   ansible.builtin.debug:
     msg: "{{ item.name }}: {{ item.reason }}"
   loop: "{{ foreseen.kept }}"
 
-- name: Replicas keep longer than their source
+- name: Keep snapshots longer on the replicas
   cerss.zfs.zfs_snapshot_prune:
     name: [backup/tank/db, backup/tank/www]
     match: ['daily-*', 'auto-*']
@@ -118,7 +118,7 @@ EXAMPLES = r"""
       daily: 90
       yearly: 10
 
-- name: Expired temporary snapshots only
+- name: Prune only expired temporary snapshots
   cerss.zfs.zfs_snapshot_prune:
     name: [tank]
     recursive: true
@@ -129,7 +129,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 kept:
-  description: The matching snapshots that stay, volume by volume and oldest first.
+  description: The matching snapshots that are kept, dataset by dataset, oldest first.
   returned: success
   type: list
   elements: dict
@@ -139,17 +139,17 @@ kept:
       type: str
       sample: tank/db@daily-2026-11-22
     reason:
-      description: Every rule that keeps it with the place or period that it is kept for, or who needs it.
+      description: The rules that keep it, each with the rank or period, and what else needs it.
       type: str
       sample: last 2; daily 2026-11-22; weekly 2026-W47
 pruned:
-  description: The snapshots that are gone (in check mode that would go).
+  description: The snapshots that were destroyed, or would be in check mode.
   returned: success
   type: list
   elements: str
   sample: [tank/db@daily-2026-11-12]
 pending:
-  description: The matching snapshots that are marked for deletion and wait for a clone or hold to go.
+  description: The matching snapshots that are pending deletion.
   returned: success
   type: list
   elements: str

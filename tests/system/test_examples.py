@@ -42,16 +42,16 @@ REMOTELY = f"{by_hand('backend-b:')}; ssh backend-b \"zfs set 'cerss.zfs:source=
 # Module -> example -> the shell's part: how the world looks before it. "" stands for the first of all.
 WORLD: dict[str, dict[str, str]] = {
     "zfs_dataset": {
-        "Offline for a while": "zfs create tank/db",
-        "Remove it, unless it has snapshots or anything else depends on it": "zfs create tank/old",
+        "Unmount a filesystem": "zfs create tank/db",
+        "Remove a filesystem unless something depends on it": "zfs create tank/old",
     },
     "zfs_allow": {
         "": "zfs create tank/db; zfs create backup/site-a; id cerss-zfs > /dev/null 2>&1 || useradd --system cerss-zfs"
     },
     "zfs_snapshot": {
         "": "for n in vol db db/data db/log; do zfs create tank/$n; done; zfs create -V 64M tank/vm; udevadm settle",
-        "Delete a snapshot only when nothing depends on it": "zfs snapshot tank/vol@golden",
-        "Delete a snapshot with all clones of it": "zfs snapshot tank/vol@golden; zfs clone tank/vol@golden tank/c",
+        "Delete a snapshot only if nothing needs it": "zfs snapshot tank/vol@golden",
+        "Delete a snapshot and all its clones": "zfs snapshot tank/vol@golden; zfs clone tank/vol@golden tank/c",
     },
     "zfs_snapshot_info": {
         "": "zfs create tank/vol; zfs snapshot -o org.example:ticket=1 tank/vol@daily-1; zfs snapshot tank/vol@monday"
@@ -60,18 +60,17 @@ WORLD: dict[str, dict[str, str]] = {
         "": "zfs create tank/db; zfs snapshot tank/db@nightly; zfs create -p tank/images/debian"
         "; zfs snapshot tank/images/debian@v12; zfs create -p backup/tank/db; zfs snapshot backup/tank/db@nightly"
         "; zfs snapshot backup/tank/db@cutover",
-        "Remove a clone with its own snapshots and their clones": "zfs clone tank/db-repaired@nightly tank/db-test"
+        "Remove a clone with its snapshots and their clones": "zfs clone tank/db-repaired@nightly tank/db-test"
         "; zfs snapshot tank/db-test@own; zfs clone tank/db-test@own tank/deep",
     },
     "zfs_rollback": {
         "": "zfs create tank/db; zfs snapshot tank/db@before-upgrade; echo new > /tank/db/file; zpool sync",
-        "Go back over two later snapshots, these and no others": "for n in monday tuesday wednesday; do"
+        "Roll back over two later snapshots and no others": "for n in monday tuesday wednesday; do"
         " echo $n > /tank/db/file; zfs snapshot tank/db@$n; done",
-        "Automatic snapshots that were made meanwhile may go too": "zfs destroy tank/db@monday"
+        "Roll back over any automatic snapshots": "zfs destroy tank/db@monday"
         "; echo auto > /tank/db/file; zfs snapshot tank/db@auto-1; zfs bookmark tank/db@auto-1 tank/db#auto-1",
-        "Make sure that nothing was changed since, otherwise fail with the list": "zfs create tank/golden"
-        "; zfs snapshot tank/golden@v3",
-        "See what a rollback would take away": "zfs snapshot tank/db@monday; zfs snapshot tank/db@tuesday",
+        "Fail if anything has changed since a snapshot": "zfs create tank/golden; zfs snapshot tank/golden@v3",
+        "Find out what a rollback would lose": "zfs snapshot tank/db@monday; zfs snapshot tank/db@tuesday",
     },
     "zfs_snapshot_prune": {
         "": "for n in tank/db tank/www backup/tank/db backup/tank/www; do zfs create -p $n"

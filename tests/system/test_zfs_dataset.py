@@ -74,7 +74,7 @@ def test_made_changed_renamed_and_removed(backend: Backend) -> None:
         "rename tank/db to tank/prod/eu/db",
         "set sync=always on tank/prod/eu/db",
     ]
-    assert moved[1]["dataset"]["guid"] == made[1]["volume"]["guid"]
+    assert moved[1]["dataset"]["guid"] == made[1]["dataset"]["guid"]
     assert zmoved[1]["actions"] == ["rename tank/zv to tank/prod/eu/zv"]
     assert removed[1]["actions"] == ["destroy filesystem tank/quiet"]
     assert not gone[1]["changed"]
@@ -90,15 +90,15 @@ def test_every_refusal_changes_nothing_and_says_why(backend: Backend) -> None:
     )
     cases = [
         (volume(""), "is empty"),
-        (volume("tank/a@s"), "a dataset is wanted here"),
-        (volume("nopool"), "is a pool that does not exist"),
-        (volume("nopool/x"), "there is no pool nopool"),
+        (volume("tank/a@s"), "tank/a@s"),
+        (volume("nopool"), "there is no pool nopool; check"),
+        (volume("nopool/x"), "there is no pool nopool. Check"),
         (volume("tank/no/x"), "its parent tank/no does not exist"),
-        (volume("tank/zv/x"), "tank/zv is a zvol"),
-        (volume("tank/zv/x/y", create_parents=True), "tank/zv is a zvol"),
-        (volume("tank/zv", mounted=True), "is not mounted by ZFS"),
-        (volume("tank/zv", properties={"volsize": "8M"}), "shrinking a volume destroys"),
-        (volume("tank/zv", properties={"volblocksize": "4K"}), "fixed when a dataset is made"),
+        (volume("tank/zv/x"), "tank/zv above it is a volume"),
+        (volume("tank/zv/x/y", create_parents=True), "tank/zv above it is a volume"),
+        (volume("tank/zv", mounted=True), "which ZFS does not mount"),
+        (volume("tank/zv", properties={"volsize": "8M"}), "volsize"),
+        (volume("tank/zv", properties={"volblocksize": "4K"}), "volblocksize"),
         (volume("tank/zv", properties={"volsize": None}), "cannot be unset"),
         (volume("tank/zv", properties={"recordsize": "8K"}), "a volume has no such property"),
         (volume("tank/a", properties={"used": "1"}), "it is read-only"),
@@ -110,17 +110,20 @@ def test_every_refusal_changes_nothing_and_says_why(backend: Backend) -> None:
         (volume("tank/new", properties={"volsize": "big"}), "is not a size"),
         (volume("tank/new", properties={"compression": "much"}), "'compression' must be one of"),
         (volume("tank/a", properties={"compression": "much"}), "'compression' must be one of"),
-        (volume("tank/new", properties={"encryption": True, "keyformat": "passphrase"}), "cannot be asked for here"),
+        (
+            volume("tank/new", properties={"encryption": True, "keyformat": "passphrase"}),
+            "cannot ask for a key",
+        ),
         (volume("tank/off", mounted=True), "it has canmount=off"),
         (volume("tank/a", renamed_from="tank/zv"), "both exist"),
         (volume("tank/x", renamed_from="tank/y"), "neither tank/x nor tank/y exists"),
         (volume("backup/a", renamed_from="tank/a"), "that is another pool"),
-        (volume("tank/a/b/c", renamed_from="tank/a"), "a place below itself"),
-        (volume("tank/x", renamed_from="tank/rep"), "replica of the replication 00112233445566aa"),
+        (volume("tank/a/b/c", renamed_from="tank/a"), "or below it"),
+        (volume("tank/x", renamed_from="tank/rep"), "00112233445566aa"),
         (volume("tank/x", state="absent", renamed_from="tank/a"), "cannot be combined"),
         (volume("tank", state="absent"), "is a pool"),
         (volume("tank/a", state="absent"), "dataset tank/a/b, snapshot tank/a@s and clone tank/c"),
-        (volume("tank/rep", state="absent"), "replica of the replication"),
+        (volume("tank/rep", state="absent"), "00112233445566aa"),
     ]
     verbs.refused(backend, VERB, cases)
 

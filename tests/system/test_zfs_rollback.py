@@ -86,10 +86,10 @@ def test_what_others_need_blocks_whatever_is_allowed(backend: Backend) -> None:
         (rollback("tank/cloned@a", **everything), "tank/cloned@b is needed by clone tank/c"),
         (rollback("tank/marked@a", **everything), "tank/marked@b is needed by clone tank/m"),
         (rollback("tank/rep@a", **everything), "tank/rep is a replica"),
-        (rollback("tank/src@a", **everything), "is where replication 00112233445566aa goes on"),
-        (rollback("tank/held@zzz"), "tank/held@zzz does not exist, so tank/held cannot be rolled back to it"),
-        (rollback("tank/nothing@a"), "tank/nothing does not exist"),
-        (rollback("nopool/x@a"), "nopool/x does not exist"),
+        (rollback("tank/src@a", **everything), "is needed by relationship 00112233445566aa"),
+        (rollback("tank/held@zzz"), "there is no snapshot tank/held@zzz, so tank/held cannot be rolled back to it"),
+        (rollback("tank/nothing@a"), "there is no dataset tank/nothing"),
+        (rollback("nopool/x@a"), "there is no dataset nopool/x"),
         (rollback("tank/held"), "names no snapshot"),
     ]
     verbs.refused(backend, VERB, cases)

@@ -65,7 +65,7 @@ def test_made_and_put_right(backend: Backend) -> None:
     ]
     first, second = made[1]["snapshots"]
     assert first["createtxg"] == second["createtxg"]
-    assert first["properties"] == {"org.example:note": TRICKY, "org.example:flag": "on", "org.example:number": "4711"}
+    assert first["properties"] == {"org.example:note": TRICKY, "org.example:flag": "true", "org.example:number": "4711"}
     assert sorted(hold["tag"] for hold in first["dependents"]["holds"]) == ["audit", "with space"]
     assert first["deletable"] is False
     assert first["guid"] == backend.zfs("get", "-Hp", "-o", "value", "guid", pair[0]).strip()
@@ -80,7 +80,7 @@ def test_made_and_put_right(backend: Backend) -> None:
     names = ["tank@tree", "tank/log@tree", "tank/vol@tree", "tank/vol/below@tree", "tank/z@tree"]
     assert states(tree[1]) == dict.fromkeys(names, "full")
     assert len({snapshot["createtxg"] for snapshot in tree[1]["snapshots"]}) == 1
-    assert "not all of one moment" in many[1]["warnings"][0]
+    assert "not atomic" in many[1]["warnings"][0]
     assert set(states(many[1]).values()) == {"full"}
 
 
@@ -130,16 +130,16 @@ def test_deleted_with_dependents(backend: Backend) -> None:
         assert blocker in refused[1]["msg"]
     assert done[1]["actions"] == [
         "destroy snapshot tank/vol@free1",
-        "mark tank/vol@held for deletion (hold keep remains)",
+        "defer deletion of tank/vol@held (needed by hold keep)",
         "destroy snapshot tank/vol@free2",
-        "mark tank/vol@cloned for deletion (clone tank/c1 remains)",
-        "mark tank/vol@both for deletion (clone tank/c2 and hold keep remain)",
+        "defer deletion of tank/vol@cloned (needed by clone tank/c1)",
+        "defer deletion of tank/vol@both (needed by clone tank/c2 and hold keep)",
     ]
     kept = {"held": "pending_delete", "cloned": "pending_delete", "both": "pending_delete"}
     assert states(done[1]) == {name: kept.get(name.partition("@")[2], "absent") for name in names}
     assert done[3]["pending"] == ["tank/vol@held", "tank/vol@cloned", "tank/vol@both"]
     assert "hold keep needs it" in marked[1]["msg"]
-    assert "clone it" in marked[1]["msg"]
+    assert "Clone it with 'zfs clone'" in marked[1]["msg"]
     assert "tank/vol@both: hold keep" in cascade[1]["msg"]
 
     # It goes by itself with the last dependent, and wait sees that.
@@ -168,11 +168,11 @@ def test_cascade(backend: Backend) -> None:
             absent("tank/vol@s", on_dependents="cascade"),
         ],
     )
-    assert "tank/c3/own stands below it" in refused[1]["msg"]
+    assert "tank/c3/own below it is not a clone" in refused[1]["msg"]
     assert done[1]["actions"] == [
         "destroy snapshot tank/c2@y",
         "destroy clone tank/c2 of tank/log/c1@x",
-        "tank/log/c1@x, marked for deletion before, goes with it",
+        "tank/log/c1@x, which was pending deletion, is destroyed by ZFS with tank/c2",
         "destroy clone tank/c3 of tank/vol@s",
         "destroy clone tank/log/c1 of tank/vol@s",
         "destroy snapshot tank/vol@s",
@@ -218,11 +218,11 @@ def test_commands_around(backend: Backend) -> None:
         backend, VERB, [VOLUMES, around("zfs list tank/vol@s > /dev/null 2>&1 || echo not yet >> /root/log")]
     )
     assert good[1]["actions"] == [
-        "run before command 1",
-        "run before command 2",
+        "run command 1 of before",
+        "run command 2 of before",
         "create snapshot tank/vol@s",
-        "run after command 1",
-        "run after command 2",
+        "run command 1 of after",
+        "run command 2 of after",
     ]
     assert log() == ["before secret", "not yet", "after", "last"]
 
@@ -233,13 +233,13 @@ def test_commands_around(backend: Backend) -> None:
         look=False,
         passes=2,
     )
-    assert bad["msg"] == "before command 2 ended with exit status 3 (no snapshot was made)"
-    assert slow["msg"] == "before command 2 did not end within 5 s and was stopped (no snapshot was made)"
+    assert bad["msg"] == "command 2 of before failed with exit status 3 (no snapshot was created)"
+    assert slow["msg"] == "command 2 of before did not finish within 5 s and was stopped (no snapshot was created)"
     assert log() == ["before secret", "after", "last"] * 2
     assert not {"tank/vol@bad", "tank/vol@slow"} & set(backend.dump())
 
     ((_check, half),) = verbs.run(backend, VERB, [around("true", "exit 4", "tank/vol@half")], look=False, passes=2)
-    assert half["msg"].startswith("the snapshots are made, but after command 1 ended with exit status 4")
+    assert half["msg"].startswith("the snapshots were created, but command 1 of after failed with exit status 4")
     assert states(half) == {"tank/vol@half": "full"}
     assert half["changed"]
     assert log() == ["before secret", "last"]
@@ -267,7 +267,7 @@ def test_creating_is_seen_and_a_signal_runs_what_comes_after(backend: Backend, a
     thread.join(120)
     assert [states(seen) for seen in info] == [{"tank/vol@s": "creating"}] * 2
     assert info[0]["counts"]["creating"] == 1
-    assert results[0]["msg"] == "stopped by SIGTERM (no snapshot was made)"
+    assert results[0]["msg"] == "stopped by SIGTERM (no snapshot was created)"
     backend.run(
         '[ -e /run/thawed ] && [ -z "$(ls /run/cerss.zfs/*.json 2> /dev/null)" ]; s=$?; '
         "rm -f /run/waiting /run/thawed; exit $s"
@@ -301,11 +301,11 @@ def test_bad_input_changes_nothing(backend: Backend) -> None:
         VERB,
         [
             (present("tank/vol"), "names no snapshot; give it as pool/dataset@snapshot"),
-            (present("tank/none@s"), "there is no volume tank/none"),
-            (present("tank/vol@new", "nopool/x@s"), "there is no volume nopool/x"),
+            (present("tank/none@s"), "there is no dataset tank/none"),
+            (present("tank/vol@new", "nopool/x@s"), "there is no dataset nopool/x"),
             (present("tank/vol@old", temporary=True, expires=1), "would have expired"),
             (present("tank/vol@" + "s" * 245, recursive=True), "is not a valid snapshot name"),
-            (present("tank/vol@new", "tank/vol@marked"), "tank/vol@marked is marked for deletion"),
+            (present("tank/vol@new", "tank/vol@marked"), "tank/vol@marked is pending deletion"),
             (absent("tank/vol@old", "tank/vol@marked", on_dependents="fail"), "tank/vol@marked is needed by hold h"),
             (absent("tank/vol@old", "tank/vol@marked", on_dependents="cascade"), "tank/vol@marked: hold h"),
         ],

@@ -96,7 +96,7 @@ def test_every_key_and_every_choice(backend: Backend) -> None:
     assert names["zfs"] == ["list"]
     assert single["zfs"] == volume["zfs"] == full["zfs"] == ["list", "get", "holds"]
     assert spaced["zfs"] == ["list", "get"]
-    verbs.refused(backend, VERB, [(read("tank/none", "tank/v"), "there is no volume tank/none")])
+    verbs.refused(backend, VERB, [(read("tank/none", "tank/v"), "there is no dataset tank/none")])
     assert backend.dump() == before
 
 

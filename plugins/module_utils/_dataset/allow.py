@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The verb of zfs_allow: exactly these permissions of a user on a dataset."""
+"""zfs_allow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Bac
 from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import execute
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 
-# ZFS keeps two lists, one for the dataset and one for all below it; "Local+Descendent" is what current in both.
+# ZFS keeps two lists, one for the dataset and one for everything below it. It shows what is in both as
+# "Local+Descendent".
 LOCAL, BELOW = "local", "descendents"
 REACHES = {"both": (LOCAL, BELOW), LOCAL: (LOCAL,), BELOW: (BELOW,)}
 _SECTIONS = {
@@ -28,15 +29,15 @@ _SECTIONS = {
     "Local+Descendent permissions:": "both",
 }
 _FLAGS = {"both": "", LOCAL: "-l", BELOW: "-d"}
-_WORDS = {"both": "on {0} and below", LOCAL: "on {0} itself", BELOW: "below {0}"}
+_PLACES = {"both": "on {0} and below", LOCAL: "on {0} itself", BELOW: "below {0}"}
 _PERMISSION = re.compile(r"@?[a-z0-9][a-z0-9_.:\-]*\Z")
 
-Permissions = dict[str, set[str]]
+Permissions = dict[str, set[str]]  # LOCAL and BELOW -> names
 
 
 @dataclass(frozen=True)
 class Options:
-    """The module's options, checked as far as they can be without asking ZFS."""
+    """The checked options. ``reach``: a key of REACHES."""
 
     dataset: DatasetName
     user: str
@@ -47,19 +48,18 @@ class Options:
     def from_params(cls, params: Mapping[str, Any]) -> Options:
         user, permissions = params["user"], params["permissions"] or []
         if not re.match(r"[A-Za-z0-9_.][A-Za-z0-9_.@\\\-]*\$?\Z", user):
-            raise BadInput(f"user is {user!r}, which is not the name or number of a user")
+            raise BadInput(f"user is {user!r}, which cannot be a user; give a name or a number")
         if params["state"] == "absent" and permissions:
-            raise BadInput("permissions cannot be combined with state=absent, which takes all of them; leave it out")
+            raise BadInput("permissions cannot be combined with state=absent, which removes all of them; leave it out")
         if params["state"] == "present" and not permissions:
-            raise BadInput("permissions is empty; list what the user shall have, or take all away with state=absent")
+            raise BadInput("permissions is empty; list what the user must have, or remove everything with state=absent")
         for permission in permissions:
             if not _PERMISSION.match(permission):
-                raise BadInput(f"permissions: {permission!r} is not the name of a permission (see zfs-allow(8))")
+                raise BadInput(f"permissions: {permission!r} is not the name of a permission; see zfs-allow(8)")
         return cls(DatasetName.parse(params["dataset"]), user, frozenset(permissions), params["reach"])
 
 
 def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    """zfs_allow."""
     options = Options.from_params(params)
     backend = Backend()
     present = params["state"] == "present"
@@ -68,10 +68,12 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         current = _read(backend, options, names)
     except NotFound as error:
         if present:
-            raise Refused(f"{options.dataset} does not exist; check the name, or create it first") from error
+            raise Refused(
+                f"there is no dataset {options.dataset}; check the name, or create it first (zfs_dataset)"
+            ) from error
         current = {LOCAL: set(), BELOW: set()}
     if present and not names:
-        raise Refused(f"there is no user {options.user} here; create it first")
+        raise Refused(f"there is no user {options.user} on this host; check the name, or create the user first")
     if present:
         _check_known(backend, options)
     plan = plan_allow(options, current)
@@ -80,12 +82,18 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     execute(backend, plan)
     now = _read(backend, options, names)
     if now != _after(options, current):
-        raise CerssError(f"the permissions of {options.user} on {options.dataset} are {_shown(now)} after all")
+        raise CerssError(
+            f"ZFS reported no error, but the permissions of {options.user} on {options.dataset} are {_shown(now)}; "
+            "another process may have changed them, so run the task again"
+        )
     return {**plan.to_result(), "permissions": _shown(now)}
 
 
 def _names_of(user: str) -> set[str]:
-    """How ``zfs allow`` may show the user; nothing for a name that nobody has. A number may have outlived its user."""
+    """The names by which ``zfs allow`` may show the user; empty if there is no user of that name.
+
+    A number is valid without a user, since permissions outlive the user who had them.
+    """
     try:
         account = pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
     except KeyError:
@@ -99,19 +107,16 @@ def _read(backend: Backend, options: Options, names: set[str]) -> Permissions:
 
 
 def _check_known(backend: Backend, options: Options) -> None:
-    """A permission that this ZFS does not know is an error in check mode too."""
+    """BadInput for a permission that this version of ZFS does not know, in check mode too."""
     known = supported(backend.run(zfs.permissions(), check=False).stderr.splitlines())
-    # The table does not have what is narrower than a subcommand, as receive:append (seen on 2.3.9).
+    # The table does not list permissions narrower than a subcommand, such as receive:append (seen on 2.3.9).
     unknown = sorted(name for name in options.permissions - known if not name.startswith("@") and ":" not in name)
     if known and unknown:
-        raise BadInput(f"permissions: this version of ZFS does not know {', '.join(unknown)}; leave it out there")
-
-
-# -- pure ------------------------------------------------------------------------------------------------------------
+        raise BadInput(f"permissions: this version of ZFS does not know {', '.join(unknown)}; leave it out")
 
 
 def supported(lines: Iterable[str]) -> set[str]:
-    """The names in the table that ends the usage of ``zfs allow``."""
+    """The permissions in the table at the end of the usage message of ``zfs allow``, given as its lines."""
     found: set[str] = set()
     table = False
     for line in lines:
@@ -124,16 +129,19 @@ def supported(lines: Iterable[str]) -> set[str]:
 
 
 def parse(lines: Iterable[str], dataset: str, users: Iterable[str]) -> Permissions:
-    """What ``zfs allow DATASET`` says of a user on that very dataset; it also tells of the datasets above."""
+    """The permissions of a user on one dataset, from the lines of ``zfs allow DATASET``.
+
+    These lines also list the datasets above, which are skipped. ``users``: the names by which the user may appear.
+    """
     found: Permissions = {LOCAL: set(), BELOW: set()}
-    here, section = False, ""
+    in_dataset, section = False, ""
     head = f"---- Permissions on {dataset} "
     for line in lines:
         if line.startswith("---- Permissions on "):
-            here, section = line.startswith(head) and not line[len(head) :].strip("-"), ""
+            in_dataset, section = line.startswith(head) and not line[len(head) :].strip("-"), ""
         elif not line.startswith("\t"):
             section = _SECTIONS.get(line, "")
-        elif here and section:
+        elif in_dataset and section:
             who, _space, names = line[1:].rpartition(" ")
             if who in {f"user {user}" for user in users}:
                 for reach in REACHES[section]:
@@ -142,30 +150,30 @@ def parse(lines: Iterable[str], dataset: str, users: Iterable[str]) -> Permissio
 
 
 def plan_allow(options: Options, current: Permissions) -> Plan:
-    """What is missing is given first: an error then leaves what was there."""
+    """Allow what is missing, then unallow what is too much; so if allowing fails, the user has lost nothing."""
     plan = Plan()
-    target = _after(options, current)
-    given = {reach: target[reach] - current[reach] for reach in current}
-    taken = {reach: current[reach] - target[reach] for reach in current}
+    requested = _after(options, current)
+    added = {reach: requested[reach] - current[reach] for reach in current}
+    removed = {reach: current[reach] - requested[reach] for reach in current}
     name = str(options.dataset)
-    for verb, change, command in (("allow", given, zfs.allow), ("unallow", taken, zfs.unallow)):
+    for verb, change, command in (("allow", added, zfs.allow), ("unallow", removed, zfs.unallow)):
         shares = {"both": change[LOCAL] & change[BELOW]}
         shares[LOCAL], shares[BELOW] = change[LOCAL] - shares["both"], change[BELOW] - shares["both"]
         for reach, names in shares.items():
             if names:
                 listed = sorted(names)
                 plan.add(
-                    f"{verb} {options.user} {','.join(listed)} {_WORDS[reach].format(name)}",
+                    f"{verb} {options.user} {','.join(listed)} {_PLACES[reach].format(name)}",
                     command(options.user, listed, name, _FLAGS[reach]),
                     before={name: {options.user: _shown(current)}},
-                    after={name: {options.user: _shown(target)}},
+                    after={name: {options.user: _shown(requested)}},
                 )
     return plan
 
 
 def _after(options: Options, current: Permissions) -> Permissions:
-    decided = REACHES[options.reach]
-    return {reach: set(options.permissions) if reach in decided else set(current[reach]) for reach in current}
+    managed = REACHES[options.reach]
+    return {reach: set(options.permissions) if reach in managed else set(current[reach]) for reach in current}
 
 
 def _shown(permissions: Permissions) -> dict[str, list[str]]:

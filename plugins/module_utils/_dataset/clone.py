@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""zfs_clone: a dataset made from a snapshot, and its end."""
+"""zfs_clone."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.options import
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import properties as zfs_properties
 
-POLL = 2.0  # seconds between two looks at a snapshot that is arriving
+_POLL = 2.0  # seconds between two looks at an inbound snapshot
 
 
 @dataclass(frozen=True)
 class Options:
-    """The module's options, checked as far as they can be without asking ZFS."""
+    """The checked options. ``cascade``: on_dependents=cascade. ``wait`` in seconds."""
 
     name: DatasetName
     snapshot: SnapshotName | None
@@ -49,11 +49,11 @@ class Options:
         _check_state(params)
         name = DatasetName.parse(params["name"])
         if name.parent is None:
-            raise BadInput(f"{name} is a pool; a clone is a dataset below one, as {name}/clone")
+            raise BadInput(f"{name} is a pool and cannot be a clone; give a dataset below it, such as {name}/clone")
         snapshot = SnapshotName.parse(params["snapshot"]) if params["snapshot"] is not None else None
         if snapshot is not None and snapshot.dataset.pool != name.pool:
             raise BadInput(
-                f"{name} cannot be a clone of {snapshot}: a clone lives in the pool of its snapshot. Name it in "
+                f"{name} cannot be a clone of {snapshot}: a clone is in the pool of its snapshot. Give a name in "
                 f"{snapshot.dataset.pool}, or replicate the snapshot to {name.pool} first (zfs_snapshot_replicate)"
             )
         if snapshot is not None and snapshot.dataset == name:
@@ -69,7 +69,6 @@ class Options:
 
 
 def _check_state(params: Mapping[str, Any]) -> None:
-    """Options that mean nothing for this state are a misunderstanding."""
     if params["state"] == "absent":
         useless = [option for option in ("properties", "promoted") if params[option] not in (None, {})]
     else:
@@ -80,18 +79,22 @@ def _check_state(params: Mapping[str, Any]) -> None:
 
 @dataclass
 class Seen:
-    """What is there now: the clone and what it came from, the clone's snapshots, and both families for a promotion."""
+    """What was read.
+
+    ``things``: the clone, its parent, the snapshot and its dataset, as far as they exist. ``own``: the clone's
+    snapshots by name. ``family``: for a promotion, the clone and the dataset of its origin, with their snapshots.
+    """
 
     things: Things
     own: dict[str, Snapshot] = field(default_factory=dict)
     family: Inventory = field(default_factory=dict)
 
     def clone(self, options: Options) -> Dataset | None:
+        """The dataset of the option ``name``, whether it is a clone or not; None if it does not exist."""
         return self.things.datasets.get(str(options.name))
 
 
 def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    """zfs_clone."""
     backend = Backend()
     options = Options.from_params(params)
     if params["state"] == "absent":
@@ -105,9 +108,9 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
 def _present(backend: Backend, options: Options, check_mode: bool) -> dict[str, Any]:
     snapshot = options.snapshot
     if snapshot is None:
-        raise BadInput(f"zfs_clone of {options.name}: state=present needs snapshot, the one that it is made from")
+        raise BadInput(f"{options.name}: state=present needs snapshot; give the snapshot to clone")
     seen = _read(backend, options, snapshot)
-    if not check_mode and _arriving(seen, snapshot) and seen.clone(options) is None:
+    if not check_mode and _inbound(seen, snapshot) and seen.clone(options) is None:
         seen = _await(backend, options, snapshot, seen)
     plan = plan_present(options, snapshot, seen, check_mode)
     if plan.changed:
@@ -124,7 +127,7 @@ def _present(backend: Backend, options: Options, check_mode: bool) -> dict[str, 
 
 
 def _read(backend: Backend, options: Options, snapshot: SnapshotName) -> Seen:
-    """One process for a clone to be made, two for one that is there, a third before a promotion."""
+    """One zfs process if the clone does not exist, two if it does, and one more before a promotion."""
     own = SnapshotName(options.name, snapshot.snapshot)
     names = [str(name) for name in (options.name, snapshot, snapshot.dataset, options.name.parent, own)]
     seen = Seen(inventory.read_things(backend, [name for name in names if len(name) <= MAX_NAME]))
@@ -135,7 +138,7 @@ def _read(backend: Backend, options: Options, snapshot: SnapshotName) -> Seen:
         return seen
     seen.own = inventory.read_things(backend, [clone.name], ("guid", "clones"), "snapshot", depth=1).snapshots
     if clone.origin and clone.origin not in seen.things:
-        # Another origin than was asked for, or one that a promotion has moved.
+        # Its origin is another snapshot than the requested one, or a promotion has moved it.
         seen.things.update(inventory.read_things(backend, [clone.origin, clone.origin.partition("@")[0]]))
     if options.promoted and clone.origin:
         seen.family = _family(backend, clone.name, clone.origin.partition("@")[0])
@@ -146,8 +149,8 @@ def _family(backend: Backend, *names: str) -> Inventory:
     return inventory.read(backend, names)[0]
 
 
-def _arriving(seen: Seen, snapshot: SnapshotName) -> Progress | None:
-    """How far it is when it is on its way: named by the live token, or announced."""
+def _inbound(seen: Seen, snapshot: SnapshotName) -> Progress | None:
+    """The progress of a snapshot that the resume token or the announcement names; None if it is not inbound."""
     dataset = seen.things.datasets.get(str(snapshot.dataset))
     if dataset is None or str(snapshot) in seen.things:
         return None
@@ -159,22 +162,25 @@ def _arriving(seen: Seen, snapshot: SnapshotName) -> Progress | None:
     return Progress("receive", token.bytes if token else None, announced.bytes if announced else None)
 
 
-def _inbound_words(snapshot: SnapshotName, progress: Progress) -> str:
+def _inbound_message(snapshot: SnapshotName, progress: Progress) -> str:
     total = f" of {progress.bytes_total}" if progress.bytes_total else ""
-    return f"{snapshot} is inbound: {progress.bytes_done or 0}{total} bytes have arrived"
+    return f"{snapshot} is inbound, with {progress.bytes_done or 0}{total} bytes received"
 
 
 def _await(backend: Backend, options: Options, snapshot: SnapshotName, seen: Seen) -> Seen:
-    """What is there when the snapshot has arrived or the time is up."""
+    """What is read when the snapshot has arrived, or when the time is up."""
 
     def look() -> Seen:
         return _read(backend, options, snapshot)
 
-    return wait_for(look, lambda found: not _arriving(found, snapshot), POLL, options.wait, first=seen)
+    return wait_for(look, lambda found: not _inbound(found, snapshot), _POLL, options.wait, first=seen)
 
 
 def plan_present(options: Options, snapshot: SnapshotName, seen: Seen, check_mode: bool = False) -> Plan:
-    """What must happen so that the clone stands as wished."""
+    """What to do so that the clone is as requested; Refused if that is impossible.
+
+    ``check_mode``: a snapshot that does not exist yet is a warning instead, since an earlier task may create it.
+    """
     clone = seen.clone(options)
     if clone is None:
         return _plan_create(options, snapshot, seen, check_mode)
@@ -190,14 +196,14 @@ def _plan_create(options: Options, snapshot: SnapshotName, seen: Seen, check_mod
     name = str(options.name)
     dataset = seen.things.datasets.get(str(snapshot.dataset))
     if dataset is None:
-        raise Refused(f"{name} cannot be made: {snapshot.dataset}, the volume of {snapshot}, does not exist")
+        raise Refused(f"{name} cannot be created: there is no dataset {snapshot.dataset}; check snapshot")
     parent = seen.things.datasets.get(str(options.name.parent))
     if parent is None:
         raise Refused(
-            f"{name} cannot be made: its parent {options.name.parent} does not exist; create it (zfs_dataset)"
+            f"{name} cannot be created: its parent {options.name.parent} does not exist; create it first (zfs_dataset)"
         )
     if parent.type == "volume":
-        raise Refused(f"{name} cannot be made: {parent.name} is a zvol and can have nothing below; choose another name")
+        raise Refused(f"{name} cannot be created: its parent {parent.name} is a volume; choose another name")
     zfs_properties.check_known(f"a clone of {snapshot}", dataset.values, options.properties)
     zfs_properties.check_fixed(f"{snapshot.dataset}, and so every clone of it,", dataset.values, options.properties)
     guid = _origin_guid(plan, options, snapshot, seen, check_mode)
@@ -215,71 +221,76 @@ def _plan_create(options: Options, snapshot: SnapshotName, seen: Seen, check_mod
 
 
 def _origin_guid(plan: Plan, options: Options, snapshot: SnapshotName, seen: Seen, check_mode: bool) -> str:
-    """The GUID to record on the clone; in check mode a snapshot may still be to come."""
+    """The GUID to record on the clone; empty in check mode if the snapshot does not exist yet."""
     origin = seen.things.snapshots.get(str(snapshot))
     if origin is not None:
-        if origin.state == model.PENDING_DELETE:
-            raise Refused(
-                f"{options.name} cannot be made: {snapshot} is pending_delete. It was deleted and goes as soon as its "
-                f"clones ({', '.join(origin.clones or []) or 'none'}) and holds ({origin.userrefs}) are gone. Clone "
-                "another snapshot, or take a snapshot of one of its clones and clone that"
-            )
+        _refuse_pending(options, origin)
         return origin.guid or ""
-    progress = _arriving(seen, snapshot)
+    progress = _inbound(seen, snapshot)
     if progress is not None:
-        words = _inbound_words(snapshot, progress)
+        message = _inbound_message(snapshot, progress)
         if check_mode and options.wait:
-            plan.warnings.append(f"{words}; a real run waits for it up to {options.wait} s")
+            plan.warnings.append(f"{message}; a real run waits for it up to {options.wait} s")
             return ""
         waited = f" after waiting {options.wait} s" if options.wait else ""
         raise Refused(
-            f"{options.name} cannot be made: {words}{waited}. Wait with the option wait, or clone an older snapshot",
+            f"{options.name} cannot be created: {message}{waited}. Set wait to a longer time, or clone an older "
+            "snapshot",
             state=model.INBOUND,
             progress=progress.to_result(),
         )
     if check_mode:
-        plan.warnings.append(f"{snapshot} does not exist; it is taken for one that an earlier task makes")
+        plan.warnings.append(f"{snapshot} does not exist; check mode assumes that an earlier task creates it")
         return ""
-    raise Refused(f"{options.name} cannot be made: {snapshot} does not exist; create it first (zfs_snapshot)")
+    raise Refused(f"{options.name} cannot be created: {snapshot} does not exist; create it first (zfs_snapshot)")
+
+
+def _refuse_pending(options: Options, origin: Snapshot) -> None:
+    if origin.state == model.PENDING_DELETE:
+        raise Refused(
+            f"{options.name} cannot be created: {origin.name} is pending deletion. ZFS destroys it as soon as its "
+            f"clones ({', '.join(origin.clones or []) or 'none'}) and holds ({origin.userrefs}) are gone. Clone "
+            "another snapshot, or create a snapshot of one of its clones and clone that"
+        )
 
 
 def _recorded(clone: Dataset) -> str | None:
-    """The GUID of the snapshot that it was made from, as it was recorded then."""
+    """The GUID of the snapshot that it was created from, as recorded at that time; None if it is not recorded."""
     mark = CloneOrigin.parse(clone.ours.get(CloneOrigin.NAME, ""))
     return mark.guid if isinstance(mark, CloneOrigin) else None
 
 
 def _check_origin(clone: Dataset, snapshot: SnapshotName, seen: Seen) -> None:
-    """Refused unless the dataset was made from that very snapshot (by GUID)."""
+    """Refused unless the dataset was created from the requested snapshot, compared by GUID."""
     recorded, snapshots = _recorded(clone), seen.things.snapshots
-    native = snapshots.get(clone.origin or "")
-    asked = snapshots.get(str(snapshot))
-    if asked is not None:
-        if (native is not None and native.guid == asked.guid) or (recorded is not None and recorded == asked.guid):
+    origin = snapshots.get(clone.origin or "")
+    requested = snapshots.get(str(snapshot))
+    if requested is not None:
+        if requested.guid in (recorded, origin.guid if origin else None):
             return
     elif recorded is not None:
-        # A promotion moves the snapshot: to the clone itself, or to the one that was promoted over its origin.
+        # A promotion moves the snapshot to the promoted dataset: the clone itself, or another clone of that origin.
         own = snapshots.get(f"{clone.name}@{snapshot.snapshot}")
-        moved = [each for each in (own, native) if each and each.snapshot == snapshot.snapshot]
-        if any(each.guid == recorded for each in moved):
+        moved = [snap for snap in (own, origin) if snap and snap.snapshot == snapshot.snapshot]
+        if any(snap.guid == recorded for snap in moved):
             return
     raise Refused(
-        f"{clone.name} exists and is no clone of {snapshot}: {_came_from(clone, asked is None, recorded)}. "
-        f"Choose another name, or name the snapshot that it was made from"
+        f"{clone.name} exists but is not a clone of {snapshot}: {_came_from(clone, requested is None, recorded)}. "
+        "Choose another name, or give the snapshot that it was created from"
     )
 
 
 def _came_from(clone: Dataset, missing: bool, recorded: str | None) -> str:
-    gone = "that snapshot does not exist, and " if missing else ""
+    prefix = "that snapshot does not exist, and " if missing else ""
     if clone.origin:
-        return f"{gone}it is a clone of {clone.origin}"
+        return f"{prefix}it is a clone of {clone.origin}"
     if recorded:
-        return f"{gone}it was made from a snapshot with the GUID {recorded}"
-    return f"{gone}it is a {clone.type} that was not made from a snapshot"
+        return f"{prefix}it was created from a snapshot with the GUID {recorded}"
+    return f"{prefix}it is a {clone.type} that was not created from a snapshot"
 
 
 def _is_promoted(clone: Dataset, seen: Seen) -> bool:
-    """The snapshot that it was made from is its own now."""
+    """True if the snapshot that it was created from is its own now."""
     recorded = _recorded(clone)
     return recorded is not None and any(snap.guid == recorded for snap in seen.own.values())
 
@@ -288,32 +299,32 @@ def _plan_promotion(plan: Plan, options: Options, snapshot: SnapshotName, clone:
     promoted = _is_promoted(clone, seen)
     if promoted and options.promoted is False:
         raise Refused(
-            f"{clone.name} is promoted, and ZFS cannot take that back. Promote the dataset that it was made from: "
+            f"{clone.name} is promoted, which ZFS cannot undo. Promote the dataset that it was created from instead: "
             f"zfs_clone with name={snapshot.dataset}, snapshot={clone.name}@{snapshot.snapshot}, promoted=true"
         )
     if promoted or not options.promoted:
         return
     if clone.origin is None:
-        raise Refused(f"{clone.name} cannot be promoted: it is no clone, nothing stands behind it")
+        raise Refused(f"{clone.name} cannot be promoted: it has no origin; leave promoted out")
     if _recorded(clone) is None:
         guid = seen.things.snapshots[clone.origin].guid or ""
         plan.add(
-            f"record on {clone.name} that it was made from {clone.origin}",
+            f"record on {clone.name} that it was created from {clone.origin}",
             zfs.set_({CloneOrigin.NAME: guid}, [clone.name]),
         )
     promotion.add(plan, clone, seen.things.datasets[clone.origin.partition("@")[0]], clone.origin, seen.family)
 
 
 def _verify(options: Options, seen: Seen) -> None:
-    """What stands now is what was wished, whatever the commands said."""
+    """Raise CerssError unless the clone is as requested, whatever the commands reported."""
     clone = seen.clone(options)
     if clone is None:
-        raise CerssError(f"{options.name} was made, but is not there; somebody else may have destroyed it meanwhile")
+        raise CerssError(f"{options.name} was created, but does not exist; another process may have destroyed it")
     unmet = zfs_properties.unmet(clone.values, options.properties)
     if unmet:
         raise CerssError(
-            f"{clone.name} stands, but these properties did not take: {', '.join(unmet)}; a missing permission "
-            "(zfs allow) is the usual reason"
+            f"{clone.name} exists, but these were not applied: {', '.join(unmet)}. A missing permission (zfs allow) "
+            "is the usual reason"
         )
 
 
@@ -321,24 +332,23 @@ def _as_clone(options: Options, seen: Seen) -> Clone:
     clone = seen.clone(options)
     if clone is None:
         return Clone(str(options.name))
-    native = seen.things.snapshots.get(clone.origin or "")
-    dependents = {
-        "snapshots": list(seen.own),
-        "clones": sorted(name for s in seen.own.values() for name in s.clones or []),
-    }
+    origin = seen.things.snapshots.get(clone.origin or "")
     return Clone(
-        clone.name,
-        clone.guid,
-        clone.type,
-        {"name": clone.origin, "guid": native.guid if native else None} if clone.origin else None,
-        _is_promoted(clone, seen),
-        dependents,
-        zfs_properties.shown(clone.values),
+        name=clone.name,
+        guid=clone.guid,
+        type=clone.type,
+        origin={"name": clone.origin, "guid": origin.guid if origin else None} if clone.origin else None,
+        promoted=_is_promoted(clone, seen),
+        dependents={
+            "snapshots": list(seen.own),
+            "clones": sorted(name for snap in seen.own.values() for name in snap.clones or []),
+        },
+        properties=zfs_properties.shown(clone.values),
     )
 
 
 def foreseen(options: Options, snapshot: SnapshotName, seen: Seen, plan: Plan) -> Clone:
-    """The clone as it will be, for check mode; what only ZFS knows is None."""
+    """The clone as it will be, for check mode. What only ZFS can tell, such as a new GUID, is None."""
     clone = _as_clone(options, seen)
     if plan.changed:
         if clone.guid is None:
@@ -372,14 +382,14 @@ def _absent(backend: Backend, options: Options, check_mode: bool) -> dict[str, A
     plan = Plan()
     dependents = _dependents(tree)
     if dependents and not options.cascade:
-        raise Refused(_in_the_way(name, dependents), dependents=[other for _kind, other in dependents])
+        raise Refused(_blocked(name, dependents), dependents=[other for _kind, other in dependents])
     if dependents:
         plan = _cascade(backend, options.name)
-    plan_end(plan, clone, origin)
+    plan_removal(plan, clone, origin)
     if not check_mode:
         execute(backend, plan)
         if name in inventory.read_things(backend, [name]):
-            raise CerssError(f"{name} was destroyed, but is there again; somebody else may have made it anew")
+            raise CerssError(f"{name} was destroyed, but exists again; another process may have created it")
     return {**plan.to_result(), "clone": None}
 
 
@@ -387,44 +397,44 @@ _DEPENDENTS = ("type", "defer_destroy", "userrefs", "clones")
 
 
 def check_removable(options: Options, clone: Dataset, origin: Snapshot | None) -> None:
-    """Refused for what is no clone, or not the one that is meant, or is replicated."""
+    """Refused for a dataset that is not a clone, is a clone of another snapshot, or is replicated."""
     if clone.origin is None and _recorded(clone) is None:
         raise Refused(
-            f"{clone.name} is a {clone.type} that was not made from a snapshot; zfs_clone removes clones only. "
+            f"{clone.name} is a {clone.type} that was not created from a snapshot, and zfs_clone removes only clones. "
             "Use zfs_dataset with state=absent for other datasets"
         )
     relationships = clone.relationships()
     if relationships:
         raise Refused(
             f"{clone.name} cannot be removed: it is {' and '.join(relationships)}. "
-            "End it first (zfs_replication with state=absent)"
+            "End the relationship first (zfs_replication with state=absent)"
         )
-    # A promotion may have moved the origin: the part after the @ stays.
+    # A promotion may have moved the origin to another dataset; the part after the @ is the same.
     if options.snapshot and origin and options.snapshot.snapshot != origin.snapshot:
         raise Refused(
             f"{clone.name} is a clone of {origin.name}, not of {options.snapshot}; "
-            "leave snapshot out to remove it nevertheless"
+            "leave snapshot out to remove it anyway"
         )
 
 
 def _dependents(tree: Things) -> list[tuple[str, str]]:
-    """(kind, name), by kind: its snapshots, their clones, and the other datasets below it."""
+    """(kind, name) of the clone's snapshots, then of their clones, then of the other datasets below it."""
     clones = {clone for snapshot in tree.snapshots.values() for clone in snapshot.clones or []}
     kinds = {"snapshot": set(tree.snapshots), "clone": clones, "dataset": set(tree.datasets) - clones}
     return [(kind, name) for kind, names in kinds.items() for name in sorted(names)]
 
 
-def _in_the_way(name: str, dependents: list[tuple[str, str]]) -> str:
+def _blocked(name: str, dependents: list[tuple[str, str]]) -> str:
     listed = ", ".join(f"{kind} {other}" for kind, other in dependents)
     return (
-        f"{name} cannot be removed, since these depend on it: {listed}. Remove them first, or set "
-        "on_dependents=cascade to have snapshots and clones removed with it"
+        f"{name} cannot be removed: these depend on it: {listed}. Remove them first, or set on_dependents=cascade to "
+        "remove its snapshots and their clones too"
     )
 
 
 def _cascade(backend: Backend, name: DatasetName) -> Plan:
-    """The end of the clone's own snapshots and of all clones of these, the last in the chain first."""
-    found, _gone = inventory.read(backend, [name.pool], None, TREE)
+    """The removal of the clone's own snapshots and all clones of these, the last one of a chain first."""
+    found, _missing = inventory.read(backend, [name.pool], None, TREE)
     own = found[str(name)].snapshots
     closure = closure_of(found, [snapshot.name for snapshot in own])
     to_read = {**{clone.name: clone for clone in closure.clones}, str(name): found[str(name)]}
@@ -433,14 +443,14 @@ def _cascade(backend: Backend, name: DatasetName) -> Plan:
     foreign = [other for other in found if other.startswith(f"{name}/") and other not in to_read]
     if foreign:
         raise Refused(
-            f"{name} cannot be removed: {', '.join(foreign)} below it would have to go too, and a cascade removes "
-            "snapshots and clones only. Remove or rename these first"
+            f"{name} cannot be removed: {', '.join(foreign)} is below it, and a cascade removes only snapshots and "
+            "clones. Remove or rename it first"
         )
     return plan_absent(SnapshotOptions([], on_dependents="cascade"), own, closure, running).plan
 
 
-def plan_end(plan: Plan, clone: Dataset, origin: Snapshot | None) -> None:
-    """The clone's end, and that of an origin which waited for nothing else."""
+def plan_removal(plan: Plan, clone: Dataset, origin: Snapshot | None) -> None:
+    """Add the removal of the clone, and of an origin whose pending deletion waits only for it."""
     plan.add(
         f"destroy clone {clone.name}",
         zfs.destroy(clone.name),
@@ -449,7 +459,7 @@ def plan_end(plan: Plan, clone: Dataset, origin: Snapshot | None) -> None:
     )
     if origin and origin.state == model.PENDING_DELETE and origin.clones == [clone.name] and not origin.userrefs:
         plan.add(
-            f"{origin.name}, which was pending_delete and waited for {clone.name} only, is destroyed by ZFS with it",
+            f"{origin.name}, which was pending deletion, is destroyed by ZFS with {clone.name}",
             before={origin.name: {"state": model.PENDING_DELETE}},
             after={origin.name: {"state": model.ABSENT}},
         )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The verb of zfs_dataset: a filesystem or zvol, its properties, whether it is mounted, and its name."""
+"""zfs_dataset."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs import properties a
 
 @dataclass(frozen=True)
 class Options:
-    """The module's options, checked as far as they can be without asking ZFS."""
+    """The checked options."""
 
     name: DatasetName
     properties: zfs_properties.Requested
     mounted: bool | None
     renamed_from: DatasetName | None
     create_parents: bool
-    root: bool = True  # may this user mount? On Linux only root can
+    root: bool = True  # the module runs as root; on Linux only root can mount
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Options:
@@ -45,32 +45,35 @@ class Options:
             raise BadInput(f"{', '.join(useless)} cannot be combined with state=absent; leave it out")
         old = DatasetName.parse(params["renamed_from"]) if params["renamed_from"] is not None else None
         if old is not None:
-            if old.pool != name.pool:
-                raise BadInput(
-                    f"{old} cannot be renamed to {name}: that is another pool. Replicate it (zfs_snapshot_replicate)"
-                )
-            if old == name or old.covers(name):
-                raise BadInput(f"{old} cannot be renamed to {name}: that is the same, or a place below itself")
-            if old.parent is None or name.parent is None:
-                raise BadInput(f"{old} cannot be renamed to {name}: pools are renamed by export and import (zpool)")
+            _check_rename(old, name)
         return cls(
-            name,
-            zfs_properties.requested(params["properties"]),
-            params["mounted"],
-            old,
-            params["create_parents"],
-            os.geteuid() == 0,
+            name=name,
+            properties=zfs_properties.requested(params["properties"]),
+            mounted=params["mounted"],
+            renamed_from=old,
+            create_parents=params["create_parents"],
+            root=os.geteuid() == 0,
         )
 
     @property
     def size(self) -> int | None:
-        """Of a zvol to be made; None makes a filesystem."""
+        """Bytes of a new volume; None for a new filesystem."""
         text = self.properties.get("volsize")
         return None if text is None else units.size(text, "properties.volsize")
 
 
+def _check_rename(old: DatasetName, name: DatasetName) -> None:
+    if old.pool != name.pool:
+        raise BadInput(
+            f"{old} cannot be renamed to {name}: that is another pool. Replicate it instead (zfs_snapshot_replicate)"
+        )
+    if old.covers(name):
+        raise BadInput(f"{old} cannot be renamed to {name}: that is the same name, or below it; give another name")
+    if old.parent is None or name.parent is None:
+        raise BadInput(f"{old} cannot be renamed to {name}: a pool is renamed by exporting and importing it (zpool)")
+
+
 def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    """zfs_dataset."""
     options = Options.from_params(params)
     backend = Backend()
     if params["state"] == "absent":
@@ -80,10 +83,10 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     running = read_activity(backend) if _renames(options, found) else Activity()
     plan = plan_present(options, found, running)
     if plan.changed:
-        here = found.get(str(options.name)) or found.get(str(options.renamed_from))
-        fixed = zfs_properties.AT_CREATION if here else frozenset()
+        current = found.get(str(options.name)) or found.get(str(options.renamed_from))
+        fixed = zfs_properties.AT_CREATION if current else frozenset()
         free = {name: text for name, text in options.properties.items() if name not in fixed}
-        check_values(backend, str(options.name), free, here.get("volsize") if here else options.size)
+        check_values(backend, str(options.name), free, current.get("volsize") if current else options.size)
     if check_mode:
         return {**plan.to_result(), "dataset": _foreseen(options, found)}
     execute(backend, plan)
@@ -101,15 +104,21 @@ def _renames(options: Options, found: Inventory) -> bool:
 
 
 def plan_present(options: Options, found: Inventory, running: Activity) -> Plan:
-    """What must happen so that the volume stands as wished."""
-    here = found.get(str(options.name))
+    """What to do so that the dataset is as requested; Refused if that is impossible.
+
+    ``found``: the dataset, the one to rename and those above, as far as they exist, with all properties.
+    """
+    current = found.get(str(options.name))
     old = found.get(str(options.renamed_from))
-    if here is not None and old is not None:
-        raise Refused(f"{old.name} cannot be renamed to {here.name}: both exist. Remove or rename one of them first")
-    subject = here or old
+    if current is not None and old is not None:
+        raise Refused(f"{old.name} cannot be renamed to {current.name}: both exist. Remove or rename one of them first")
+    subject = current or old
     if subject is None:
         if options.renamed_from is not None:
-            raise Refused(f"neither {options.name} nor {options.renamed_from} exists; create it without renamed_from")
+            raise Refused(
+                f"neither {options.name} nor {options.renamed_from} exists; leave renamed_from out to create "
+                f"{options.name}"
+            )
         return _plan_create(options, found)
     plan = Plan()
     moved = False
@@ -125,14 +134,12 @@ def plan_present(options: Options, found: Inventory, running: Activity) -> Plan:
 def _plan_create(options: Options, found: Inventory) -> Plan:
     plan = Plan()
     if options.name.parent is None:
-        raise Refused(f"{options.name} is a pool that does not exist; pools are made with zpool, not by this module")
+        raise Refused(f"there is no pool {options.name}; check name, or create the pool with zpool")
     _plan_parents(plan, options, found)
-    above = next(
-        dataset for name in reversed(options.name.ancestors()) for dataset in [found.get(str(name))] if dataset
-    )
+    above = _nearest(options.name, found)
     if options.size is None:
-        fixed = {name: text for name, text in options.properties.items() if name not in zfs_properties.AT_CREATION}
-        zfs_properties.check_known(f"{options.name}, a filesystem,", above.values, fixed)
+        free = {name: text for name, text in options.properties.items() if name not in zfs_properties.AT_CREATION}
+        zfs_properties.check_known(f"{options.name}, a filesystem,", above.values, free)
     _check_key(options)
     setting = zfs_properties.at_creation(options.properties)
     setting.pop("volsize", None)
@@ -144,52 +151,59 @@ def _plan_create(options: Options, found: Inventory) -> Plan:
         before={str(options.name): None},
         after={str(options.name): {"type": kind, **size, **setting}},
     )
-    born = {"type": Value(kind, "-"), **{name: _born(above, name) for name in ("canmount", "mountpoint")}}
-    _plan_mount(plan, options, born, False)
+    _plan_mount(plan, options, _initial(kind, above), False)
     return plan
 
 
-def _born(above: Dataset, name: str) -> Value:
-    if name == "canmount":  # is not inherited
-        return Value("on", "default")
-    return Value(above.get(name) or "none", "inherited")
+def _nearest(name: DatasetName, found: Inventory) -> Dataset:
+    """The nearest dataset above that exists; there is one, since the pool does."""
+    return next(found[str(above)] for above in reversed(name.ancestors()) if str(above) in found)
+
+
+def _initial(kind: str, above: Dataset) -> Values:
+    """What a new dataset has before any property is set. It inherits mountpoint, but not canmount."""
+    return {
+        "type": Value(kind, "-"),
+        "canmount": Value("on", "default"),
+        "mountpoint": Value(above.get("mountpoint") or "none", "inherited"),
+    }
 
 
 def _plan_parents(plan: Plan, options: Options, found: Inventory) -> None:
-    """Parents must be filesystems; missing ones are made on request."""
+    """Parents must be filesystems. Missing ones are created if create_parents is set."""
     missing: list[DatasetName] = []
     for name in options.name.ancestors():
         dataset = found.get(str(name))
         if dataset is None:
             missing.append(name)
         elif dataset.type == "volume":
-            raise Refused(f"{options.name} cannot be made: {name} is a zvol and can have nothing below it")
+            raise Refused(f"{options.name} cannot be created: {name} above it is a volume; choose another name")
     if missing and missing[0].parent is None:
         raise Refused(
-            f"{options.name} cannot be made: there is no pool {missing[0]} here. Check the name, or import it"
+            f"{options.name} cannot be created: there is no pool {missing[0]}. Check the name, or import the pool"
         )
     if missing and not options.create_parents:
         raise Refused(
-            f"{options.name} cannot be made: its parent {missing[-1]} does not exist. Create it, or set create_parents"
+            f"{options.name} cannot be created: its parent {missing[-1]} does not exist. Create it first, or set "
+            "create_parents"
         )
     for name in missing:
-        above = next(found[str(up)] for up in reversed(name.ancestors()) if str(up) in found)
         plan.add(
             f"create filesystem {name}",
             zfs.create(str(name), {}),
             before={str(name): None},
             after={str(name): {"type": "filesystem"}},
         )
-        born = {"type": Value("filesystem", "-"), **{key: _born(above, key) for key in ("canmount", "mountpoint")}}
-        _plan_mount(plan, replace(options, name=name, properties={}, mounted=None), born, False)
+        initial = _initial("filesystem", _nearest(name, found))
+        _plan_mount(plan, replace(options, name=name, properties={}, mounted=None), initial, False)
 
 
 def _check_key(options: Options) -> None:
-    """Nobody is there to be asked for a passphrase."""
+    """A module cannot ask for a passphrase."""
     location = options.properties.get("keylocation")
     if location == "prompt" or (options.properties.get("keyformat") and location is None):
         raise BadInput(
-            f"{options.name}: a key cannot be asked for here; give keylocation as file:///path or https://… of the key"
+            f"{options.name}: a module cannot ask for a key; set keylocation to file:///path or https://… of the key"
         )
 
 
@@ -198,13 +212,13 @@ def _plan_rename(
 ) -> None:  # fmt: skip
     if old.is_replica:
         raise Refused(
-            f"{old.name} cannot be renamed: it is {' and '.join(old.relationships())}, whose source sends to it. "
-            "End it first (zfs_replication with state=absent)"
+            f"{old.name} cannot be renamed: it is {' and '.join(old.relationships())}, and its source sends to this "
+            "name. End the relationship first (zfs_replication with state=absent)"
         )
     if old.has_partial_receive or running.receives(old.name):
         raise Refused(
-            f"{old.name} cannot be renamed: a snapshot is being received into it, or was in part, and a rename breaks "
-            "that. Let the transfer end first"
+            f"{old.name} cannot be renamed: it has a partial receive, or a receive into it is running. Let the "
+            "transfer end first"
         )
     _plan_parents(plan, options, found)
     plan.add(
@@ -216,18 +230,23 @@ def _plan_rename(
 
 
 def _plan_mount(plan: Plan, options: Options, values: Values, mounted: bool) -> None:
-    """Mount or unmount last. What is new is mounted when ZFS would do so at boot, and this user may."""
+    """Mount or unmount as the last step.
+
+    Without the option mounted, a new filesystem is mounted if ZFS would mount it at boot and this user may mount.
+    Properties of a new dataset have no ``guid`` yet.
+    """
     name = str(options.name)
     if values["type"].text == "volume":
         if options.mounted is not None:
-            raise BadInput(f"{name} is a zvol, which is not mounted by ZFS; leave mounted out")
+            raise BadInput(f"{name} is a volume, which ZFS does not mount; leave mounted out")
         return
-    canmount, mountpoint = (_wished(options, values, key) for key in ("canmount", "mountpoint"))
+    canmount, mountpoint = (_requested(options, values, key) for key in ("canmount", "mountpoint"))
     why_not = "canmount=off" if canmount == "off" else f"mountpoint={mountpoint}" if mountpoint in _NOWHERE else None
     if options.mounted and why_not:
         raise Refused(f"{name} cannot be mounted: it has {why_not}. Change that property, or leave mounted out")
-    fresh = options.mounted is None and "guid" not in values and options.root and canmount == "on" and not why_not
-    if (options.mounted or fresh) and not mounted:
+    is_new = "guid" not in values
+    automatic = options.mounted is None and is_new and options.root and canmount == "on" and not why_not
+    if (options.mounted or automatic) and not mounted:
         plan.add(f"mount {name}", zfs.mount(name), before={name: {"mounted": False}}, after={name: {"mounted": True}})
     elif options.mounted is False and mounted:
         plan.add(
@@ -238,22 +257,23 @@ def _plan_mount(plan: Plan, options: Options, values: Values, mounted: bool) -> 
 _NOWHERE = ("none", "legacy")
 
 
-def _wished(options: Options, values: Values, name: str) -> str:
+def _requested(options: Options, values: Values, name: str) -> str:
+    """The value that a property will have."""
     return options.properties.get(name) or (values[name].text if name in values else "")
 
 
 def _verify(options: Options, found: Inventory) -> None:
-    """What stands now is what was wished, whatever the commands said."""
-    here = found.get(str(options.name))
-    if here is None:
-        raise CerssError(f"{options.name} is not there after all; somebody else may have removed it meanwhile")
-    unmet = zfs_properties.unmet(here.values, options.properties)
-    if options.mounted is not None and _is_mounted(here) != options.mounted:
+    """Raise CerssError unless the dataset is as requested, whatever the commands reported."""
+    dataset = found.get(str(options.name))
+    if dataset is None:
+        raise CerssError(f"{options.name} does not exist any more; another process may have removed it")
+    unmet = zfs_properties.unmet(dataset.values, options.properties)
+    if options.mounted is not None and _is_mounted(dataset) != options.mounted:
         unmet.append("mounted (only root can mount on Linux)")
     if unmet:
         raise CerssError(
-            f"{here.name} stands, but these did not take: {', '.join(unmet)}; a missing permission (zfs allow) is the "
-            "usual reason"
+            f"{dataset.name} exists, but these were not applied: {', '.join(unmet)}. A missing permission (zfs allow) "
+            "is the usual reason"
         )
 
 
@@ -273,7 +293,7 @@ def _shown(dataset: Dataset) -> dict[str, Any]:
 
 
 def _foreseen(options: Options, found: Inventory) -> dict[str, Any]:
-    """As it will be; what only ZFS knows is None."""
+    """The dataset as it will be. What only ZFS can tell, such as a new GUID, is None."""
     old = found.get(str(options.name)) or found.get(str(options.renamed_from))
     if old is not None:
         shown = {**_shown(old), "name": str(options.name)}
@@ -296,39 +316,36 @@ def _foreseen(options: Options, found: Inventory) -> dict[str, Any]:
 
 def _absent(backend: Backend, options: Options, check_mode: bool) -> dict[str, Any]:
     name = str(options.name)
-    here = inventory.read_things(backend, [name]).datasets.get(name)
-    if here is None:
+    current = inventory.read_things(backend, [name]).datasets.get(name)
+    if current is None:
         return {**Plan().to_result(), "dataset": None}
-    plan = plan_absent(options, here, inventory.read_things(backend, [name], ("type", "clones"), TREE, depth=None))
+    plan = plan_absent(options, current, inventory.read_things(backend, [name], ("type", "clones"), TREE, depth=None))
     if not check_mode:
         execute(backend, plan)
         if name in inventory.read_things(backend, [name]):
-            raise CerssError(f"{name} was destroyed, but is there again; somebody else may have made it anew")
+            raise CerssError(f"{name} was destroyed, but exists again; another process may have created it")
     return {**plan.to_result(), "dataset": None}
 
 
-def plan_absent(options: Options, here: Dataset, tree: Things) -> Plan:
-    """The end of one volume that nothing depends on."""
+def plan_absent(options: Options, current: Dataset, tree: Things) -> Plan:
+    """The removal of one dataset; Refused if anything depends on it. ``tree``: all at and below it, with clones."""
     if options.name.parent is None:
-        raise BadInput(f"{here.name} is a pool; pools are destroyed with zpool, not by this module")
-    if here.relationships():
+        raise BadInput(f"{current.name} is a pool; this module does not destroy pools, use zpool")
+    if current.relationships():
         raise Refused(
-            f"{here.name} cannot be removed: it is {' and '.join(here.relationships())}. "
-            "End it first (zfs_replication with state=absent)"
+            f"{current.name} cannot be removed: it is {' and '.join(current.relationships())}. "
+            "End the relationship first (zfs_replication with state=absent)"
         )
     kinds = {**dict.fromkeys(tree.datasets, "dataset"), **dict.fromkeys(tree.snapshots, "snapshot")}
-    left = [f"{kinds[name]} {name}" for name in sorted(kinds) if name != here.name]
+    left = [f"{kinds[name]} {name}" for name in sorted(kinds) if name != current.name]
     left += sorted({f"clone {clone}" for snapshot in tree.snapshots.values() for clone in snapshot.clones or []})
     if left:
-        raise Refused(
-            f"{here.name} cannot be removed: it has {listing(left)}. Remove these first; this module "
-            "never takes anything along"
-        )
+        raise Refused(f"{current.name} cannot be removed: it has {listing(left)}. Remove these first")
     plan = Plan()
     plan.add(
-        f"destroy {here.type} {here.name}",
-        zfs.destroy(here.name),
-        before={here.name: {"type": here.type}},
-        after={here.name: None},
+        f"destroy {current.type} {current.name}",
+        zfs.destroy(current.name),
+        before={current.name: {"type": current.type}},
+        after={current.name: None},
     )
     return plan

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Promotion: a clone takes over its origin and all that is older, with holds and bookmarks."""
+"""Promotion of a clone, which takes over its origin and everything older, with holds and bookmarks."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as 
 
 
 def add(plan: Plan, clone: Dataset, dataset: Dataset, origin: str, family: Inventory) -> None:
-    """The last step of a plan; Refused where it must not be.
+    """Add the promotion to a plan as its last step; Refused if it would break something.
 
-    ``origin`` is a snapshot of ``dataset``. ``family`` has that dataset, and the clone when it exists.
+    ``origin``: a snapshot of ``dataset``. ``family``: that dataset, and the clone if it exists, with their snapshots
+    and bookmarks.
     """
     name = clone.name
     _refuse_replicated(clone, dataset)
     moving = _moving(family.get(dataset.name, Dataset(dataset.name)), origin)
     _refuse_clashes(name, moving, family.get(name, Dataset(name)))
     snapshots = [moved for moved in moving if "@" in moved] or [origin]
-    there = {name: {"origin": origin}, **{snapshot: {"present": True} for snapshot in snapshots}}
+    current = {name: {"origin": origin}, **{snapshot: {"present": True} for snapshot in snapshots}}
     plan.add(
         f"promote {name}, which takes over {', '.join(snapshots)}",
         zfs.promote(name),
-        before=there if name in family else {},
+        before=current if name in family else {},
         after={
             name: {"origin": dataset.origin},
             **{snapshot: {"present": False} for snapshot in snapshots},
@@ -38,18 +39,17 @@ def add(plan: Plan, clone: Dataset, dataset: Dataset, origin: str, family: Inven
 
 
 def _refuse_replicated(clone: Dataset, dataset: Dataset) -> None:
-    """Promotion takes snapshots, holds and bookmarks away from a dataset whose replication stands on them."""
     for each in (dataset, clone):
         if each.relationships():
             raise Refused(
                 f"{clone.name} cannot be promoted: {each.name} is {' and '.join(each.relationships())}, and promotion "
-                "moves snapshots, holds and bookmarks that it needs. End it first (zfs_replication with state=absent), "
-                "or leave the clone as it is"
+                "moves snapshots, holds and bookmarks that the relationship needs. End the relationship first "
+                "(zfs_replication with state=absent), or leave promoted out"
             )
 
 
 def _moving(dataset: Dataset, origin: str) -> list[str]:
-    """Snapshots and bookmarks that go over to the clone: the origin and all that is older."""
+    """Names of the snapshots and bookmarks that move to the clone: the origin and everything older."""
     snapshot = dataset.by_name(origin)
     newest = snapshot.createtxg if snapshot and snapshot.createtxg is not None else 0
     points: list[Snapshot | Bookmark] = [*dataset.snapshots, *dataset.bookmarks]
@@ -63,12 +63,12 @@ def _refuse_clashes(name: str, moving: list[str], own: Dataset) -> None:
     both = [part for part in parts if part in taken]
     if both:
         raise Refused(
-            f"{name} cannot be promoted: it would take over {', '.join(both)}, and has the same names already. "
-            "Rename or delete these on one of the two sides first"
+            f"{name} cannot be promoted: it would take over {', '.join(both)}, but has the same names already. "
+            "Rename or delete them on one of the two datasets first"
         )
-    long = [part for part in parts if len(name) + len(part) > MAX_NAME]
-    if long:
+    too_long = [part for part in parts if len(name) + len(part) > MAX_NAME]
+    if too_long:
         raise Refused(
-            f"{name} cannot be promoted: with its name {', '.join(long)} would be longer than {MAX_NAME} characters. "
-            "Rename the clone to something shorter first"
+            f"{name} cannot be promoted: {', '.join(too_long)} would get a name longer than {MAX_NAME} characters. "
+            "Rename the clone to a shorter name first"
         )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Deleting snapshots: the free ones at once, the others marked, in as few commands as there can be."""
+"""Deletes snapshots: those that nothing needs at once, the others deferred. Uses as few commands as possible."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as 
 
 @dataclass
 class Deletion:
-    """The plan for some snapshots. ``pending`` are marked already; ``failures`` cannot be marked, and why."""
+    """What will be done with some snapshots.
+
+    ``pending``: names of those that are pending deletion already. ``failures``: name -> why it cannot be deleted.
+    """
 
     plan: Plan = field(default_factory=Plan)
     pending: list[str] = field(default_factory=list)
@@ -31,10 +34,10 @@ class Deletion:
 
 
 def plan_deletion(snapshots: Sequence[Snapshot], sending: Collection[str] = ()) -> Deletion:
-    """Destroy what is free, mark what holds or clones keep.
+    """Destroy the snapshots that nothing needs, and defer the deletion of those that have holds or clones.
 
-    The snapshots' values and holds must have been read (`objects.fill`); those in state absent are passed over.
-    ``sending``: names of snapshots that are being sent just now, which ZFS does not even mark.
+    Their values and holds must have been read (`objects.fill`). Those in state absent or inbound are skipped.
+    ``sending``: names of snapshots that are being sent; ZFS refuses to defer their deletion.
     """
     result = Deletion()
     groups: dict[tuple[str, bool], list[Effect]] = {}
@@ -43,34 +46,32 @@ def plan_deletion(snapshots: Sequence[Snapshot], sending: Collection[str] = ()) 
             result.pending.append(snapshot.name)
         elif snapshot.state in (model.FULL, model.CREATING):
             if snapshot.name in sending:
-                result.failures[snapshot.name] = busy_words(snapshot.name)
+                result.failures[snapshot.name] = _busy_message(snapshot.name)
                 continue
-            left = blockers(snapshot)
-            groups.setdefault((snapshot.dataset, bool(left)), []).append(_effect(snapshot.name, left))
+            needed_by = blockers(snapshot)
+            effect = deferral(snapshot.name, needed_by) if needed_by else destruction(snapshot.name)
+            groups.setdefault((snapshot.dataset, bool(needed_by)), []).append(effect)
     for (dataset, defer), effects in groups.items():
         result.plan.steps += removals(dataset, effects, defer)
     return result
 
 
-def _effect(name: str, left: Sequence[str]) -> Effect:
-    if left:
-        words = f"{listing(left)} {'remains' if len(left) == 1 else 'remain'}"
-        return marking(name, f"mark {name} for deletion ({words})")
-    return ending(name)
+def deferral(name: str, needed_by: Sequence[str] = ()) -> Effect:
+    """The deletion of a snapshot is deferred (``zfs destroy -d``) until what needs it is gone."""
+    reason = f" (needed by {listing(needed_by)})" if needed_by else ""
+    return Effect(name, f"defer deletion of {name}{reason}", {"state": model.FULL}, {"state": model.PENDING_DELETE})
 
 
-def marking(name: str, text: str) -> Effect:
-    """A snapshot is marked for deletion."""
-    return Effect(name, text, {"state": model.FULL}, {"state": model.PENDING_DELETE})
-
-
-def ending(name: str) -> Effect:
-    """A snapshot is destroyed."""
+def destruction(name: str) -> Effect:
+    """A snapshot is destroyed at once."""
     return Effect(name, f"destroy snapshot {name}", {"state": model.FULL}, {"state": model.ABSENT})
 
 
 def removals(dataset: str, effects: Sequence[Effect], defer: bool = False) -> list[Step]:
-    """The commands for snapshots of one dataset. What gets a hold or a clone meanwhile is marked instead."""
+    """The commands for snapshots of one dataset, up to `zfs.BATCH` in each.
+
+    If a snapshot has got a hold or a clone since it was read, its deletion is deferred instead.
+    """
     by_part = {effect.name.partition("@")[2]: effect for effect in effects}
     batches = zfs.batches(list(by_part), zfs.BATCH)
     return [_removal(dataset, defer, [by_part[part] for part in batch]) for batch in batches]
@@ -78,24 +79,24 @@ def removals(dataset: str, effects: Sequence[Effect], defer: bool = False) -> li
 
 def _removal(dataset: str, defer: bool, effects: Sequence[Effect]) -> Step:
     command = zfs.destroy_snapshots(dataset, [effect.name.partition("@")[2] for effect in effects], defer)
-    again, instead = partial(_removal, dataset, defer), None if defer else partial(_marked_instead, dataset)
-    return Step(tuple(effects), (command,), part=again, instead=instead)
+    instead = None if defer else partial(_deferred_instead, dataset)
+    return Step(tuple(effects), (command,), part=partial(_removal, dataset, defer), instead=instead)
 
 
-def _marked_instead(dataset: str, effects: Sequence[Effect]) -> Step:
-    return _removal(dataset, True, [marking(effect.name, f"mark {effect.name} for deletion") for effect in effects])
+def _deferred_instead(dataset: str, effects: Sequence[Effect]) -> Step:
+    return _removal(dataset, True, [deferral(effect.name) for effect in effects])
 
 
-def busy_words(name: str) -> str:
+def _busy_message(name: str) -> str:
     return (
-        f"{name} is being sent or read just now, and ZFS does not even mark it for deletion meanwhile; "
-        "delete it when that has ended"
+        f"{name} is being sent or read, so ZFS can neither delete it nor defer its deletion; delete it again when "
+        "that has ended"
     )
 
 
 @dataclass
 class Outcome:
-    """What was done. ``failures``: why something could not be deleted, by name; ``busy``: which of it is in use."""
+    """What was done. ``failures``: name -> why it could not be deleted. ``busy``: names of those that are in use."""
 
     done: list[Effect]
     failures: dict[str, str]
@@ -103,12 +104,15 @@ class Outcome:
 
 
 def delete(backend: Backend, deletion: Deletion) -> Outcome:
-    """Carry the deletion out. One bad snapshot does not keep the others from going. Re-read afterwards: it decides."""
-    ended = attempt(backend, deletion.plan.steps)
-    failures = {name: _why(name, error) for name, error in ended.failures.items()}
-    busy = [name for name, error in ended.failures.items() if isinstance(error, (Busy, Held))]
-    return Outcome(ended.done, {**deletion.failures, **failures}, [*deletion.failures, *busy])
+    """Carry the deletion out. If one snapshot fails, the others are still deleted.
+
+    The callers re-read the snapshots afterwards: only their state decides what has failed.
+    """
+    attempted = attempt(backend, deletion.plan.steps)
+    failures = {name: _failure_message(name, error) for name, error in attempted.failures.items()}
+    busy = [name for name, error in attempted.failures.items() if isinstance(error, (Busy, Held))]
+    return Outcome(attempted.done, {**deletion.failures, **failures}, [*deletion.failures, *busy])
 
 
-def _why(name: str, error: ZfsError) -> str:
-    return busy_words(name) if isinstance(error, Busy) else error.msg
+def _failure_message(name: str, error: ZfsError) -> str:
+    return _busy_message(name) if isinstance(error, Busy) else error.msg

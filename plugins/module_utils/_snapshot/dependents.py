@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What depends on a snapshot: what blocks its deletion, the closure over clones, and the order of deletion."""
+"""What depends on a snapshot, and the order in which a cascade deletes it."""
 
 from __future__ import annotations
 
@@ -14,41 +14,47 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Datas
 
 
 def blockers(snapshot: Snapshot) -> list[str]:
-    """What keeps a snapshot from being destroyed at once, in words. Its values and holds must have been read."""
+    """What needs the snapshot, as ``clone tank/c`` or ``hold keep``. Its values and holds must have been read.
+
+    The clone ``tank/v/%recv`` is a receive into tank/v that runs (zfs-receive(8)).
+    """
     found = []
     for clone in snapshot.clones or []:
-        replica, slash, hidden = clone.rpartition("/")
-        found.append(f"the receive into {replica}" if slash and hidden == "%recv" else f"clone {clone}")
+        parent, slash, last = clone.rpartition("/")
+        found.append(f"the receive into {parent}" if slash and last == "%recv" else f"clone {clone}")
     found += [f"hold {hold.tag}" for hold in snapshot.holds or []]
     return found
 
 
 @dataclass
 class Closure:
-    """Everything that must go before some snapshots can, in the order in which it can go.
+    """The clones that a cascade deletes before some snapshots.
 
-    ``clones``: datasets, each after all that depends on it. ``in_the_way``: what forbids it, in words, by dataset.
+    ``clones``: in the order of deletion, each after everything that depends on it.
+    ``misplaced``: name of a clone -> why its place in the tree forbids the cascade.
     """
 
     clones: list[Dataset] = field(default_factory=list)
-    in_the_way: dict[str, list[str]] = field(default_factory=dict)
+    misplaced: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def snapshots(self) -> list[Snapshot]:
-        """Those of the clones."""
+        """The snapshots of the clones."""
         return [snapshot for clone in self.clones for snapshot in clone.snapshots]
 
     def obstacles(self) -> dict[str, list[str]]:
-        """What forbids it, with the relationships that the clones are in. Their marks must have been read."""
-        found = {clone.name: [*self.in_the_way.get(clone.name, []), *_relationships(clone)] for clone in self.clones}
+        """Name of a clone -> why it cannot be deleted: its place, or its relationships. Marks must have been read."""
+        found = {clone.name: [*self.misplaced.get(clone.name, []), *_relationships(clone)] for clone in self.clones}
         return {name: reasons for name, reasons in found.items() if reasons}
 
 
 def closure_of(datasets: Mapping[str, Dataset], requested: Iterable[str]) -> Closure:
-    """The clones that go along with the wanted snapshots: theirs, the clones of these clones' snapshots, and so on.
+    """The clones of the requested snapshots, the clones of these clones' snapshots, and so on.
 
-    ``datasets`` is a whole pool. Nothing is in the closure but clones. A dataset below one of them that is no such
-    clone itself is in the way.
+    ``datasets``: a whole pool. ``requested``: full names of snapshots. Only clones are in the closure; any other
+    dataset below one of them forbids the cascade.
+
+    With tank/a a clone of tank/v@s, and tank/b a clone of tank/a@x, the closure of tank/v@s is [tank/b, tank/a].
     """
     clones_of: dict[str, list[Dataset]] = {}
     children: dict[str, list[Dataset]] = {}
@@ -56,15 +62,7 @@ def closure_of(datasets: Mapping[str, Dataset], requested: Iterable[str]) -> Clo
         if dataset.origin:
             clones_of.setdefault(dataset.origin, []).append(dataset)
         children.setdefault(dataset.name.rpartition("/")[0], []).append(dataset)
-
-    inside: dict[str, Dataset] = {}
-    open_ends = list(requested)
-    while open_ends:
-        for clone in clones_of.get(open_ends.pop(), []):
-            if clone.name not in inside:
-                inside[clone.name] = clone
-                open_ends += [snapshot.name for snapshot in clone.snapshots]
-
+    inside = _reached(clones_of, requested)
     needs = {
         name: [child.name for child in children.get(name, []) if child.name in inside]
         + [clone.name for snapshot in dataset.snapshots for clone in clones_of.get(snapshot.name, [])]
@@ -73,19 +71,32 @@ def closure_of(datasets: Mapping[str, Dataset], requested: Iterable[str]) -> Clo
     order, circles = _leaves_first(needs)
     result = Closure([inside[name] for name in order])
     for dataset in result.clones:
-        found = [f"{child.name} stands below it and is no clone that would go along"
+        found = [f"{child.name} below it is not a clone that the cascade deletes"
                  for child in children.get(dataset.name, []) if child.name not in inside]  # fmt: skip
-        found += [f"{other} depends on it and stands above it" for other in circles.get(dataset.name, [])]
+        found += [f"{other} above it depends on it" for other in circles.get(dataset.name, [])]
         if found:
-            result.in_the_way[dataset.name] = found
+            result.misplaced[dataset.name] = found
     return result
 
 
-def _leaves_first(needs: Mapping[str, list[str]]) -> tuple[list[str], dict[str, list[str]]]:
-    """(each name after all that it needs gone, what closes a circle by name).
+def _reached(clones_of: Mapping[str, list[Dataset]], requested: Iterable[str]) -> dict[str, Dataset]:
+    """By name, every clone that depends on the requested snapshots, directly or through other clones."""
+    inside: dict[str, Dataset] = {}
+    open_ends = list(requested)
+    while open_ends:
+        for clone in clones_of.get(open_ends.pop(), []):
+            if clone.name not in inside:
+                inside[clone.name] = clone
+                open_ends += [snapshot.name for snapshot in clone.snapshots]
+    return inside
 
-    After a rename a clone may stand above its own origin, and then neither can go first. No recursion, since chains
-    of clones may be long.
+
+def _leaves_first(needs: Mapping[str, list[str]]) -> tuple[list[str], dict[str, list[str]]]:
+    """(names in the order of deletion, name -> the names that form a circle with it).
+
+    ``needs``: name -> the names that must be deleted before it. ``{"a": ["b"], "b": []}`` gives ``(["b", "a"], {})``.
+    A rename can put a clone above its own origin; then each of the two must be deleted before the other.
+    Not recursive, since chains of clones may be long.
     """
     order: list[str] = []
     done: set[str] = set()
@@ -110,8 +121,8 @@ def _leaves_first(needs: Mapping[str, list[str]]) -> tuple[list[str], dict[str, 
 
 
 def _relationships(dataset: Dataset) -> list[str]:
-    """The relationships that a dataset is in, as far as its marks tell."""
-    found = [f"it is the source of replication {id_}" for id_ in ReplicaRecord.all_of(dataset.ours)]
+    """Why the dataset's relationships need it, as its marks and cursors tell."""
+    found = [f"it is the source of relationship {id_}" for id_ in ReplicaRecord.all_of(dataset.ours)]
     if SourceMark.NAME in dataset.ours:
         found.append("it is a replica")
-    return found + [f"replication {cursor.id} continues from {mark.name}" for cursor, mark in dataset.cursors()]
+    return found + [f"relationship {cursor.id} needs {bookmark.name}" for cursor, bookmark in dataset.cursors()]

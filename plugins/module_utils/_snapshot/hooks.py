@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Commands before and after a snapshot, so that what writes to a volume stands still for the moment it takes."""
+"""Commands before and after the creation of snapshots, for example to freeze a filesystem."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 @dataclass(frozen=True)
 class Command:
-    """One of them. ``label`` names it without its words, which may hold secrets."""
+    """One command. ``label`` names it in messages, since its arguments may hold secrets. ``timeout`` in seconds."""
 
     label: str
     argv: list[str] = field(repr=False)
@@ -33,62 +33,64 @@ class Command:
 
     @classmethod
     def from_params(cls, params: Sequence[dict[str, Any]] | None, when: str) -> list[Command]:
-        """From the option ``before`` or ``after``; BadInput names the one that is not right."""
+        """The option ``before`` or ``after`` (``when``). Raises BadInput for a command that is empty or has no time."""
         commands = []
         for number, entry in enumerate(params or [], 1):
-            label = f"{when} command {number}"
+            label = f"command {number} of {when}"
             if not entry["argv"] or not entry["argv"][0]:
                 raise BadInput(f"{label} has no argv; give the program and its arguments as a list")
             timeout = units.duration(entry["timeout"], f"timeout of {label}")
             if not timeout:
-                raise BadInput(f"timeout of {label} is 0; give it the time that it needs")
+                raise BadInput(f"timeout of {label} is 0; give the time that it may take, such as 60s")
             environment = {str(name): str(value) for name, value in (entry["environment"] or {}).items()}
             commands.append(cls(label, list(entry["argv"]), timeout, environment))
         return commands
 
     def run(self) -> None:
+        """Raise CerssError if it fails or takes too long."""
         try:
             result = process.run(self.argv, timeout=self.timeout, env=self.environment)
         except TimedOut:
-            raise CerssError(f"{self.label} did not end within {self.timeout} s and was stopped") from None
+            raise CerssError(f"{self.label} did not finish within {self.timeout} s and was stopped") from None
         if result.rc:
-            raise CerssError(f"{self.label} ended with exit status {result.rc}", rc=result.rc, stderr=result.stderr)
+            raise CerssError(f"{self.label} failed with exit status {result.rc}", rc=result.rc, stderr=result.stderr)
 
 
 class Stopped(CerssError):
-    """A signal ended the run."""
+    """A signal stopped the run."""
 
 
 @contextlib.contextmanager
 def around(before: Sequence[Command], after: Sequence[Command], snapshots: Sequence[str]) -> Iterator[None]:
-    """Run ``before``, the body, and then ``after`` whatever happens that a process can still act in.
+    """Run ``before``, the body, and then ``after`` in every case in which the process can still act.
 
-    Meanwhile a run file tells that the snapshots are being made. A failing ``before`` skips the others and the body.
-    All of ``after`` are run even when one fails; that is an error too.
+    If a command of ``before`` fails, the rest of ``before`` and the body are skipped.
+    If a command of ``after`` fails, the rest of ``after`` still runs, and then CerssError is raised.
+    A signal raises `Stopped`. Meanwhile a run file says that the snapshots are being created.
     """
     if not before and not after:
         yield
         return
-    undo = _Undo(after)
+    cleanup = _Cleanup(after)
     handlers = {number: signal.signal(number, _stop) for number in _SIGNALS}
     try:
-        with _told(snapshots):
+        with _run_file(snapshots):
             try:
                 for command in before:
                     command.run()
                 yield
             finally:
-                undo.run()
+                cleanup.run()
     except CerssError as error:
-        undo.run()
-        error.msg += undo.said
+        cleanup.run()
+        error.msg += cleanup.failures
         raise
     finally:
-        undo.run()  # a signal may come just as the first of these begins, and only one is ever answered
+        cleanup.run()  # a signal may interrupt the start of the first call; _stop lets no second one through
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    if undo.said:
-        raise CerssError(f"the snapshots are made, but{undo.said[1:]}")
+    if cleanup.failures:
+        raise CerssError(f"the snapshots were created, but{cleanup.failures[1:]}")
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:
@@ -97,12 +99,15 @@ def _stop(number: int, _frame: FrameType | None) -> None:
     raise Stopped(f"stopped by {signal.Signals(number).name}")
 
 
-class _Undo:
-    """The commands after, each run once, signals or not. ``said``: what failed, in words."""
+class _Cleanup:
+    """The commands of ``after``. Each runs once, and signals are ignored meanwhile.
+
+    ``failures``: what failed, as the rest of a message.
+    """
 
     def __init__(self, commands: Sequence[Command]) -> None:
         self._left = list(commands)
-        self.said = ""
+        self.failures = ""
 
     def run(self) -> None:
         for number in _SIGNALS:
@@ -111,13 +116,14 @@ class _Undo:
             try:
                 self._left.pop(0).run()
             except CerssError as error:  # noqa: PERF203
-                self.said += f"; {error.msg}: what it should have undone may still stand"
+                self.failures += f"; {error.msg}, so what it should undo may still be in effect"
 
 
 @contextlib.contextmanager
-def _told(snapshots: Sequence[str]) -> Iterator[None]:
+def _run_file(snapshots: Sequence[str]) -> Iterator[None]:
+    """Meanwhile zfs_snapshot_info reports the state "creating". Without a place for the file it does not."""
     runfile = None
-    with contextlib.suppress(OSError):  # only the state "creating" is lost
+    with contextlib.suppress(OSError):
         runfile = RunFile()
         runfile.write({"operation": "create", "snapshots": list(snapshots), "started": time.time()})
     try:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Snapshots as full objects: what the fast read found, with everything else that the object tells."""
+"""Completes the snapshots of a fast read with everything else that a result shows."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
+    Announced,
     Announcement,
     LastHold,
     ReplicaRecord,
@@ -26,21 +27,21 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import (
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import processes
 
-UNNAMED = "%recv"  # what ZFS calls a receive whose snapshot is not known yet; no snapshot can have this name
+UNNAMED = "%recv"  # how ZFS names a receive whose snapshot is not known yet; no snapshot can have this name
 
 
 def link(dataset: Dataset) -> None:
-    """Say of each snapshot what it depends on. The origin's GUID comes with `fill`."""
-    before: Snapshot | None = None
+    """Set ``depends_on`` of each snapshot. `fill` adds the GUID of an origin."""
+    prior: Snapshot | None = None
     for snapshot in dataset.snapshots:
-        snapshot.depends_on = dependence(before, dataset.origin)
-        before = snapshot
+        snapshot.depends_on = dependence(prior, dataset.origin)
+        prior = snapshot
 
 
-def dependence(before: Snapshot | None, origin: str | None) -> dict[str, Any] | None:
-    """``depends_on`` of a snapshot that comes after ``before``, or is the first one of its dataset."""
-    if before:
-        return {"snapshot": before.name, "guid": before.guid, "kind": "prior"}
+def dependence(prior: Snapshot | None, origin: str | None) -> dict[str, Any] | None:
+    """``depends_on`` of the snapshot after ``prior``. With ``prior`` None it is the first one of its dataset."""
+    if prior:
+        return {"snapshot": prior.name, "guid": prior.guid, "kind": "prior"}
     return {"snapshot": origin, "guid": None, "kind": "origin"} if origin else None
 
 
@@ -48,35 +49,22 @@ def fill(
     backend: Backend, datasets: Inventory, snapshots: Sequence[Snapshot], running: Activity, detail: str = "state",
     keep: Collection[str] = (),
 ) -> None:  # fmt: skip
-    """Read everything that the fast read leaves out, for these snapshots and datasets. One get, one holds."""
+    """Read everything that the fast read leaves out, with one zfs get and, if anything is held, one zfs holds.
+
+    ``datasets`` must have the dataset of each snapshot. A snapshot that no longer exists gets the state absent.
+    ``detail``: "full" reads all user properties. ``keep``: names of properties to return in ``properties``.
+    """
     origins = {
         snapshot.depends_on["snapshot"]: Snapshot(snapshot.depends_on["snapshot"])
         for snapshot in snapshots
         if snapshot.depends_on and snapshot.depends_on["kind"] == "origin"
     }
-    # A receive without -s into what exists shows only here, and only while it runs.
-    hidden = {name: Dataset(f"{name}/{UNNAMED}") for name in datasets if running.writers or running.receivers}
-    here = Dataset("", snapshots=list({**origins, **{snapshot.name: snapshot for snapshot in snapshots}}.values()))
-    relationships = sorted({cursor.id for dataset in datasets.values() for cursor, _bookmark in dataset.cursors()})
-    columns = [
-        "guid", "createtxg", *SNAPSHOT_VALUES, *(name for name in DATASET_VALUES if name not in SNAPSHOT_VALUES),
-        *(ReplicaRecord.name(id_) for id_ in relationships), *keep,
-    ]  # fmt: skip
-    gone = inventory.read_values(
-        backend,
-        {**datasets, **{dataset.name: dataset for dataset in hidden.values()}, "": here},
-        [*datasets, *(dataset.name for dataset in hidden.values()), *(snapshot.name for snapshot in here.snapshots)],
-        ["all"] if detail == "full" else list(dict.fromkeys(columns)),
-        keep=keep,
-    )
-    for name, dataset in hidden.items():
-        if dataset.values:
-            datasets[name].receiving = True
+    columns = ["all"] if detail == "full" else _columns(datasets, keep)
+    missing = _read_values(backend, datasets, [*origins.values(), *snapshots], running, columns, keep)
     inventory.read_holds(backend, [snapshot for snapshot in snapshots if snapshot.userrefs])
     targets = _targets(datasets.values())
-    vanished = set(gone)
     for snapshot in snapshots:
-        if snapshot.name in vanished:
+        if snapshot.name in missing:
             snapshot.state = model.ABSENT
             continue
         if detail == "full" or keep:
@@ -89,8 +77,35 @@ def fill(
         snapshot.replications = replications(snapshot, datasets[snapshot.dataset], targets)
 
 
+def _columns(datasets: Inventory, keep: Collection[str]) -> list[str]:
+    relationships = sorted({cursor.id for dataset in datasets.values() for cursor, _bookmark in dataset.cursors()})
+    records = [ReplicaRecord.name(id_) for id_ in relationships]
+    return list(dict.fromkeys(["guid", "createtxg", *SNAPSHOT_VALUES, *DATASET_VALUES, *records, *keep]))
+
+
+def _read_values(
+    backend: Backend, datasets: Inventory, snapshots: Iterable[Snapshot], running: Activity, columns: Sequence[str],
+    keep: Collection[str],
+) -> set[str]:  # fmt: skip
+    """Read the columns of the datasets and snapshots; the names of those that do not exist."""
+    # A receive without -s into an existing dataset shows only as this hidden one, and only while it runs.
+    hidden = {name: Dataset(f"{name}/{UNNAMED}") for name in datasets if running.writers or running.receivers}
+    holder = Dataset("", snapshots=list({snapshot.name: snapshot for snapshot in snapshots}.values()))
+    missing = inventory.read_values(
+        backend,
+        {**datasets, **{dataset.name: dataset for dataset in hidden.values()}, "": holder},
+        [*datasets, *(dataset.name for dataset in hidden.values()), *(snapshot.name for snapshot in holder.snapshots)],
+        columns,
+        keep=keep,
+    )
+    for name, dataset in hidden.items():
+        if dataset.values:
+            datasets[name].receiving = True
+    return set(missing)
+
+
 def _targets(datasets: Iterable[Dataset]) -> dict[str, str]:
-    """Where each relationship leads, as the source volumes say."""
+    """Relationship -> its target as ``host:dataset``, as recorded on the source datasets."""
     found = {}
     for dataset in datasets:
         for id_, record in ReplicaRecord.all_of(dataset.ours).items():
@@ -100,7 +115,11 @@ def _targets(datasets: Iterable[Dataset]) -> dict[str, str]:
 
 
 def replications(snapshot: Snapshot, dataset: Dataset, targets: Mapping[str, str]) -> list[dict[str, str | None]]:
-    """The relationships that need the snapshot."""
+    """The relationships that need the snapshot, by id.
+
+    ``role``: base (the next increment starts from it), in_transit, or last_received (on a replica). ``target`` is None
+    if the source dataset does not record it.
+    """
     roles = {cursor.id: "base" for cursor, _bookmark in dataset.cursors() if cursor.guid == snapshot.guid}
     for mark in (hold.mark for hold in snapshot.holds or [] if hold.mark):
         roles.setdefault(mark.id, "last_received" if isinstance(mark, LastHold) else "in_transit")
@@ -110,37 +129,44 @@ def replications(snapshot: Snapshot, dataset: Dataset, targets: Mapping[str, str
     ]
 
 
-def arriving(dataset: Dataset, running: Activity) -> Snapshot | None:
-    """The inbound snapshot of a dataset whose values were read; None when nothing arrives there."""
+def inbound_of(dataset: Dataset, running: Activity) -> Snapshot | None:
+    """The snapshot that is being received into a dataset, or was received in part; None if there is none.
+
+    The dataset's values must have been read. GUID and name come from the resume token, or from the announcement on
+    the replica; if neither tells them the name is ``dataset@%recv``.
+    """
     token = dataset.token
     if not (dataset.has_partial_receive or dataset.inconsistent or dataset.receiving):
         return None
-    announcement = Announcement.of(dataset.ours)
-    here = {snapshot.guid for snapshot in dataset.snapshots}
-    if token and token.toguid in here:
+    existing = {snapshot.guid for snapshot in dataset.snapshots}
+    if token and token.toguid in existing:
         return None
+    announcement = Announcement.of(dataset.ours)
     if token:
         announced = announcement.by_guid(token.toguid)
     else:
-        announced = next((one for one in announcement.entries if one.guid not in here), None)
-    guid = token.toguid if token else announced.guid if announced else None
-    part = announced.snapshot if announced else token.snapshot if token else UNNAMED
+        announced = next((entry for entry in announcement.entries if entry.guid not in existing), None)
     base = dataset.by_guid(token.fromguid) if token else None
-    receiver = processes.receiver_into(running.receivers, dataset.name)
+    part = announced.snapshot if announced else token.snapshot if token else UNNAMED
     return Snapshot(
         f"{dataset.name}@{part}",
-        guid=guid,
+        guid=token.toguid if token else announced.guid if announced else None,
         state=model.INBOUND,
         depends_on={"snapshot": base.name if base else None, "guid": token.fromguid, "kind": "base"}
         if token and token.fromguid
         else None,
-        progress=Progress(
-            "receive",
-            bytes_done=token.bytes if token else None,
-            bytes_total=announced.bytes if announced else None,
-            bytes_per_second=running.rates.get(receiver.pid) if receiver else None,
-            started=running.now - receiver.seconds if receiver else None,
-            updated=running.now,
-            active=running.receives(dataset.name),
-        ),
+        progress=_receive_progress(dataset, announced, running),
+    )
+
+
+def _receive_progress(dataset: Dataset, announced: Announced | None, running: Activity) -> Progress:
+    receiver = processes.receiver_into(running.receivers, dataset.name)
+    return Progress(
+        "receive",
+        bytes_done=dataset.token.bytes if dataset.token else None,
+        bytes_total=announced.bytes if announced else None,
+        bytes_per_second=running.rates.get(receiver.pid) if receiver else None,
+        started=running.now - receiver.seconds if receiver else None,
+        updated=running.now,
+        active=running.receives(dataset.name),
     )

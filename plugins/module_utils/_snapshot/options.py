@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the options of zfs_snapshot ask for, and the shape of its result."""
+"""The options of zfs_snapshot, and the shape of its result."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PRESENT_ONLY = ("properties", "holds", "purge_holds", "temporary", "expires", "
 
 @dataclass(frozen=True)
 class Options:
-    """What the options ask for, checked as far as that can be done without looking at a pool."""
+    """The checked options. ``lifetime`` and ``min_age`` in seconds; ``wait`` in seconds, for pending deletions."""
 
     names: list[SnapshotName]
     recursive: bool = False
@@ -47,60 +47,67 @@ class Options:
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Options:
+        """Raises BadInput for what is wrong whatever the pools contain."""
         check_unique(params["name"], "name")
-        if not params["name"]:
-            raise BadInput("name is empty; give at least one snapshot as pool/dataset@snapshot")
         names = [SnapshotName.parse(name) for name in params["name"]]
-        if params["state"] == "absent":
-            useless = [option for option in _PRESENT_ONLY if params[option] not in (None, False)]
-            if useless:
-                raise BadInput(f"{', '.join(useless)} cannot be combined with state=absent; leave it out")
-        elif params["on_dependents"] != "defer" or params["wait"]:
-            raise BadInput("on_dependents and wait are for state=absent; leave them out")
-        if params["wait"] < 0:
-            raise BadInput(f"wait is {params['wait']}; give the seconds to wait, 0 for not at all")
-        if params["purge_holds"] and params["holds"] is None:
-            raise BadInput("purge_holds needs holds, the tags that stay; give an empty list to drop all foreign holds")
-        if (params["min_age"] is None) != (params["match"] is None):
-            raise BadInput("min_age and match belong together: which snapshots count, and how young one must be")
+        _check_combinations(params)
         holds = [check_hold_tag(tag) for tag in params["holds"] or []]
         check_unique(holds, "holds")
         return cls(
-            names,
-            params["recursive"],
-            zfs_properties.requested(params["properties"], user_only=True),
-            holds,
-            params["purge_holds"],
-            params["temporary"],
-            _lifetime(params),
-            None if params["min_age"] is None else units.duration(params["min_age"], "min_age"),
-            params["match"] or [],
-            Command.from_params(params["before"], "before"),
-            Command.from_params(params["after"], "after"),
-            params["on_dependents"],
-            params["wait"],
+            names=names,
+            recursive=params["recursive"],
+            properties=zfs_properties.requested(params["properties"], user_only=True),
+            holds=holds,
+            purge_holds=params["purge_holds"],
+            temporary=params["temporary"],
+            lifetime=_lifetime(params),
+            min_age=None if params["min_age"] is None else units.duration(params["min_age"], "min_age"),
+            match=params["match"] or [],
+            before=Command.from_params(params["before"], "before"),
+            after=Command.from_params(params["after"], "after"),
+            on_dependents=params["on_dependents"],
+            wait=params["wait"],
         )
 
-    def marks(self) -> dict[str, str]:
-        """The properties that a new snapshot is born with."""
-        marks = {name: value for name, value in self.properties.items() if value is not None}
+    def settings(self) -> dict[str, str]:
+        """The properties that the snapshots must have, our own ones included."""
+        settings = {name: value for name, value in self.properties.items() if value is not None}
         if self.temporary:
-            marks[TemporaryMark.NAME] = TemporaryMark().format()
+            settings[TemporaryMark.NAME] = TemporaryMark().format()
         if self.lifetime is not None:
-            marks[LifetimeMark.NAME] = LifetimeMark(self.lifetime).format()
-        return marks
+            settings[LifetimeMark.NAME] = LifetimeMark(self.lifetime).format()
+        return settings
 
-    def unmarks(self) -> list[str]:
-        """The properties that must not be set."""
+    def unsettings(self) -> list[str]:
+        """Names of the properties that must not be set."""
         ours = [TemporaryMark.NAME, LifetimeMark.NAME] if self.temporary is False else []
         return [name for name, value in self.properties.items() if value is None] + ours
+
+
+def _check_combinations(params: Mapping[str, Any]) -> None:
+    if not params["name"]:
+        raise BadInput("name is empty; give at least one snapshot as pool/dataset@snapshot")
+    if params["state"] == "absent":
+        useless = [option for option in _PRESENT_ONLY if params[option] not in (None, False)]
+        if useless:
+            raise BadInput(f"{', '.join(useless)} cannot be combined with state=absent; leave it out")
+    elif params["on_dependents"] != "defer" or params["wait"]:
+        raise BadInput("on_dependents and wait cannot be combined with state=present; leave them out")
+    if params["wait"] < 0:
+        raise BadInput(f"wait is {params['wait']}; give the seconds to wait, or 0 not to wait")
+    if params["purge_holds"] and params["holds"] is None:
+        raise BadInput("purge_holds needs holds, the tags to keep; give an empty list to release all other holds")
+    if (params["min_age"] is None) != (params["match"] is None):
+        raise BadInput("min_age and match need each other: match says which snapshots min_age is about; give both")
 
 
 def _lifetime(params: Mapping[str, Any]) -> int | None:
     if params["expires"] is None:
         return None
     if not params["temporary"]:
-        raise BadInput("expires needs temporary=true: only temporary snapshots expire")
+        raise BadInput(
+            "expires needs temporary=true, since only temporary snapshots expire; set it, or leave expires out"
+        )
     lifetime = units.duration(params["expires"], "expires")
     if not lifetime:
         raise BadInput("expires is 0, so the snapshot would expire at its creation; give a duration such as 2h or 7d")
@@ -111,7 +118,11 @@ def result(
     plan: Plan, snapshots: Sequence[Snapshot], failures: Mapping[str, str], busy: Sequence[str] = (),
     problem: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """What the module returns. ``failures``: why, by the name of what was not done; ``problem``: what else failed."""
+    """What the module returns.
+
+    ``failures``: name of a snapshot -> why it failed. ``busy``: names of those that could not be deleted because they
+    are in use. ``problem``: what else failed.
+    """
     result = {
         **plan.to_result(),
         "snapshots": [
@@ -127,11 +138,12 @@ def result(
 
 
 def datasets_of(options: Options) -> list[str]:
+    """Names of the datasets that ``name`` mentions."""
     return list(dict.fromkeys(str(name.dataset) for name in options.names))
 
 
 def expanded(options: Options, found: Inventory) -> list[str]:
-    """The names meant, with those below when that was asked for."""
+    """Full names of the requested snapshots; with ``recursive`` also those of the same name below their datasets."""
     names = [str(name) for name in options.names]
     if options.recursive:
         names = [

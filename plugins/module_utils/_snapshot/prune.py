@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The verb of zfs_snapshot_prune: old snapshots go by rules, each that stays says why."""
+"""zfs_snapshot_prune."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.retention impo
 
 @dataclass(frozen=True)
 class Options:
-    """The module's options, checked."""
+    """The checked options. ``rules``: kind of period -> how many to keep."""
 
     names: list[str]
     recursive: bool
@@ -39,19 +39,20 @@ class Options:
         names = [str(DatasetName.parse(name)) for name in params["name"]]
         check_unique(names, "name")
         if not names:
-            raise BadInput("name is empty; give at least snap volume as pool/dataset")
+            raise BadInput("name is empty; give at least one dataset as pool/dataset")
         if not params["match"] or "" in params["match"]:
             raise BadInput("match is empty; give globs for the part after the @, '*' for all snapshots")
         return cls(names, params["recursive"], params["match"], retention.keep_rules(params["keep"]))
 
 
 def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    """The verb."""
     options = Options.from_params(params)
     backend = Backend()
-    found, gone = inventory.read(backend, options.names, None if options.recursive else 1, "filesystem,volume,snapshot")
-    if gone:
-        raise Refused(f"{', '.join(gone)} does not exist; nothing was pruned. Check name")
+    found, missing = inventory.read(
+        backend, options.names, None if options.recursive else 1, "filesystem,volume,snapshot"
+    )
+    if missing:
+        raise Refused(f"there is no dataset {', '.join(missing)}, so nothing was pruned; check name")
     matched = _matched(found, options.match)
     running = read_activity(backend)
     if matched:
@@ -60,10 +61,11 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     if check_mode:
         return _result(decided, _foretold(decided), Outcome(decided.deletion.plan.effects, {}, []))
     outcome = deletion.delete(backend, decided.deletion)
-    ends = [replace(snap) for snap in decided.goes]
+    snapshots = [replace(snap) for snap in decided.pruned]
     if decided.deletion.plan.changed:
-        objects.fill(backend, {snap.dataset: found[snap.dataset] for snap in ends}, ends, read_activity(backend))
-    return _result(decided, ends, outcome)
+        datasets = {snap.dataset: found[snap.dataset] for snap in snapshots}
+        objects.fill(backend, datasets, snapshots, read_activity(backend))
+    return _result(decided, snapshots, outcome)
 
 
 def _matched(found: Inventory, patterns: list[str]) -> list[Snapshot]:
@@ -74,18 +76,21 @@ def _matched(found: Inventory, patterns: list[str]) -> list[Snapshot]:
 
 @dataclass
 class Decision:
-    """What stays with its reason, what goes, and what is marked already."""
+    """What is kept (name and reason), what is pruned in this order, and what was pending deletion before."""
 
     kept: list[dict[str, str]]
-    goes: list[Snapshot]
-    marked: list[Snapshot]
+    pruned: list[Snapshot]
+    pending: list[Snapshot]
     deletion: deletion.Deletion
 
 
 def decide(
     matched: Sequence[Snapshot], options: Options, running: Activity, now: float, localtime: LocalTime
 ) -> Decision:
-    """Pure: the snapshots read with values and holds, the rules, and what is being sent."""
+    """What to keep and what to prune, expired snapshots first.
+
+    The matched snapshots must have been read with values and holds. ``now``: seconds since 1970.
+    """
     by_dataset: dict[str, list[Snapshot]] = {}
     for snapshot in matched:
         by_dataset.setdefault(snapshot.dataset, []).append(snapshot)
@@ -99,38 +104,41 @@ def decide(
                 kept.append({"name": verdict.snapshot.name, "reason": in_use or verdict.reason})
             else:
                 (expired if verdict.snapshot.temporary else ruled_out).append(verdict.snapshot)
-    goes = expired + ruled_out
-    marked = [snap for snap in matched if snap.state == model.PENDING_DELETE]
-    return Decision(kept, goes, marked, deletion.plan_deletion(goes))
+    pruned = expired + ruled_out
+    pending = [snap for snap in matched if snap.state == model.PENDING_DELETE]
+    return Decision(kept, pruned, pending, deletion.plan_deletion(pruned))
 
 
 def _in_use(snapshot: Snapshot, running: Activity) -> str | None:
-    """A transfer that works with it just now, even where nothing marks it."""
+    """Which running transfer needs the snapshot, even if it has no hold; None if none does."""
     if running.sends(snapshot.name):
-        return "is being sent just now"
+        return "is being sent"
     receiving = next((clone for clone in snapshot.clones or [] if clone.endswith("/%recv")), None)
-    return f"is the base of what {receiving.rpartition('/')[0]} is receiving" if receiving else None
+    return f"is the base of the receive into {receiving.rpartition('/')[0]}" if receiving else None
 
 
 def _foretold(decided: Decision) -> list[Snapshot]:
-    """What will have become of those that go."""
-    return [replace(snap, state=model.PENDING_DELETE if snap.clones else model.ABSENT) for snap in decided.goes]
+    """The pruned snapshots as they will be."""
+    return [replace(snap, state=model.PENDING_DELETE if snap.clones else model.ABSENT) for snap in decided.pruned]
 
 
-def _result(decided: Decision, ends: Sequence[Snapshot], outcome: Outcome) -> dict[str, Any]:
-    """What came into use meanwhile is kept and said; anything else that did not go is a failure."""
-    stays = {snap.name for snap in ends if snap.state == model.FULL}
-    done = tuple(effect for effect in outcome.done if effect.name not in stays)
-    in_use = [name for name in outcome.busy if name in stays]
-    warnings = [f"{name} is in use just now and was kept; the next run prunes it" for name in in_use]
-    failed = {name: outcome.failures.get(name, f"{name} is still there") for name in sorted(stays.difference(in_use))}
-    pending = [snap.name for snap in [*decided.marked, *ends] if snap.state == model.PENDING_DELETE]
+def _result(decided: Decision, snapshots: Sequence[Snapshot], outcome: Outcome) -> dict[str, Any]:
+    """``snapshots``: the pruned ones, re-read. One that is in use by now is kept; any other that exists has failed."""
+    left = {snap.name for snap in snapshots if snap.state == model.FULL}
+    done = tuple(effect for effect in outcome.done if effect.name not in left)
+    in_use = [name for name in outcome.busy if name in left]
+    warnings = [f"{name} is in use and was kept; the next run prunes it" for name in in_use]
+    failures = [
+        outcome.failures.get(name, f"{name} still exists, but ZFS reported no error")
+        for name in sorted(left.difference(in_use))
+    ]
+    pending = [snap.name for snap in [*decided.pending, *snapshots] if snap.state == model.PENDING_DELETE]
     result = {
         **Plan([Step(done)] if done else [], warnings).to_result(),
-        "kept": decided.kept + [{"name": name, "reason": "is in use just now"} for name in in_use],
-        "pruned": [snap.name for snap in ends if snap.state == model.ABSENT],
+        "kept": decided.kept + [{"name": name, "reason": "is in use"} for name in in_use],
+        "pruned": [snap.name for snap in snapshots if snap.state == model.ABSENT],
         "pending": pending,
     }
-    if failed:
-        result.update(failed=True, msg=f"could not prune all: {'; '.join(failed.values())}")
+    if failures:
+        result.update(failed=True, msg=f"not all snapshots could be pruned: {'; '.join(failures)}")
     return result

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which snapshots of one volume stay, and why. Pure: the clock and the time zone are handed in.
+"""Which snapshots of one dataset are kept, and why.
 
-Each rule stands for itself: it goes from the newest snapshot to the older ones and keeps the first that it meets in
-each of so many periods; periods without a snapshot do not count. What any rule keeps, stays. So a second run finds the
-same snapshots first in the same periods, and a larger number only adds to what is kept.
+Each rule is applied on its own. It goes from the newest snapshot to the oldest and keeps the first one in each period,
+up to its number of periods; periods without a snapshot do not count. A snapshot is kept if any rule keeps it. So a
+second run prunes nothing, and a larger number never prunes more.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LocalTime = Callable[[Optional[float]], struct_time]
 
 
 def _hour(when: struct_time) -> str:
-    # With the offset: when summer time ends, one hour comes twice.
+    # With the offset, since one hour comes twice when summer time ends.
     minutes = (when.tm_gmtoff or 0) // 60
     sign = "-" if minutes < 0 else "+"
     return f"{_day(when)} {when.tm_hour:02}h{sign}{abs(minutes) // 60:02}{abs(minutes) % 60:02}"
@@ -60,7 +60,7 @@ RULES = ("last", *PERIODS)
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of one snapshot: it is kept for a reason, or goes for one."""
+    """Whether one snapshot is kept, and the reason."""
 
     snapshot: Snapshot
     keep: bool
@@ -68,23 +68,26 @@ class Verdict:
 
 
 def keep_rules(option: Mapping[str, int | None]) -> dict[str, int]:
-    """The option ``keep``: how many of each kind. One must be positive, so that nobody loses all by a slip."""
+    """The option ``keep`` without what is None. BadInput if it keeps nothing, which can only be a mistake."""
     rules = {name: number for name, number in option.items() if number is not None}
     for name, number in rules.items():
         if number < 0:
-            raise BadInput(f"keep.{name} is {number}; give 0 or more")
+            raise BadInput(f"keep.{name} is {number}; give 0 or a positive number")
     if not any(rules.values()):
-        raise BadInput(f"keep keeps nothing: give at least one of {', '.join(RULES)} a positive number")
+        raise BadInput(f"keep keeps nothing; give at least one of {', '.join(RULES)} a positive number")
     return rules
 
 
 def judge(
     snapshots: Iterable[Snapshot], rules: Mapping[str, int], now: float, localtime: LocalTime
 ) -> list[Verdict]:  # fmt: skip
-    """A verdict on each snapshot of one volume, oldest first. Values and holds of the snapshots must have been read.
+    """A verdict on each snapshot of one dataset, oldest first.
 
-    Those marked for deletion are passed over, since they go anyway. Temporary ones are kept until they expire and take
-    nobody's place. What holds keep stays, and still takes its place, so nothing changes when the hold goes.
+    Their values and holds must have been read. ``now``: seconds since 1970. ``localtime``: as `time.localtime`.
+    Snapshots that are pending deletion are skipped. Temporary ones are kept until they expire, and no rule counts them.
+    Held ones are kept, and the rules count them; so a later release of the hold changes nothing for the others.
+
+    With daily snapshots @1 to @9, ``{"last": 1, "daily": 3}`` keeps @7 ("daily …"), @8 and @9 ("last 1; daily …").
     """
     ordered = sorted((snap for snap in snapshots if snap.state == model.FULL), key=lambda snap: snap.createtxg or 0)
     reasons = _by_rules([snap for snap in ordered if not snap.temporary], rules, localtime)
@@ -93,13 +96,13 @@ def judge(
 
 def _verdict(snapshot: Snapshot, reasons: list[str], now: float) -> Verdict:
     held = [
-        f"replication {hold.relationship or hold.tag} needs it" if hold.ours else f"held by {hold.tag}"
+        f"needed by relationship {hold.relationship or hold.tag}" if hold.ours else f"has hold {hold.tag}"
         for hold in snapshot.holds or []
     ]
     expired = snapshot.expires is not None and snapshot.expires <= now
     if snapshot.temporary and not expired:
         until = units.iso_time(snapshot.expires)
-        held.append(f"temporary until {until}" if until else "temporary without an end")
+        held.append(f"temporary until {until}" if until else "temporary, never expires")
     elif snapshot.temporary:
         reasons = []
     kept = [*reasons, *held]
@@ -109,7 +112,7 @@ def _verdict(snapshot: Snapshot, reasons: list[str], now: float) -> Verdict:
 
 
 def _by_rules(ordered: list[Snapshot], rules: Mapping[str, int], localtime: LocalTime) -> dict[str, list[str]]:
-    """name -> the rules that keep it, each with the place or the period that it is kept for."""
+    """Name of a snapshot -> the rules that keep it, as ``last 2`` or ``daily 2026-11-22``."""
     newest_first = ordered[::-1]
     times = {snap.name: localtime(snap.created or 0) for snap in newest_first}
     found: dict[str, list[str]] = {}

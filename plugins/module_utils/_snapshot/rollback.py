@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The verb of zfs_rollback: a volume back to one of its snapshots, losing only what was allowed to be lost."""
+"""zfs_rollback."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity, read_activity
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import execute
-from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.deletion import ending, removals
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.deletion import destruction, removals
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.dependents import blockers
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 
 
 @dataclass(frozen=True)
 class Options:
-    """The module's options. What may be lost: globs for the parts after @ and #, and what was written since."""
+    """The checked options. What may be lost: globs for the parts after @ and #, and data written since."""
 
     name: SnapshotName
     snapshots: list[str] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Loss:
-    """What a rollback takes away."""
+    """What a rollback destroys: later snapshots and bookmarks, and the bytes written since."""
 
     snapshots: list[Snapshot]
     bookmarks: list[Bookmark]
@@ -65,7 +65,6 @@ class Loss:
 
 
 def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    """zfs_rollback."""
     options, backend = Options.from_params(params), Backend()
     dataset, loss = _read(backend, options.name)
     plan = plan_rollback(options, dataset, loss, read_activity(backend))
@@ -76,16 +75,16 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
 
 
 def _read(backend: Backend, name: SnapshotName) -> tuple[Dataset, Loss]:
-    """Two zfs processes, a third when later snapshots are held."""
-    backend.run(zfs.sync(name.dataset.pool), check=False)  # a pool that is not there is told by what follows
-    found, gone = inventory.read(backend, [str(name.dataset)])
-    if gone:
-        raise Refused(f"{name.dataset} does not exist, so it cannot be rolled back")
+    """Two zfs processes, and a third one if later snapshots are held."""
+    backend.run(zfs.sync(name.dataset.pool), check=False)  # if there is no such pool, the next command reports it
+    found, missing = inventory.read(backend, [str(name.dataset)])
+    if missing:
+        raise Refused(f"there is no dataset {name.dataset}, so it cannot be rolled back; check name")
     dataset = found[str(name.dataset)]
     target = dataset.by_name(str(name))
     if target is None:
         newest = f"its newest snapshot is {dataset.snapshots[-1].name}" if dataset.snapshots else "it has no snapshot"
-        raise Refused(f"{name} does not exist, so {name.dataset} cannot be rolled back to it; {newest}")
+        raise Refused(f"there is no snapshot {name}, so {name.dataset} cannot be rolled back to it; {newest}")
     snapshots = [snap for snap in dataset.snapshots if (snap.createtxg or 0) > (target.createtxg or 0)]
     bookmarks = [bookmark for bookmark in dataset.bookmarks if bookmark.createtxg > (target.createtxg or 0)]
     written = f"written@{name.snapshot}"
@@ -96,13 +95,13 @@ def _read(backend: Backend, name: SnapshotName) -> tuple[Dataset, Loss]:
 
 
 def plan_rollback(options: Options, dataset: Dataset, loss: Loss, running: Activity) -> Plan:
-    """Refused unless nothing needs what is lost, and all of it was options."""
+    """The commands; none if nothing would be lost. Refused if something needs what is lost, or it may not be lost."""
     plan, name = Plan(), options.name
     if not loss:
         return plan
     _refuse_needed(name, dataset, loss, running)
     _refuse_not_allowed(options, loss)
-    plan.steps += removals(dataset.name, [ending(snap.name) for snap in loss.snapshots])
+    plan.steps += removals(dataset.name, [destruction(snap.name) for snap in loss.snapshots])
     for bookmark in loss.bookmarks:
         plan.add(
             f"destroy bookmark {bookmark.name}",
@@ -120,25 +119,18 @@ def plan_rollback(options: Options, dataset: Dataset, loss: Loss, running: Activ
 
 
 def _refuse_needed(name: SnapshotName, dataset: Dataset, loss: Loss, running: Activity) -> None:
-    """Whatever others need blocks; nothing of that can be options."""
+    """What somebody else needs blocks the rollback, whatever allow_loss says."""
     found = []
     if dataset.is_replica:
         found.append(
-            f"{dataset.name} is a replica, which its replication rolls back (zfs_snapshot_replicate with "
+            f"{dataset.name} is a replica, so only its replication may roll it back (zfs_snapshot_replicate with "
             "on_divergence=rollback)"
         )
     if dataset.has_partial_receive or running.receives(dataset.name):
-        found.append(f"a snapshot is being received into {dataset.name}, or was in part")
-    for snap in loss.snapshots:
-        left = blockers(snap)
-        if left:
-            found.append(f"{snap.name} is needed by {listing(left)}")
-        elif running.sends(snap.name):
-            found.append(f"{snap.name} is being sent just now")
-        elif snap.state == model.PENDING_DELETE:
-            found.append(f"{snap.name} is pending_delete and in use")
+        found.append(f"{dataset.name} has a partial receive, or a receive into it is running")
+    found += [f"{snap.name} is {reason}" for snap in loss.snapshots for reason in [_need(snap, running)] if reason]
     found += [
-        f"{bookmark.name} is where replication {bookmark.cursor.id} goes on"
+        f"{bookmark.name} is needed by relationship {bookmark.cursor.id}"
         for bookmark in loss.bookmarks
         if bookmark.cursor
     ]
@@ -150,32 +142,44 @@ def _refuse_needed(name: SnapshotName, dataset: Dataset, loss: Loss, running: Ac
         )
 
 
+def _need(snap: Snapshot, running: Activity) -> str:
+    """Who needs the snapshot; empty if nobody does."""
+    needed_by = blockers(snap)
+    if needed_by:
+        return f"needed by {listing(needed_by)}"
+    if running.sends(snap.name):
+        return "being sent"
+    return "pending deletion and in use" if snap.state == model.PENDING_DELETE else ""
+
+
 def _refuse_not_allowed(options: Options, loss: Loss) -> None:
     name = options.name
-    snapshots = [snap.snapshot for snap in loss.snapshots if not matches(snap.snapshot, options.snapshots)]
-    bookmarks = [mark.bookmark for mark in loss.bookmarks if not matches(mark.bookmark, options.bookmarks)]
-    data = bool(loss.bytes) and not options.data
-    found = ([f"snapshots {', '.join(snapshots)}"] if snapshots else []) + (
-        [f"bookmarks {', '.join(bookmarks)}"] if bookmarks else []
+    snapshots = ", ".join(snap.snapshot for snap in loss.snapshots if not matches(snap.snapshot, options.snapshots))
+    bookmarks = ", ".join(
+        bookmark.bookmark for bookmark in loss.bookmarks if not matches(bookmark.bookmark, options.bookmarks)
     )
-    found += [f"{loss.bytes} bytes written since"] if data else []
-    if found:
-        wanted = ([f"snapshots: [{', '.join(snapshots)}]"] if snapshots else []) + (
-            [f"bookmarks: [{', '.join(bookmarks)}]"] if bookmarks else []
-        )
-        wanted += ["data: true"] if data else []
+    data = bool(loss.bytes) and not options.data
+    # (what would be lost, what allows it)
+    denied = [(f"snapshots {snapshots}", f"snapshots: [{snapshots}]")] if snapshots else []
+    denied += [(f"bookmarks {bookmarks}", f"bookmarks: [{bookmarks}]")] if bookmarks else []
+    denied += [(f"{loss.bytes} bytes written since", "data: true")] if data else []
+    if denied:
         raise Refused(
-            f"rolling {name.dataset} back to @{name.snapshot} would lose {listing(found)}. Nothing was "
-            f"changed. If that may be lost, add to allow_loss: {{{', '.join(wanted)}}}",
+            f"rolling {name.dataset} back to @{name.snapshot} would lose {listing(lost for lost, _allow in denied)}. "
+            "Nothing was changed. If you can lose that, add to allow_loss: "
+            f"{{{', '.join(allow for _lost, allow in denied)}}}",
             lost=loss.to_result(),
         )
 
 
 def _verify(backend: Backend, name: SnapshotName, loss: Loss) -> None:
-    found, _gone = inventory.read(backend, [str(name.dataset)])
+    found, _missing = inventory.read(backend, [str(name.dataset)])
     dataset = found.get(str(name.dataset), Dataset(str(name.dataset)))
     left = {snap.name for snap in loss.snapshots} & {snap.name for snap in dataset.snapshots}
-    left |= {mark.name for mark in loss.bookmarks} & {mark.name for mark in dataset.bookmarks}
-    if dataset.by_name(str(name)) is None or left:
-        wrong = ", ".join(sorted(left)) or name
-        raise CerssError(f"{name.dataset} was rolled back, but {wrong} is not as it should be now")
+    left |= {bookmark.name for bookmark in loss.bookmarks} & {bookmark.name for bookmark in dataset.bookmarks}
+    problems = [f"{other} still exists" for other in sorted(left)]
+    problems += [] if dataset.by_name(str(name)) else [f"{name} does not exist any more"]
+    if problems:
+        raise CerssError(
+            f"{name.dataset} was rolled back, but {listing(problems)}; another process may have changed it, so check it"
+        )

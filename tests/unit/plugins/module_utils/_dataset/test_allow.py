@@ -1,6 +1,7 @@
 # Copyright (c) 2026, cerss.zfs contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""What zfs_allow reads from ZFS, and what it allows and unallows."""
 
 from __future__ import annotations
 
@@ -96,9 +97,9 @@ def test_which_permissions_this_zfs_knows() -> None:
     }  # fmt: skip
 
 
-def test_given_before_taken_and_each_reach_once() -> None:
-    stands = {LOCAL: {"send", "hold"}, BELOW: {"send", "mount"}}
-    plan = plan_allow(options("hold", "release", "mount"), stands)
+def test_allowed_before_unallowed_and_each_reach_once() -> None:
+    current = {LOCAL: {"send", "hold"}, BELOW: {"send", "mount"}}
+    plan = plan_allow(options("hold", "release", "mount"), current)
     assert plan.actions == [
         "allow u release on tank/v and below",
         "allow u mount on tank/v itself",
@@ -119,32 +120,32 @@ def test_given_before_taken_and_each_reach_once() -> None:
 
 
 @given(NAMES, NAMES, NAMES, st.sampled_from(sorted(REACHES)))
-def test_a_plan_leads_to_exactly_what_is_wished(
-    local: set[str], below: set[str], text: set[str], reach: str
+def test_a_plan_leads_to_exactly_what_is_requested(
+    local: set[str], below: set[str], requested: set[str], reach: str
 ) -> None:  # fmt: skip
     """Carried out on two sets as ZFS keeps them."""
-    stands = {LOCAL: set(local), BELOW: set(below)}
-    for action in plan_allow(options(*sorted(text), reach=reach), {LOCAL: local, BELOW: below}).steps:
-        for _zfs_word, verb, *words in action.commands:
-            reaches = {"-l": (LOCAL,), "-d": (BELOW,)}.get(words[0], (LOCAL, BELOW))
+    current = {LOCAL: set(local), BELOW: set(below)}
+    for step in plan_allow(options(*sorted(requested), reach=reach), {LOCAL: local, BELOW: below}).steps:
+        for _zfs, verb, *arguments in step.commands:
+            reaches = {"-l": (LOCAL,), "-d": (BELOW,)}.get(arguments[0], (LOCAL, BELOW))
             for place in reaches:
-                names = set(words[-2].split(","))
-                stands[place] = stands[place] | names if verb == "allow" else stands[place] - names
-    decided = REACHES[reach]
-    assert stands == {LOCAL: text if LOCAL in decided else local, BELOW: text if BELOW in decided else below}
+                names = set(arguments[-2].split(","))
+                current[place] = current[place] | names if verb == "allow" else current[place] - names
+    managed = REACHES[reach]
+    assert current == {LOCAL: requested if LOCAL in managed else local, BELOW: requested if BELOW in managed else below}
 
 
 @pytest.mark.parametrize(
     ("params", "why"),
     [
-        ({"user": "-u"}, "not the name"),
-        ({"user": "a,b"}, "not the name"),
-        ({"user": ""}, "not the name"),
+        ({"user": "-u"}, "cannot be a user"),
+        ({"user": "a,b"}, "cannot be a user"),
+        ({"user": ""}, "cannot be a user"),
         ({"permissions": ["send,hold"]}, "not the name of a permission"),
         ({"permissions": ["-d"]}, "not the name of a permission"),
         ({"permissions": []}, "is empty"),
         ({"state": "absent"}, "cannot be combined"),
-        ({"dataset": "tank@s"}, "a dataset is wanted"),
+        ({"dataset": "tank@s"}, "tank@s"),
     ],
 )
 def test_bad_options(params: dict[str, Any], why: str) -> None:

@@ -1,6 +1,7 @@
 # Copyright (c) 2026, cerss.zfs contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""What zfs_dataset plans and refuses."""
 
 from __future__ import annotations
 
@@ -30,8 +31,8 @@ def options(name: str, root: bool = True, **params: Any) -> Options:
     return replace(Options.from_params({"name": name, **given, **params}), root=root)
 
 
-def texts(asked: Options, *more: Dataset) -> list[str]:
-    return plan_present(asked, things(thing("tank"), *more).datasets, Activity()).actions
+def texts(requested: Options, *more: Dataset) -> list[str]:
+    return plan_present(requested, things(thing("tank"), *more).datasets, Activity()).actions
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_a_new_filesystem_is_mounted_where_zfs_would_do_so(params: dict[str, Any
     assert texts(options("tank/a", **params)) == ["create filesystem tank/a", *(["mount tank/a"] if mounts else [])]
 
 
-def test_parents_are_made_from_the_top() -> None:
+def test_parents_are_created_from_the_top() -> None:
     assert texts(options("tank/a/b", create_parents=True, mounted=False)) == [
         "create filesystem tank/a",
         "mount tank/a",
@@ -57,9 +58,9 @@ def test_parents_are_made_from_the_top() -> None:
     ]
 
 
-def test_a_zvol_is_made_of_its_size() -> None:
-    asked = options("tank/z", properties={"volsize": "1G", "refreservation": "none"})
-    (step,) = plan_present(asked, {"tank": thing("tank")}, Activity()).steps
+def test_a_volume_has_its_size() -> None:
+    requested = options("tank/z", properties={"volsize": "1G", "refreservation": "none"})
+    (step,) = plan_present(requested, {"tank": thing("tank")}, Activity()).steps
     assert step.text == "create volume tank/z"
     assert "-V" in step.commands[0]
     assert "1073741824" in step.commands[0]
@@ -67,10 +68,10 @@ def test_a_zvol_is_made_of_its_size() -> None:
 
 def test_a_rename_to_another_parent_trusts_no_inherited_value() -> None:
     old = thing("tank/a", atime="off")
-    asked = options("tank/b", renamed_from="tank/a", properties={"atime": False})
-    assert texts(asked, old) == ["rename tank/a to tank/b"]
-    asked = options("tank/x/b", renamed_from="tank/a", properties={"atime": False})
-    assert texts(asked, old, thing("tank/x")) == ["rename tank/a to tank/x/b", "set atime=off on tank/x/b"]
+    requested = options("tank/b", renamed_from="tank/a", properties={"atime": False})
+    assert texts(requested, old) == ["rename tank/a to tank/b"]
+    requested = options("tank/x/b", renamed_from="tank/a", properties={"atime": False})
+    assert texts(requested, old, thing("tank/x")) == ["rename tank/a to tank/x/b", "set atime=off on tank/x/b"]
 
 
 @pytest.mark.parametrize(
@@ -78,16 +79,21 @@ def test_a_rename_to_another_parent_trusts_no_inherited_value() -> None:
     [
         ("tank/b", {"renamed_from": "tank/a"}, [thing("tank/a"), thing("tank/b")], "both exist"),
         ("tank/b", {"renamed_from": "tank/a"}, [], "neither tank/b nor tank/a exists"),
-        ("tank/b", {"renamed_from": "tank/a"}, [thing("tank/a", receive_resume_token="1-x")], "is being received"),
-        ("tank/b", {"renamed_from": "tank/a"}, [thing("tank/a", __source=json.dumps(MARK))], "replication 0011"),
-        ("tank/a/b", {}, [thing("tank/a", type="volume")], "tank/a is a zvol"),
+        ("tank/b", {"renamed_from": "tank/a"}, [thing("tank/a", receive_resume_token="1-x")], "has a partial receive"),
+        ("tank/b", {"renamed_from": "tank/a"}, [thing("tank/a", __source=json.dumps(MARK))], "0011"),
+        ("tank/a/b", {}, [thing("tank/a", type="volume")], "tank/a above it is a volume"),
         ("tank/a/b", {}, [], "its parent tank/a does not exist"),
-        ("pool", {}, [], "is a pool that does not exist"),
-        ("pool/a", {}, [], "there is no pool pool"),
+        ("pool", {}, [], "there is no pool pool; check"),
+        ("pool/a", {}, [], "there is no pool pool. Check"),
         ("tank/a", {"mounted": True}, [thing("tank/a", canmount="off")], "canmount=off"),
         ("tank/a", {"mounted": True}, [thing("tank/a", mountpoint="legacy")], "mountpoint=legacy"),
-        ("tank/a", {"mounted": False}, [thing("tank/a", type="volume")], "is not mounted by ZFS"),
-        ("tank/a", {"properties": {"keyformat": "raw"}}, [thing("tank", keyformat="none")], "cannot be asked for here"),
+        ("tank/a", {"mounted": False}, [thing("tank/a", type="volume")], "which ZFS does not mount"),
+        (
+            "tank/a",
+            {"properties": {"keyformat": "raw"}},
+            [thing("tank", keyformat="none")],
+            "cannot ask for a key",
+        ),
     ],
 )
 def test_refusals(name: str, params: dict[str, Any], more: list[Dataset], told: str) -> None:
@@ -95,10 +101,10 @@ def test_refusals(name: str, params: dict[str, Any], more: list[Dataset], told: 
         texts(options(name, **params), *more)
 
 
-def test_nothing_is_taken_along() -> None:
-    here = thing("tank/a")
-    tree = things(here, snapshot("tank/a@s", clones="tank/c"), thing("tank/a/b"))
+def test_only_what_nothing_depends_on_is_removed() -> None:
+    current = thing("tank/a")
+    tree = things(current, snapshot("tank/a@s", clones="tank/c"), thing("tank/a/b"))
     with pytest.raises(CerssError, match="it has dataset tank/a/b, snapshot tank/a@s and clone tank/c"):
-        plan_absent(options("tank/a", state="absent"), here, tree)
-    plan = plan_absent(options("tank/a", state="absent"), here, things(here))
+        plan_absent(options("tank/a", state="absent"), current, tree)
+    plan = plan_absent(options("tank/a", state="absent"), current, things(current))
     assert plan.actions == ["destroy filesystem tank/a"]

@@ -27,7 +27,7 @@ def pool(*entries: tuple[str, str | None, list[str]]) -> Pool:
 
 @st.composite
 def pools(draw: st.DrawFn) -> Pool:
-    """Datasets and clones at any depth; some are renamed afterwards, as that alone can put a clone above its origin."""
+    """Datasets and clones at any depth; some are renamed afterwards: only that can put a clone above its origin."""
     found: Pool = {"tank": Dataset("tank")}
     for number in range(draw(st.integers(1, 12))):
         parent = draw(st.sampled_from(sorted(found)))
@@ -84,13 +84,13 @@ def destroy_all(found: Pool, names: list[str]) -> None:
 @given(pools(), st.data())
 def test_closure_can_be_destroyed_in_its_order_and_is_just_the_clones(found: Pool, data: st.DataObject) -> None:
     snapshots = [snapshot.name for dataset in found.values() for snapshot in dataset.snapshots]
-    wanted = data.draw(st.sets(st.sampled_from(snapshots)) if snapshots else st.just(set()))
-    result = closure_of(found, wanted)
+    requested = data.draw(st.sets(st.sampled_from(snapshots)) if snapshots else st.just(set()))
+    result = closure_of(found, requested)
     names = [clone.name for clone in result.clones]
     assert len(names) == len(set(names))
 
-    # Nothing but clones, of what is wanted or of each other, and all of these.
-    reach = set(wanted) | {snapshot.name for clone in result.clones for snapshot in clone.snapshots}
+    # Nothing but clones of the requested snapshots or of each other, and all of these.
+    reach = set(requested) | {snapshot.name for clone in result.clones for snapshot in clone.snapshots}
     assert set(names) == {dataset.name for dataset in found.values() if dataset.origin in reach}
 
     if result.obstacles():
@@ -98,7 +98,7 @@ def test_closure_can_be_destroyed_in_its_order_and_is_just_the_clones(found: Poo
             destroy_all(found, names)
         return
     destroy_all(found, names)
-    assert not [dataset.name for dataset in found.values() if dataset.origin in wanted]
+    assert not [dataset.name for dataset in found.values() if dataset.origin in requested]
 
 
 def test_chain_goes_from_its_end() -> None:
@@ -118,30 +118,30 @@ def test_clones_across_the_tree_and_a_child_that_is_none() -> None:
     )
     result = closure_of(found, ["tank/v@s"])
     assert [clone.name for clone in result.clones] == ["tank/b/deep", "tank/a"]
-    assert result.obstacles() == {"tank/a": ["tank/a/own stands below it and is no clone that would go along"]}
+    assert result.obstacles() == {"tank/a": ["tank/a/own below it is not a clone that the cascade deletes"]}
 
 
 def test_clone_above_its_origin_is_a_circle() -> None:
     found = pool(("tank/v", None, ["s"]), ("tank/c", "tank/c/o@x", []), ("tank/c/o", "tank/v@s", ["x"]))
     result = closure_of(found, ["tank/v@s"])
     assert {clone.name for clone in result.clones} == {"tank/c", "tank/c/o"}
-    assert any("stands above it" in words for reasons in result.obstacles().values() for words in reasons)
+    assert any("above it depends on it" in reason for reasons in result.obstacles().values() for reason in reasons)
 
 
 @pytest.mark.parametrize(
-    ("ours", "bookmark", "words"),
+    ("ours", "bookmark", "reason"),
     [
-        ({"cerss.zfs:replica.00000000000000aa": "{}"}, None, "source of replication 00000000000000aa"),
+        ({"cerss.zfs:replica.00000000000000aa": "{}"}, None, "source of relationship 00000000000000aa"),
         ({SourceMark.NAME: "{}"}, None, "it is a replica"),
-        ({}, "cerss.zfs_00000000000000aa_1f", "replication 00000000000000aa continues from tank/c#"),
+        ({}, "cerss.zfs_00000000000000aa_1f", "relationship 00000000000000aa needs tank/c#"),
     ],
 )
-def test_relationship_is_an_obstacle(ours: dict[str, str], bookmark: str | None, words: str) -> None:
+def test_relationship_is_an_obstacle(ours: dict[str, str], bookmark: str | None, reason: str) -> None:
     found = pool(("tank/v", None, ["s"]), ("tank/c", "tank/v@s", []))
     found["tank/c"].ours = ours
     if bookmark:
         found["tank/c"].bookmarks = [Bookmark(f"tank/c#{bookmark}", "31", 5)]
-    assert words in closure_of(found, ["tank/v@s"]).obstacles()["tank/c"][0]
+    assert reason in closure_of(found, ["tank/v@s"]).obstacles()["tank/c"][0]
 
 
 def test_blockers_name_clones_holds_and_receives() -> None:

@@ -60,13 +60,13 @@ def test_nothing_around_is_not_told(log: Path) -> None:
 
 
 def test_a_failing_before_skips_the_body_and_not_the_after(log: Path) -> None:
-    with pytest.raises(CerssError, match=r"^command 2 ended with exit status 3$"):
+    with pytest.raises(CerssError, match=r"^command 2 failed with exit status 3$"):
         go(shell(log, "true", "exit 3", "true"), shell(log, "true"), log)
     assert written(log) == ["1", "2", "1"]
 
 
 def test_all_of_after_run_though_one_fails(log: Path) -> None:
-    with pytest.raises(CerssError, match=r"are made, but command 1 ended with exit status 4: what it should"):
+    with pytest.raises(CerssError, match=r"were created, but command 1 failed with exit status 4, so what"):
         go([], shell(log, "exit 4", "true"), log)
     assert written(log) == ["body", "1", "2"]
 
@@ -78,7 +78,7 @@ def test_a_failing_body_is_told_first(log: Path) -> None:
 
     with pytest.raises(CerssError) as caught:
         fail()
-    assert caught.value.msg.startswith("no room; command 1 ended with exit status 4")
+    assert caught.value.msg.startswith("no room; command 1 failed with exit status 4")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

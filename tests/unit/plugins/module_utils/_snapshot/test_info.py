@@ -1,7 +1,7 @@
 # Copyright (c) 2026, cerss.zfs contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What zfs_snapshot_info asks for and how it tells it; and its memory, on the output of very many snapshots."""
+"""The options of zfs_snapshot_info, its result, and its memory on the output of very many snapshots."""
 
 from __future__ import annotations
 
@@ -14,39 +14,27 @@ from typing import Any
 import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
-from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import Announced, Announcement
-from ansible_collections.cerss.zfs.plugins.module_utils._core.model import (
-    Bookmark,
-    Dataset,
-    Hold,
-    Snapshot,
-    Token,
-)
 from ansible_collections.cerss.zfs.plugins.module_utils._host import process
-from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
-from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import objects
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.info import Options, main
-from ansible_collections.cerss.zfs.plugins.module_utils._zfs.processes import Receiver
 
 DEFAULTS: dict[str, Any] = {
     "name": None, "recursive": False, "states": None, "match": None, "detail": "state", "properties": None,
     "limit": None, "output_file": None,
 }  # fmt: skip
-ID = "00112233445566aa"
 
-# Prints what `zfs` would for COUNT snapshots in volumes of 10,000, in the formats that 2.3.9 was recorded with.
+# Prints what `zfs` would for COUNT snapshots in datasets of 10,000, in the formats that 2.3.9 was recorded with.
 REPLAY = r"""#!{python} -S
 import sys
 verb, *args = sys.argv[1:]
 each = 10000
 if verb == "list":
     columns, types = args[args.index("-o") + 1].split(","), args[args.index("-t") + 1].split(",")
-    for volume in range(({count} + each - 1) // each):
+    for dataset in range(({count} + each - 1) // each):
         if "filesystem" in types:
-            print(f"tank/v{{volume}}\t{{volume + 1}}\t{{volume + 1}}\t-\t0")
-        for n in range(min(each, {count} - volume * each) if "snapshot" in types else 0):
+            print(f"tank/v{{dataset}}\t{{dataset + 1}}\t{{dataset + 1}}\t-\t0")
+        for n in range(min(each, {count} - dataset * each) if "snapshot" in types else 0):
             more = "\t-\t0" if "inconsistent" in columns else ""
-            print(f"tank/v{{volume}}@s{{n}}\t{{volume * each + n + 1000}}\t{{volume * each + n + 1000}}{{more}}")
+            print(f"tank/v{{dataset}}@s{{n}}\t{{dataset * each + n + 1000}}\t{{dataset * each + n + 1000}}{{more}}")
 elif verb == "get":
     at = args.index("-o") + 2
     properties, names = args[at].split(","), args[at + 1:]
@@ -125,11 +113,11 @@ def test_everything_is_told_from_the_replay(tmp_path: Path, monkeypatch: pytest.
         ({"name": ["tank/v@"]}, "a part of it is empty"),
         ({"detail": "names", "states": ["full"]}, "states cannot be combined with detail=names"),
         ({"detail": "names", "properties": ["a:b"]}, "properties cannot be combined with detail=names"),
-        ({"properties": ["cerss.zfs:source"]}, "this collection's own"),
+        ({"properties": ["cerss.zfs:source"]}, "internal to this collection"),
         ({"properties": ["No!"]}, "not a valid property name"),
         ({"limit": -1}, "limit is -1"),
-        ({"output_file": "/"}, "must be a file in a folder that is there and writable"),
-        ({"output_file": "/nowhere/at/all"}, "must be a file in a folder that is there and writable"),
+        ({"output_file": "/"}, "give a file in an existing directory"),
+        ({"output_file": "/nowhere/at/all"}, "give a file in an existing directory"),
     ],
 )
 def test_bad_options(options: dict[str, Any], words: str) -> None:
@@ -154,74 +142,3 @@ def test_bad_options(options: dict[str, Any], words: str) -> None:
 )
 def test_what_belongs_to_the_answer(name: Any, recursive: bool, dataset: str, parts: Any) -> None:
     assert Options.from_params({**DEFAULTS, "name": name, "recursive": recursive}).parts(dataset) == parts
-
-
-def token(**values: Any) -> Token:
-    return Token(**{"text": "1-x", "toguid": "20", "toname": "src/v@two", "bytes": 50, "fromguid": "10", **values})
-
-
-def test_inbound_increment() -> None:
-    dataset = Dataset("backup/v", snapshots=[Snapshot("backup/v@one", "10", 5)], token=token())
-    dataset.ours = {Announcement.NAME: '[{"guid": "20", "snapshot": "two", "bytes": 200}]'}
-    receiver = Receiver(7, 10, "zfs receive -s -u backup/v")
-    snapshot = objects.arriving(dataset, Activity(1000.0, [receiver], 1, rates={7: 5}))
-    assert snapshot
-    told = snapshot.to_result()
-    assert (told["name"], told["guid"], told["state"]) == ("backup/v@two", "20", "inbound")
-    assert told["depends_on"] == {"snapshot": "backup/v@one", "guid": "10", "kind": "base"}
-    assert told["deletable"] is False
-    assert told["progress"] == {
-        "operation": "receive", "bytes_done": 50, "bytes_total": 200, "percent": 25.0, "bytes_per_second": 5,
-        "eta_seconds": 30, "started": "1970-01-01T00:16:30Z", "updated": "1970-01-01T00:16:40Z", "active": True,
-    }  # fmt: skip
-    left = objects.arriving(dataset, Activity(1000.0))
-    assert left
-    assert left.progress
-    assert (left.progress.active, left.progress.bytes_per_second) == (False, None)
-
-
-def test_inbound_without_a_token_is_named_by_the_announcement_or_by_zfs() -> None:
-    dataset = Dataset("backup/v", inconsistent=True)
-    snapshot = objects.arriving(dataset, Activity())
-    assert snapshot
-    assert snapshot.name == "backup/v@%recv"
-    dataset.ours = {Announcement.NAME: Announcement((Announced("10", "one"), Announced("20", "two"))).format()}
-    dataset.snapshots = [Snapshot("backup/v@one", "10")]
-    snapshot = objects.arriving(dataset, Activity())
-    assert snapshot
-    assert snapshot.name == "backup/v@two"
-
-
-@pytest.mark.parametrize("dataset", [Dataset("v"), Dataset("v", token=token(), snapshots=[Snapshot("v@two", "20")])])
-def test_nothing_is_inbound(dataset: Dataset) -> None:
-    assert objects.arriving(dataset, Activity()) is None
-
-
-def test_replications_and_their_roles() -> None:
-    dataset = Dataset("tank/v", bookmarks=[Bookmark(f"tank/v#cerss.zfs_{ID}_a", "10", 5)])
-    base = Snapshot("tank/v@a", "10", holds=[Hold(f"cerss.zfs:step:{ID}")])
-    step = Snapshot("tank/v@b", "11", holds=[Hold(f"cerss.zfs:step:{ID}"), Hold("keep")])
-    last = Snapshot("tank/v@c", "12", holds=[Hold(f"cerss.zfs:last:{ID}")])
-    targets = {ID: "b1:backup/v"}
-    assert objects.replications(base, dataset, targets) == [{"id": ID, "target": "b1:backup/v", "role": "base"}]
-    assert objects.replications(step, dataset, targets)[0]["role"] == "in_transit"
-    assert objects.replications(last, dataset, {}) == [{"id": ID, "target": "tank/v", "role": "last_received"}]
-
-
-def test_first_snapshot_of_a_clone_depends_on_the_origin() -> None:
-    dataset = Dataset("tank/c", origin="tank/v@s", snapshots=[Snapshot("tank/c@1", "1"), Snapshot("tank/c@2", "2")])
-    objects.link(dataset)
-    assert [snapshot.depends_on for snapshot in dataset.snapshots] == [
-        {"snapshot": "tank/v@s", "guid": None, "kind": "origin"},
-        {"snapshot": "tank/c@1", "guid": "1", "kind": "prior"},
-    ]
-
-
-def test_sending_is_progress_of_a_full_snapshot() -> None:
-    operation = {"operation": "send", "guid": "10", "bytes_done": 5, "bytes_total": 10, "bytes_per_second": 1}
-    running = Activity(operations=[operation])
-    progress = running.sending("10")
-    assert progress
-    assert progress.to_result()["percent"] == 50.0
-    assert running.sending("11") is None
-    assert running.sending(None) is None

@@ -1,6 +1,7 @@
 # Copyright (c) 2026, cerss.zfs contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""Which snapshots zfs_snapshot_prune deletes, and its options."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ def snapshot(name: str, txg: int, **more: Any) -> Snapshot:
     return Snapshot(name, createtxg=txg, **{**known, **more})
 
 
-def test_each_volume_is_judged_for_itself_and_the_expired_go_first() -> None:
+def test_each_dataset_is_judged_on_its_own_and_expired_snapshots_go_first() -> None:
     matched = [
         snapshot("tank/a@1", 1),
         snapshot("tank/a@2", 2, clones=["tank/c"]),
@@ -38,21 +39,21 @@ def test_each_volume_is_judged_for_itself_and_the_expired_go_first() -> None:
     assert decided.deletion.plan.actions == [
         "destroy snapshot tank/b@2",
         "destroy snapshot tank/a@1",
-        "mark tank/a@2 for deletion (clone tank/c remains)",
+        "defer deletion of tank/a@2 (needed by clone tank/c)",
     ]
     assert decided.kept == [
         {"name": "tank/a@3", "reason": "last 1"},
-        {"name": "tank/b@1", "reason": "is the base of what tank/b is receiving"},
-        {"name": "tank/b@4", "reason": "is being sent just now"},
+        {"name": "tank/b@1", "reason": "is the base of the receive into tank/b"},
+        {"name": "tank/b@4", "reason": "is being sent"},
         {"name": "tank/b@5", "reason": "last 1"},
     ]
-    assert [one.name for one in decided.marked] == ["tank/b@3"]
+    assert [snap.name for snap in decided.pending] == ["tank/b@3"]
 
 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"name": []}, "name is empty"),
+        ({"name": []}, "name is empty; give at least one dataset"),
         ({"name": ["tank", "tank"]}, "more than once"),
         ({"match": [""]}, "match is empty"),
         ({"keep": {"last": None}}, "keeps nothing"),

@@ -1,6 +1,7 @@
 # Copyright (c) 2026, cerss.zfs contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""The retention rules, over random histories in several time zones."""
 
 from __future__ import annotations
 
@@ -30,17 +31,17 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[Snapshot]:
-    """Snapshots of one volume: regular and in bursts, held, temporary, with clocks that were set back."""
+    """Snapshots of one dataset: regular and in bursts, held, temporary, with clocks that were set back."""
     ages = draw(st.lists(st.one_of(st.integers(0, 90), st.integers(0, 24 * 90)), max_size=40))
     result = []
     for txg, age in enumerate(sorted(ages, reverse=True)):
         slip = draw(st.sampled_from([0, 0, 0, 0, 5400, -7200]))
         created = NOW - age * 3600 + slip
-        one = Snapshot(f"tank/v@{txg}", guid=str(txg), createtxg=txg, created=created, userrefs=0, clones=[])
-        one.holds = draw(st.sampled_from([[], [], [], [Hold("mine")], [Hold("cerss.zfs:last:00112233445566aa")]]))
-        one.temporary = draw(st.sampled_from([False, False, False, True]))
-        one.lifetime = draw(st.sampled_from([None, 3600, 10**6])) if one.temporary else None
-        result.append(one)
+        snap = Snapshot(f"tank/v@{txg}", guid=str(txg), createtxg=txg, created=created, userrefs=0, clones=[])
+        snap.holds = draw(st.sampled_from([[], [], [], [Hold("mine")], [Hold("cerss.zfs:last:00112233445566aa")]]))
+        snap.temporary = draw(st.sampled_from([False, False, False, True]))
+        snap.lifetime = draw(st.sampled_from([None, 3600, 10**6])) if snap.temporary else None
+        result.append(snap)
     return result
 
 
@@ -65,8 +66,8 @@ def test_more_keep_never_prunes_more(
     zone: str, snapshots: list[Snapshot], keep: dict[str, int], more: dict[str, int]
 ) -> None:
     larger = {name: keep.get(name, 0) + more.get(name, 0) for name in {*keep, *more}}
-    fewer_names = {one.name for one in kept(snapshots, keep)}
-    assert fewer_names <= {one.name for one in kept(snapshots, larger)}
+    fewer_names = {snap.name for snap in kept(snapshots, keep)}
+    assert fewer_names <= {snap.name for snap in kept(snapshots, larger)}
 
 
 @many
@@ -76,13 +77,13 @@ def test_every_verdict_has_its_reason_and_nothing_needed_goes(
 ) -> None:  # fmt: skip
     for verdict in judge(snapshots, keep, NOW, time.localtime):
         assert verdict.reason
-        one = verdict.snapshot
+        snap = verdict.snapshot
         if not verdict.keep:
-            assert not one.holds
-            assert not one.temporary or (one.expires is not None and one.expires <= NOW)
-    permanent = [one for one in snapshots if not one.temporary]
+            assert not snap.holds
+            assert not snap.temporary or (snap.expires is not None and snap.expires <= NOW)
+    permanent = [snap for snap in snapshots if not snap.temporary]
     asked = min(keep.get("last", 0), len(permanent))
-    assert {one.name for one in permanent[len(permanent) - asked :]} <= {one.name for one in kept(snapshots, keep)}
+    assert {snap.name for snap in permanent[len(permanent) - asked :]} <= {snap.name for snap in kept(snapshots, keep)}
 
 
 @pytest.fixture
@@ -131,14 +132,14 @@ def test_reasons_in_full() -> None:
     coming = Snapshot("tank/v@2", createtxg=2, created=NOW - 8, temporary=True, lifetime=3600, holds=[])
     endless = Snapshot("tank/v@3", createtxg=3, created=NOW - 7, temporary=True, holds=[])
     expired = Snapshot("tank/v@4", createtxg=4, created=NOW - 6, temporary=True, lifetime=5, holds=[])
-    marked = Snapshot("tank/v@5", createtxg=5, created=NOW - 5, state=PENDING_DELETE, holds=[])
+    pending = Snapshot("tank/v@5", createtxg=5, created=NOW - 5, state=PENDING_DELETE, holds=[])
     newest = Snapshot("tank/v@6", createtxg=6, created=NOW - 4, temporary=False, holds=[])
-    verdicts = judge([newest, marked, expired, endless, coming, needed, held], {"last": 1}, NOW, time.localtime)
+    verdicts = judge([newest, pending, expired, endless, coming, needed, held], {"last": 1}, NOW, time.localtime)
     assert [(v.keep, v.reason) for v in verdicts] == [
-        (True, "held by backup"),
-        (True, "replication 00112233445566aa needs it"),
+        (True, "has hold backup"),
+        (True, "needed by relationship 00112233445566aa"),
         (True, "temporary until 2026-11-23T08:07:54Z"),
-        (True, "temporary without an end"),
+        (True, "temporary, never expires"),
         (False, "expired"),
         (True, "last 1"),
     ]

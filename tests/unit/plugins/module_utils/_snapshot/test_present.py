@@ -1,0 +1,146 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What zfs_snapshot with state=present decides, before any command runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Hold, Snapshot
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import SnapshotName
+from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.hooks import Command
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.options import Options
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.present import (
+    _ready,
+    _transactions,
+    foretold,
+    plan_present,
+)
+
+NOW = Activity(now=2000.0)
+
+
+def options(*names: str, **more: Any) -> Options:
+    return Options([SnapshotName.parse(name) for name in names or ("tank/v@s",)], **more)
+
+
+def current(**values: Any) -> dict[str, Dataset]:
+    """tank/v with its snapshot s, read with all values."""
+    snapshot = Snapshot("tank/v@s", "1", 5, created=1000, temporary=False, clones=[], userrefs=0, holds=[])
+    for name, value in values.items():
+        setattr(snapshot, name, value)
+    return {"tank/v": Dataset("tank/v", snapshots=[snapshot])}
+
+
+def test_a_transaction_has_one_pool_and_one_snapshot_of_each_dataset() -> None:
+    names = ["tank/a@1", "tank/b@1", "backup/a@1", "tank/a@2", "tank@1", "tank/a@3"]
+    assert _transactions(names) == [["tank/a@1", "tank/b@1", "tank@1"], ["backup/a@1"], ["tank/a@2"], ["tank/a@3"]]
+
+
+def test_what_is_right_is_left_alone() -> None:
+    requested = options(properties={"a:b": "1", "a:c": None}, holds=["h"], temporary=True, lifetime=3600)
+    right = current(properties={"a:b": "1"}, holds=[Hold("h")], temporary=True, lifetime=3600)
+    assert not plan_present(requested, ["tank/v@s"], right, NOW).plan.changed
+    plan = plan_present(requested, ["tank/v@s"], current(properties={"a:c": "2"}), NOW).plan
+    assert plan.actions == [
+        "set a:b, cerss.zfs:temporary and cerss.zfs:expires of tank/v@s",
+        "unset a:c of tank/v@s",
+        "put hold h on tank/v@s",
+    ]
+    assert [command for step in plan.steps for command in step.commands] == [
+        ["zfs", "set", "a:b=1", "cerss.zfs:temporary=true", "cerss.zfs:expires=3600", "tank/v@s"],
+        ["zfs", "inherit", "a:c", "tank/v@s"],
+        ["zfs", "hold", "h", "tank/v@s"],
+    ]
+
+
+def test_foreign_holds_are_purged_only_on_request_and_ours_never() -> None:
+    tags = ["keep", "other", "cerss.zfs:step:00112233445566aa", ".send-1-1"]
+    held = current(holds=[Hold(tag) for tag in tags])
+    assert not plan_present(options(holds=["keep"]), ["tank/v@s"], held, NOW).plan.changed
+    plan = plan_present(options(holds=["keep"], purge_holds=True), ["tank/v@s"], held, NOW).plan
+    assert plan.actions == ["release hold other of tank/v@s"]
+    assert plan.to_result()["diff"]["before"] == {"tank/v@s": {"holds": {"other": True}}}
+
+
+def test_expiry_in_the_past_is_refused() -> None:
+    with pytest.raises(BadInput, match="would have expired at 1970-01-01T00:17:40Z"):
+        plan_present(options(temporary=True, lifetime=60), ["tank/v@s"], current(), NOW)
+
+
+def test_pending_is_refused_with_what_keeps_it() -> None:
+    pending = current(state="pending_delete", clones=["tank/c"], holds=[Hold("h")])
+    with pytest.raises(Refused, match=r"as long as clone tank/c and hold h needs it.*zfs clone"):
+        plan_present(options(), ["tank/v@s"], pending, NOW)
+
+
+def test_inbound_cannot_be_created() -> None:
+    inbound = {"tank/v": Dataset("tank/v", inconsistent=True)}
+    with pytest.raises(Refused, match="is being received for the first time"):
+        plan_present(options(), ["tank/v@s"], inbound, NOW)
+    inbound["tank/v"].ours = {"cerss.zfs:inbound": '[{"guid": "7", "snapshot": "s", "bytes": 1}]'}
+    with pytest.raises(Refused, match="tank/v@s is still being received"):
+        plan_present(options(), ["tank/v@s"], inbound, NOW)
+
+
+def test_what_is_first_received_below_is_skipped_unless_named() -> None:
+    found = {"tank": Dataset("tank"), "tank/new": Dataset("tank/new", inconsistent=True)}
+    requested = options("tank@s", recursive=True)
+    names, warnings = _ready(requested, ["tank@s", "tank/new@s"], found)
+    assert names == ["tank@s"]
+    assert warnings == ["tank/new@s is skipped, since its dataset is being received for the first time"]
+    assert _ready(options("tank/new@s"), ["tank/new@s"], found) == (["tank/new@s"], [])
+
+
+def test_commands_around_are_named_by_number() -> None:
+    before, first, last = (
+        Command(label, ["secret"], 1, {"A": "secret"})
+        for label in ("command 1 of before", "command 1 of after", "command 2 of after")
+    )
+    plan = plan_present(options(before=[before], after=[first, last]), ["tank/v@new"], current(), NOW).plan
+    assert plan.actions == [
+        "run command 1 of before",
+        "create snapshot tank/v@new",
+        "run command 1 of after",
+        "run command 2 of after",
+    ]
+    assert "secret" not in str(plan.to_result())
+    assert not plan_present(options(before=[before]), ["tank/v@s"], current(), NOW).plan.changed
+
+
+def test_snapshots_that_cannot_be_atomic_are_a_warning() -> None:
+    names = ["tank/v@1", "tank/v@2"]
+    (warning,) = plan_present(options(*names), names, current(), NOW).warnings
+    assert "these snapshots are not atomic: tank/v@1; tank/v@2." in warning
+    assert plan_present(options("tank/v@1"), ["tank/v@1"], current(), NOW).warnings == []
+
+
+def test_a_snapshot_during_a_receive_is_a_warning() -> None:
+    datasets = current()
+    datasets["tank/v"].receiving = True
+    (warning,) = plan_present(options("tank/v@new"), ["tank/v@new"], datasets, NOW).warnings
+    assert warning.startswith("tank/v@%recv is still being received; after tank/v@new is created")
+
+
+def test_check_mode_tells_what_will_be() -> None:
+    datasets = current(holds=[Hold("old"), Hold("keep")], properties={"a:b": "1", "a:c": "2"}, lifetime=60)
+    existing = {snapshot.name: snapshot for snapshot in datasets["tank/v"].snapshots}
+    requested = options(
+        "tank/v@s",
+        "tank/v@new",
+        properties={"a:c": None, "a:d": "3"},
+        holds=["keep"],
+        purge_holds=True,
+        temporary=False,
+    )
+    old, new = foretold(requested, ["tank/v@s", "tank/v@new"], existing, datasets)
+    assert (old.properties, old.lifetime, old.temporary) == ({"a:b": "1", "a:d": "3"}, None, False)
+    assert (new.properties, new.guid, new.temporary) == ({"a:d": "3"}, None, False)
+    assert [hold.tag for hold in old.holds or []] == [hold.tag for hold in new.holds or []] == ["keep"]
+    assert new.depends_on == {"snapshot": "tank/v@s", "guid": "1", "kind": "prior"}
+    assert [hold.tag for hold in existing["tank/v@s"].holds or []] == ["old", "keep"]  # as it was
