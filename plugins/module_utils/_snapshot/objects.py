@@ -60,19 +60,22 @@ def fill(
         if snapshot.depends_on and snapshot.depends_on["kind"] == "origin"
     }
     columns = ["all"] if detail == "full" else _columns(datasets, keep)
-    missing = _read_values(backend, datasets, [*origins.values(), *snapshots], running, columns, keep)
+    by_name = {**origins, **{snapshot.name: snapshot for snapshot in snapshots}}
+    missing = _read_values(backend, datasets, by_name.values(), running, columns, keep)
     inventory.read_holds(backend, [snapshot for snapshot in snapshots if snapshot.userrefs])
     targets = _targets(datasets.values())
     for snapshot in snapshots:
         if snapshot.name in missing:
             snapshot.state = model.ABSENT
             continue
+        if detail == "full":  # "all" leaves out what is not set
+            snapshot.clones, snapshot.temporary = snapshot.clones or [], bool(snapshot.temporary)
         if detail == "full" or keep:
             snapshot.properties = snapshot.properties or {}
         if snapshot.name in running.creating():
             snapshot.state = model.CREATING
-        if snapshot.depends_on and snapshot.depends_on["snapshot"] in origins:
-            snapshot.depends_on["guid"] = origins[snapshot.depends_on["snapshot"]].guid
+        if snapshot.depends_on and snapshot.depends_on["kind"] == "origin":
+            snapshot.depends_on["guid"] = by_name[snapshot.depends_on["snapshot"]].guid
         snapshot.progress = running.sending(snapshot.guid)
         snapshot.replications = replications(snapshot, datasets[snapshot.dataset], targets)
 
@@ -90,7 +93,7 @@ def _read_values(
     """Read the columns of the datasets and snapshots; the names of those that do not exist."""
     # A receive without -s into an existing dataset shows only as this hidden one, and only while it runs.
     hidden = {name: Dataset(f"{name}/{UNNAMED}") for name in datasets if running.writers or running.receivers}
-    holder = Dataset("", snapshots=list({snapshot.name: snapshot for snapshot in snapshots}.values()))
+    holder = Dataset("", snapshots=list(snapshots))
     missing = inventory.read_values(
         backend,
         {**datasets, **{dataset.name: dataset for dataset in hidden.values()}, "": holder},
