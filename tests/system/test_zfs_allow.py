@@ -75,7 +75,7 @@ def test_exactly_these(backend: Backend) -> None:
 def test_every_refusal_changes_nothing_and_says_why(backend: Backend) -> None:
     backend.run("zfs create 'tank/a b'; zfs snapshot 'tank/a b@s'")
     cases = [
-        (allow("send", dataset="tank/a b@s"), "a dataset is wanted here"),
+        (allow("send", dataset="tank/a b@s"), "give a dataset here"),
         (allow("send", dataset="tank/gone"), "tank/gone does not exist"),
         (allow("send", user="nobody-of-that-name"), "there is no user nobody-of-that-name"),
         (allow("send", user="-u"), "not the name or number of a user"),

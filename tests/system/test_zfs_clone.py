@@ -109,7 +109,7 @@ def test_every_refusal_changes_nothing_and_says_why(backend: Backend) -> None:
         (clone("tank/new", ""), "is empty"),
         (clone("tank/new", "tank/vol@" + "x" * 250), "259 characters, ZFS takes 255"),
         (clone("tank/n%w", "tank/vol@s1"), "it has '%'"),
-        (clone("tank@x", "tank/vol@s1"), "a dataset is wanted here"),
+        (clone("tank@x", "tank/vol@s1"), "give a dataset here"),
         (clone("tank", "tank/vol@s1"), "is a pool"),
         (clone("backup/new", "tank/vol@s1"), "a clone lives in the pool of its snapshot"),
         (clone("tank/vol", "tank/vol@s1"), "its own snapshot"),

@@ -90,7 +90,7 @@ def test_every_refusal_changes_nothing_and_says_why(backend: Backend) -> None:
     )
     cases = [
         (volume(""), "is empty"),
-        (volume("tank/a@s"), "a dataset is wanted here"),
+        (volume("tank/a@s"), "give a dataset here"),
         (volume("nopool"), "is a pool that does not exist"),
         (volume("nopool/x"), "there is no pool nopool"),
         (volume("tank/no/x"), "its parent tank/no does not exist"),
@@ -98,7 +98,7 @@ def test_every_refusal_changes_nothing_and_says_why(backend: Backend) -> None:
         (volume("tank/zv/x/y", create_parents=True), "tank/zv is a zvol"),
         (volume("tank/zv", mounted=True), "is not mounted by ZFS"),
         (volume("tank/zv", properties={"volsize": "8M"}), "shrinking a volume destroys"),
-        (volume("tank/zv", properties={"volblocksize": "4K"}), "fixed when a dataset is made"),
+        (volume("tank/zv", properties={"volblocksize": "4K"}), "fixed when a dataset is created"),
         (volume("tank/zv", properties={"volsize": None}), "cannot be unset"),
         (volume("tank/zv", properties={"recordsize": "8K"}), "a volume has no such property"),
         (volume("tank/a", properties={"used": "1"}), "it is read-only"),

@@ -65,7 +65,7 @@ def test_many_at_once(backend: Backend) -> None:
 def test_bad_input(backend: Backend) -> None:
     cases = [
         (prune(), "name is empty"),
-        (prune("tank/v@s"), "a dataset is wanted here"),
+        (prune("tank/v@s"), "give a dataset here"),
         (prune("tank", "tank"), "more than once"),
         (prune("tank/nothing"), "tank/nothing does not exist"),
         (prune("tank", match=[]), "match is empty"),

@@ -144,7 +144,7 @@ def test_a_plan_leads_to_exactly_what_is_wished(
         ({"permissions": ["-d"]}, "not the name of a permission"),
         ({"permissions": []}, "is empty"),
         ({"state": "absent"}, "cannot be combined"),
-        ({"dataset": "tank@s"}, "a dataset is wanted"),
+        ({"dataset": "tank@s"}, "give a dataset here"),
     ],
 )
 def test_bad_options(params: dict[str, Any], why: str) -> None:

@@ -148,7 +148,7 @@ def test_a_released_replica_can_be_promoted_over() -> None:
     ("current", "told"),
     [
         (seen(thing("tank/v@s", guid="11", defer_destroy="on", userrefs="1")), "is pending_delete"),
-        (seen(thing("tank/v", casesensitivity="sensitive")), "fixed when a dataset is made"),
+        (seen(thing("tank/v", casesensitivity="sensitive")), "fixed when a dataset is created"),
     ],
 )
 def test_snapshots_that_cannot_be_cloned(current: Seen, told: str) -> None:

@@ -54,8 +54,8 @@ def test_nobody_else_has_the_lock_meanwhile():
     assert [path.stat().st_mode & 0o777 for path in locks] == [0o644, 0o644]  # root's do not lock other users out
 
 
-def test_no_place_for_files_is_an_error_in_words(monkeypatch, folder):
+def test_without_a_writable_folder_the_error_names_the_folders(monkeypatch, folder):
     monkeypatch.setenv(runfiles.RUN_ID, "0123456789abcdef")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder / "not" / "there"))
-    with pytest.raises(Refused, match="no place for the files of a running transfer"):
+    with pytest.raises(Refused, match=r"the files of a running transfer cannot be written: .*none of"):
         runfiles.Lease()

@@ -89,7 +89,7 @@ def test_yaml_values_as_text(value: Any, text: str | None) -> None:
         ({"recordsize": "1"}, "a volume has no such property"),
         ({"volblocksize": None}, "cannot be unset"),
         ({"volsize": None}, "cannot be unset"),
-        ({"volblocksize": "8K"}, "fixed when a dataset is made"),
+        ({"volblocksize": "8K"}, "fixed when a dataset is created"),
         ({"volsize": "8M"}, "shrinking a volume destroys"),
     ],
 )
