@@ -1,9 +1,9 @@
 # Copyright (c) 2026, cerss.zfs contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Turns the most important rules around, one at a time in a copy of the tree: the unit tests must then fail.
+"""Breaks the most important rules, one at a time in a copy of the tree, and checks that the unit tests fail.
 
-A text that does not occur exactly once any more is an error, so that this list keeps up with the code.
+A text that does not occur exactly once in its file is an error, so that the list stays in step with the code.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 UTILS = "plugins/module_utils"
-# What the unit tests look at
+# What the unit tests read
 COPIED = ("plugins", "roles", "playbooks", "tests/recorded", "tests/unit", "pyproject.toml", "galaxy.yml")
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A rule, where it stands, and the text that is put for its own. ``test``: the file that holds it."""
+    """A rule, its file, its text (``old``) and the text that breaks it (``new``). ``test``: the file that must fail."""
 
     rule: str
     file: str
@@ -49,12 +49,12 @@ RECORDED = "tests/unit/test_recorded.py"
 MUTANTS = [
     Mutant("a temporary snapshot is never chosen", "_replication/planner",
            "            not snap.temporary\n            and (not options", "            (not options", REPLICATION),
-    Mutant("a named snapshot is the newest to go", "_replication/planner",
+    Mutant("a named snapshot is the newest one sent", "_replication/planner",
            "snapshots = snapshots[: index + 1]", "snapshots = snapshots[index:]", REPLICATION),
-    Mutant("-I carries only what is wished", "_replication/planner",
+    Mutant("-I sends only requested snapshots", "_replication/planner",
            "while until < len(requested) and place[requested[until].name] == place[requested[until - 1].name] + 1:",
            "while until < len(requested):", REPLICATION),
-    Mutant("from a bookmark there is only -i", "_replication/planner",
+    Mutant("a bookmark is only the base of -i", "_replication/planner",
            "if isinstance(base, Snapshot) and place[requested[at].name] == place[base.name] + 1:",
            "if not isinstance(base, Snapshot) or place[requested[at].name] == place[base.name] + 1:", REPLICATION),
     Mutant("an open bookmark is not settled", "_replication/planner",
@@ -64,58 +64,58 @@ MUTANTS = [
            "and all(cursor.guid == chosen[-1].guid for", "and any(cursor.guid == chosen[-1].guid for", REPLICATION),
     Mutant("only what is newer than the base is sent", "_replication/planner",
            "start is None or txg(snap) > txg(start)]", "start is None or txg(snap) >= txg(start)]", REPLICATION),
-    Mutant("nothing goes into another volume's replica", "_replication/planner",
+    Mutant("nothing is received into another dataset's replica", "_replication/planner",
            "if mark.guid != pair.source.guid:", "if mark.guid is None:", REPLICATION),
-    Mutant("nothing goes into a released replica", "_replication/planner",
+    Mutant("nothing is received into a released replica", "_replication/planner",
            "if mark.released:", "if mark.released and not mark:", REPLICATION),
-    Mutant("nothing goes into a dataset without our mark", "_replication/planner",
+    Mutant("nothing is received into a dataset without our mark", "_replication/planner",
            "if pair.is_first_receive and token and pair.source.by_guid(token.toguid):", "if not mark:", REPLICATION),
     Mutant("raw and plain are never mixed by a resume", "_replication/planner",
            "if token.raw != raw:", "if token.raw and not token:", REPLICATION),
     Mutant("raw and plain are never mixed on a replica", "_replication/planner",
            "    if pair.mark:\n", "    if pair.mark and not pair.replica:\n", REPLICATION),
-    Mutant("only a wished snapshot is resumed", "_replication/planner",
+    Mutant("only a requested snapshot is resumed", "_replication/planner",
            "if all(snap.guid != token.toguid for snap in chosen):", "if not chosen:", REPLICATION),
-    Mutant("a replica's path stays below what kills the kernel", "_replication/planner",
+    Mutant("a replica's name is not so long that the kernel panics", "_replication/planner",
            "if len(pair.replica_name) > MAX_REPLICA_NAME:", "if len(pair.replica_name) > MAX_NAME:",
            REPLICATION),
-    Mutant("a diverged replica is an error unless told otherwise", "_replication/divergence",
+    Mutant("a diverged replica is an error by default", "_replication/divergence",
            'if options.on_divergence == "fail":', 'if options.on_divergence == "never":', REPLICATION),
-    Mutant("a rollback spares what others hold", "_replication/divergence",
+    Mutant("a rollback destroys nothing that others hold", "_replication/divergence",
            "if hold.relationship != relationship]", "if hold.relationship == relationship]", REPLICATION),
-    Mutant("a rollback spares what has clones", "_replication/divergence",
+    Mutant("a rollback destroys nothing with clones", "_replication/divergence",
            'return held + [f"clone {name}" for name in snapshot.clones or []]', "return held", REPLICATION),
     Mutant("the base is held while a stream runs", "_replication/pair",
            "for snapshot in [*filter(None, bases), *carried]}", "for snapshot in carried}", REPLICATION),
-    Mutant("the new cursor is made before the old one goes", "_replication/bookkeeping",
+    Mutant("the new cursor is made before the old is destroyed", "_replication/bookkeeping",
            "        *_remember(pair, here, relation),\n",
            "        *(Action('', (zfs.destroy(mark.name),), side=SOURCE) for mark in removed),\n"
            "        *_remember(pair, here, relation),\n", REPLICATION),
-    Mutant("holds stay while a part waits to be resumed", "_replication/bookkeeping",
+    Mutant("holds stay while there is a partial receive", "_replication/bookkeeping",
            "[] if replica.token else with_hold(pair.source, step_hold)", "with_hold(pair.source, step_hold)",
            REPLICATION),
-    Mutant("the announcement stays while a part waits", "_replication/bookkeeping",
+    Mutant("the announcement stays with a partial receive", "_replication/bookkeeping",
            "if Announcement.NAME in replica.ours and not replica.token:", "if Announcement.NAME in replica.ours:",
            REPLICATION),
-    Mutant("the closure goes on to clones of clones", "_snapshot/dependents",
+    Mutant("the closure includes clones of clones", "_snapshot/dependents",
            "open_ends += [snapshot.name for snapshot in clone.snapshots]", "open_ends += []", CLOSURE),
     Mutant("leaves go first", "_snapshot/dependents", "order.append(here)", "order.insert(0, here)", CLOSURE),
-    Mutant("what is no clone is an obstacle", "_snapshot/dependents",
+    Mutant("a child that is not a clone is an obstacle", "_snapshot/dependents",
            "for child in children.get(dataset.name, []) if child.name not in inside]", "for child in []]", CLOSURE),
-    Mutant("what is replicated is an obstacle", "_snapshot/dependents",
+    Mutant("a replicated clone is an obstacle", "_snapshot/dependents",
            "*_relationships(clone)]", "]", CLOSURE),
-    Mutant("what is held or cloned is only marked", "_snapshot/deletion",
+    Mutant("a held or cloned snapshot becomes pending deletion", "_snapshot/deletion",
            "groups.setdefault((snapshot.dataset, bool(left)), [])", "groups.setdefault((snapshot.dataset, False), [])",
            DELETION),
-    Mutant("what a hold keeps is not pruned", "_snapshot/retention",
+    Mutant("a held snapshot is not pruned", "_snapshot/retention",
            "kept = [*reasons, *held]", "kept = [*reasons]", RETENTION),
-    Mutant("what is sent is held before the first byte", "_replication/replicate",
+    Mutant("a snapshot is held before its first byte is sent", "_replication/replicate",
            "for action in bookkeeping.protect(pair, plan):", "for action in plan.prepare[:0]:", RECORDED),
-    Mutant("the marks move only when the snapshot is there", "_replication/replicate",
+    Mutant("the cursor moves only after the snapshot has arrived", "_replication/replicate",
            "in bookkeeping.settle(pair):\n", "in bookkeeping.settle(plan.pair):\n", RECORDED),
-    Mutant("a rollback never takes anything along", "_zfs/commands",
+    Mutant("a rollback destroys no newer snapshots", "_zfs/commands",
            'return ["zfs", "rollback", snapshot_name]', 'return ["zfs", "rollback", "-r", snapshot_name]', RECORDED),
-    Mutant("a snapshot with dependents is only marked", "_zfs/commands",
+    Mutant("a snapshot with dependents is deferred", "_zfs/commands",
            '"destroy", *(["-d"] if defer else [])', '"destroy", *([] if defer else [])', RECORDED),
     Mutant("gate: nothing outside the root", "_gate",
            "if not job.root.covers(name):", "if job.root.pool != name.pool:", GATE),
@@ -131,11 +131,11 @@ MUTANTS = [
            "if all(isinstance(hold.parse(tag), Spoilt) for hold in holds):", "if not tag:", GATE),
     Mutant("gate: only our own properties are set", "_gate",
            "    if not ours:\n", "    if not name:\n", GATE),
-    Mutant("gate: the line itself is one that we write", "_gate",
+    Mutant("gate: the line is one that we write", "_gate",
            "if not all(commands) or endpoint.line(commands) != line:", "if not all(commands):", GATE),
     Mutant("gate: a pipeline is one compressor and one stream", "_gate",
            "if other not in others or command[: len(begin)] != begin:", "if other not in others:", GATE),
-    Mutant("gate: no stream of several datasets", "_gate",
+    Mutant("gate: no package with a payload", "_gate",
            "        if head.payload:\n", "        if not head:\n", GATE),
     Mutant("gate: no clone of an origin that is not named", "_gate",
            "if head.clone and origin is None:", "if head is None:", GATE),
@@ -147,7 +147,7 @@ MUTANTS = [
 
 
 def survives(mutant: Mutant, folder: Path) -> str:
-    """What is wrong with the tests, or with this list; empty when they see the mutant."""
+    """What is wrong with the tests or with this list; "" when the tests fail as they should."""
     place = copied(folder / str(MUTANTS.index(mutant)))
     file = place / UTILS / f"{mutant.file}.py"
     text = file.read_text()
@@ -158,7 +158,7 @@ def survives(mutant: Mutant, folder: Path) -> str:
     shutil.rmtree(place)
     if done.returncode == 1 and "failed" in done.stdout:
         return ""
-    return "GREEN: no test sees it" if done.returncode == 0 else f"the tests do not run:\n{done.stdout}{done.stderr}"
+    return "GREEN: no test fails" if done.returncode == 0 else f"the tests do not run:\n{done.stdout}{done.stderr}"
 
 
 def copied(place: Path) -> Path:
@@ -170,7 +170,7 @@ def copied(place: Path) -> Path:
 
 
 def tested(place: Path, *tests: str) -> subprocess.CompletedProcess[str]:
-    # No plugins, whose start takes longer than the tests
+    # Without plugins, which take longer to start than the tests to run
     env = {**os.environ, "HYPOTHESIS_PROFILE": "mutants", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     run = [sys.executable, "-m", "pytest", "-x", "-q", *tests]
     return subprocess.run(run, cwd=place, env=env, capture_output=True, text=True, check=False)
@@ -181,12 +181,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
         whole = tested(copied(Path(folder, "whole")), *{mutant.test for mutant in MUTANTS})
         if whole.returncode:
-            print(f"the tests fail on what they should hold:\n{whole.stdout}{whole.stderr}")
+            print(f"the tests fail without a mutant:\n{whole.stdout}{whole.stderr}")
             return 1
         for mutant, why in zip(MUTANTS, pool.map(lambda mutant: survives(mutant, Path(folder)), MUTANTS)):
             print(f"{mutant.file:24} {mutant.rule:54} {why or 'red'}", flush=True)
             bad += bool(why)
-    print(f"{len(MUTANTS) - bad} of {len(MUTANTS)} rules are held by the unit tests")
+    print(f"{len(MUTANTS) - bad} of {len(MUTANTS)} rules are covered by the unit tests")
     return bool(bad)
 
 

@@ -121,6 +121,5 @@ def _plain(data: Any) -> Any:
 
 
 class FilterModule:  # Ansible looks for this name
-
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"snapshot_query": snapshot_query}
