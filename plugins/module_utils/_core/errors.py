@@ -61,9 +61,9 @@ class ZfsError(CerssError):
     def __init__(self, argv: list[str], rc: int, stderr: str, where: str = "") -> None:
         self.argv, self.rc, self.stderr, self.where = argv, rc, stderr, where
         place = f" on {where}" if where else ""
-        said = " ".join(stderr.partition("\nusage:")[0].split()) or f"exit status {rc}"
+        reason = " ".join(stderr.partition("\nusage:")[0].split()) or f"exit status {rc}"
         hint = f" — {self.hint}" if self.hint else ""
-        super().__init__(f"{short_command(argv)}{place}: {said}{hint}", stderr=stderr, rc=rc, cmd=shlex.join(argv))
+        super().__init__(f"{short_command(argv)}{place}: {reason}{hint}", stderr=stderr, rc=rc, cmd=shlex.join(argv))
 
 
 def short_command(argv: list[str]) -> str:

@@ -31,7 +31,7 @@ STATES = (FULL, PENDING_DELETE, INBOUND, CREATING, ABSENT)
 
 @dataclass(frozen=True)
 class Hold:
-    """A hold on a snapshot. ``created`` in seconds since 1970; None when zfs did not tell."""
+    """A hold on a snapshot. ``created`` in seconds since 1970; None when zfs printed no time."""
 
     tag: str
     created: int | None = None

@@ -105,10 +105,10 @@ class RunFile:
 def running() -> list[dict[str, Any]]:
     """The run files whose process is alive: pid, operation (create or send), and keys of the operation."""
     found = []
-    for place in _folders():
-        for path in sorted(place.glob("*.json")) if place.is_dir() else []:
+    for path in _folders():
+        for file in sorted(path.glob("*.json")) if path.is_dir() else []:
             with contextlib.suppress(OSError, ValueError):
-                content = json.loads(path.read_text())
+                content = json.loads(file.read_text())
                 if isinstance(content, dict) and _alive(content.get("pid")):
                     found.append(content)
     return found

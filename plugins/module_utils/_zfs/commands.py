@@ -4,7 +4,7 @@
 
 """Every command line of zfs, zpool and ps that the collection runs, as functions that return the argv.
 
-Nothing else builds one. Each function is about the manual page that it names, of OpenZFS 2.1 to 2.4.
+Nothing else builds one. Each docstring names the manual page that it is based on, of OpenZFS 2.1 to 2.4.
 """
 
 from __future__ import annotations
