@@ -1,7 +1,7 @@
 # Copyright (c) 2026, cerss.zfs contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The collection at work between two machines with real OpenZFS. `make demo` and `make demo-down` run it."""
+"""Shows the collection between two machines with real OpenZFS. `make demo` and `make demo-down` run it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BOLD, DIM, RED, GREEN, YELLOW = "1", "2", "31", "32", "33"
 
 
 class Stop(Exception):
-    """The demo cannot go on; the message is for the user."""
+    """The demo cannot continue; the message is for the user."""
 
 
 def paint(text: str, *styles: str) -> str:
@@ -50,14 +50,14 @@ def from_here(path: Path) -> str:
 
 
 def lab(*args: str) -> None:
-    """Runs the lab's command, which tells on stderr what it does and what it lacks."""
+    """Runs a command of the lab, which reports on stderr."""
     argv = [sys.executable, str(CLONE / "tests" / "lab" / "lab.py"), *args, "--dir", str(LAB)]
     if subprocess.run(argv, check=False).returncode:
-        raise Stop(f"The demo cannot go on: 'lab.py {args[0]}' failed for the reason above.")
+        raise Stop(f"'lab.py {args[0]}' failed, see above.")
 
 
 def playbook(*args: str) -> None:
-    """Runs ansible-playbook and shows its output, a line for each task; all of it goes to the log."""
+    """Runs ansible-playbook and shows a line for each task. The log gets all of its output."""
     began = time.monotonic()
     shown = [os.path.relpath(arg) if os.path.isabs(arg) else arg for arg in args]
     print(paint(f"$ ansible-playbook {shlex.join(shown)}", DIM), flush=True)
@@ -73,24 +73,24 @@ def playbook(*args: str) -> None:
             log.write(line)
             task = show(line.rstrip(), task)
     if process.returncode:
-        raise Stop(f"The demo cannot go on: ansible-playbook failed, all that it said is in {from_here(LOG)}.")
+        raise Stop(f"ansible-playbook failed; its whole output is in {from_here(LOG)}.")
     say(paint(f"  {time.monotonic() - began:.0f} s", DIM))
 
 
 def show(line: str, task: str) -> str:
-    """Prints what matters of a line of Ansible's output; returns the task that runs."""
+    """Prints a line of Ansible's output if it matters. Returns the name of the running task."""
     if found := re.match(r"TASK \[(?:\S+ : )?(.*)\]", line):
         if LIVE:
             print(f"\r\033[K  {'...':8}{'':10} {found[1]}", end="", flush=True)
         return found[1]
     if found := re.match(r"(ok|changed|fatal|failed): \[([^] ]+).*?\](?:: (\w+)! => (\{.*))?", line):
-        word, host, _rule, rest = found.groups()
+        outcome, host, _rule, rest = found.groups()
         if not task.startswith("Validating arguments"):  # each role begins with it
-            style = {"ok": GREEN, "changed": YELLOW}.get(word, RED)
-            say(f"  {paint(f'{word:8}', style)}{host:10} {task}")
+            style = {"ok": GREEN, "changed": YELLOW}.get(outcome, RED)
+            say(f"  {paint(f'{outcome:8}', style)}{host:10} {task}")
         if rest:
             say(paint(f"    {reason(rest)}", RED))
-    elif found := re.match(r'\s+("(?:[^"\\]|\\.)*"),?$', line):  # one of several lines that a task says
+    elif found := re.match(r'\s+("(?:[^"\\]|\\.)*"),?$', line):  # a line of debug's output
         say(f"    {json.loads(found[1])}")
     elif line.startswith(("ERROR", "[ERROR]", "[WARNING]")):
         say(f"  {line}")
@@ -98,7 +98,7 @@ def show(line: str, task: str) -> str:
 
 
 def say(text: str) -> None:
-    """Prints a line, over the name of the task that runs."""
+    """Prints a line in place of the running task's name."""
     print(f"\r\033[K{text}" if LIVE else text, flush=True)
 
 
@@ -116,54 +116,53 @@ def table(rows: list[tuple[str, ...]]) -> None:
         print(line if number else paint(line, BOLD))
 
 
-def tell(snapshot: dict[str, Any], backend: str) -> tuple[str, ...]:
-    """A row about a snapshot object."""
-    before, needed = snapshot["depends_on"], snapshot["dependents"]
-    needs = [f"clone {name}" for name in needed["clones"]]
-    needs += [f"replication ({item['role'].replace('_', ' ')})" for item in needed["replications"]]
-    on = f"@{before['snapshot'].partition('@')[2]}" if before else "-"
-    return backend, snapshot["name"], snapshot["guid"], snapshot["state"], on, ", ".join(needs) or "-"
+def table_row(snapshot: dict[str, Any], backend: str) -> tuple[str, ...]:
+    base, dependents = snapshot["depends_on"], snapshot["dependents"]
+    needed_by = [f"clone {name}" for name in dependents["clones"]]
+    needed_by += [f"replication ({item['role'].replace('_', ' ')})" for item in dependents["replications"]]
+    depends_on = f"@{base['snapshot'].partition('@')[2]}" if base else "-"
+    return backend, snapshot["name"], snapshot["guid"], snapshot["state"], depends_on, ", ".join(needed_by) or "-"
 
 
 def compare() -> None:
-    """Shows what was read on both sides, and stops when it is not the same."""
+    """Shows what look.yml read on both sides. Raises Stop when the two differ."""
     seen = json.loads(SEEN.read_text())
     source, replica = seen["snapshots"]
-    head = ("BACKEND", "SNAPSHOT", "GUID", "STATE", "BUILDS ON", "NEEDED BY")
-    rows = [tell(item, name) for name, items in (("backend-a", source), ("backend-b", replica)) for item in items[-3:]]
+    head = ("BACKEND", "SNAPSHOT", "GUID", "STATE", "DEPENDS ON", "NEEDED BY")
+    sides = (("backend-a", source), ("backend-b", replica))
     print()
-    table([head, *rows])
+    table([head, *(table_row(item, name) for name, items in sides for item in items[-3:])])
     if [item["guid"] for item in source] != [item["guid"] for item in replica]:
-        raise Stop("The snapshots of the two sides do not have the same GUIDs, which is a defect; please report it.")
+        raise Stop("The snapshots of the two sides have different GUIDs. This is a bug; please report it.")
     print(paint(f"  The GUIDs of all {len(source)} snapshots are the same on both sides.\n", GREEN))
     (sum_a, file_a), (sum_b, file_b) = seen["sums"]
     table([("BACKEND", "FILE", "SHA-256"), ("backend-a", file_a, sum_a), ("backend-b", file_b, sum_b)])
     if sum_a != sum_b:
-        raise Stop("The clone of the replica does not read as its source does, which is a defect; please report it.")
+        raise Stop("The clone of the replica and the source have different data. This is a bug; please report it.")
     clone = seen["clone"]
-    print(paint(f"  {clone['name']}, a clone of {clone['origin']['name']}, reads as the source does.", GREEN))
+    print(paint(f"  {clone['name']}, a clone of {clone['origin']['name']}, has the same data as the source.", GREEN))
 
 
 def up() -> None:
     if not shutil.which("ansible-playbook"):
-        raise Stop("ansible-playbook is not there; 'make demo' installs it and runs this.")
+        raise Stop("ansible-playbook is not installed; run 'make demo', which installs it.")
     began = time.monotonic()
-    step(1, "Two machines, backend-a and backend-b, with real OpenZFS")
+    step(1, "Start two machines with real OpenZFS, backend-a and backend-b")
     lab("up")
     LOG.write_text("")
-    step(2, "A volume with data on backend-a")
-    playbook(str(HERE / "volume.yml"))
-    step(3, "What is there goes straight from backend-a to backend-b")
+    step(2, "Create a dataset with data on backend-a")
+    playbook(str(HERE / "dataset.yml"))
+    step(3, "Replicate it directly from backend-a to backend-b")
     playbook(*REPLICATE)
-    step(4, "After a change only the difference goes")
+    step(4, "Change it and replicate the difference")
     playbook(str(HERE / "change.yml"))
     playbook(*REPLICATE)
-    step(5, "Nothing is left to do now, and a check run says so")
+    step(5, "Check mode reports that nothing is left to do")
     playbook(*REPLICATE, "--check")
-    step(6, "The snapshot objects on both sides, and a clone of the replica")
+    step(6, "Clone the replica and compare the snapshot objects of both sides")
     playbook(str(HERE / "look.yml"))
     compare()
-    print(f"\n{paint(f'Done in {time.monotonic() - began:.0f} s. The machines go on running.', BOLD)}")
+    print(f"\n{paint(f'Done in {time.monotonic() - began:.0f} s. The machines keep running.', BOLD)}")
     ssh = f"ssh -F {from_here(LAB / 'ssh_config')}"
     print(f"  Log in     {ssh} backend-a    (or backend-b; try 'zfs list -t all')")
     print(f"  Your own   ANSIBLE_CONFIG={from_here(HERE / 'ansible.cfg')} .venv/bin/ansible-playbook ...")
@@ -187,7 +186,7 @@ def main() -> int:
         print(paint(str(stop), RED), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted. 'make demo' goes on, 'make demo-down' stops the machines.", file=sys.stderr)
+        print("\nInterrupted. 'make demo' continues, 'make demo-down' stops the machines.", file=sys.stderr)
         return 130
     return 0
 

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, cerss.zfs contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Turns the most important rules around, one at a time in a copy of the tree: the unit tests must then fail.
+"""Breaks the most important rules, one at a time in a copy of the tree, and checks that the unit tests fail.
 
-A text that does not occur exactly once any more is an error, so that this list keeps up with the code.
+A text that does not occur exactly once in its file is an error, so that the list stays in step with the code.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 UTILS = "plugins/module_utils"
-# What the unit tests look at
+# What the unit tests read
 COPIED = ("plugins", "roles", "playbooks", "tests/recorded", "tests/unit", "pyproject.toml", "galaxy.yml")
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A rule, where it stands, and the text that is put for its own. ``test``: the file that holds it."""
+    """A rule, its file, its text (``old``) and the text that breaks it (``new``). ``test``: the file that must fail."""
 
     rule: str
     file: str
@@ -52,7 +52,7 @@ PAIR, DIVERGENCE, BOOKKEEPING = (
 MUTANTS = [
     Mutant("a temporary snapshot is never chosen", "_replication/planner",
            "            not snap.temporary\n            and (not options", "            (not options", REPLICATION),
-    Mutant("a named snapshot is the newest to go", "_replication/planner",
+    Mutant("a named snapshot is the newest one sent", "_replication/planner",
            "snapshots = snapshots[: index + 1]", "snapshots = snapshots[index:]", REPLICATION),
     Mutant("-I carries only what is requested", "_replication/planner",
            "while until < len(requested) and order[requested[until].name] == order[requested[until - 1].name] + 1:",
@@ -69,9 +69,9 @@ MUTANTS = [
            "start is None or txg(snap) > txg(start)]", "start is None or txg(snap) >= txg(start)]", REPLICATION),
     Mutant("nothing goes into another dataset's replica", "_replication/planner",
            "if mark.guid != pair.source.guid:", "if mark.guid is None:", REPLICATION),
-    Mutant("nothing goes into a released replica", "_replication/planner",
+    Mutant("nothing is received into a released replica", "_replication/planner",
            "if mark.released:", "if mark.released and not mark:", REPLICATION),
-    Mutant("nothing goes into a dataset without our mark", "_replication/planner",
+    Mutant("nothing is received into a dataset without our mark", "_replication/planner",
            "if pair.is_first_receive and token and pair.source.by_guid(token.toguid):", "if not mark:", REPLICATION),
     Mutant("raw and plain are never mixed by a resume", "_replication/planner",
            "if token.raw != raw:", "if token.raw and not token:", REPLICATION),
@@ -79,7 +79,7 @@ MUTANTS = [
            "    if pair.mark:\n", "    if pair.mark and not pair.replica:\n", REPLICATION),
     Mutant("only a requested snapshot is resumed", "_replication/planner",
            "if all(snap.guid != token.toguid for snap in chosen):", "if not chosen:", REPLICATION),
-    Mutant("a replica's path stays below what kills the kernel", "_replication/planner",
+    Mutant("a replica's name is not so long that the kernel panics", "_replication/planner",
            "if len(pair.replica_name) > MAX_REPLICA_NAME:", "if len(pair.replica_name) > MAX_NAME:",
            REPLICATION),
     Mutant("a diverged replica is an error unless told otherwise", "_replication/divergence",
@@ -103,55 +103,55 @@ MUTANTS = [
     Mutant("the closure goes on to clones of clones", "_snapshot/dependents",
            "open_ends += [snapshot.name for snapshot in clone.snapshots]", "open_ends += []", CLOSURE),
     Mutant("leaves go first", "_snapshot/dependents", "order.append(here)", "order.insert(0, here)", CLOSURE),
-    Mutant("what is no clone is an obstacle", "_snapshot/dependents",
+    Mutant("a child that is not a clone is an obstacle", "_snapshot/dependents",
            "for child in children.get(dataset.name, []) if child.name not in inside]", "for child in []]", CLOSURE),
-    Mutant("what is replicated is an obstacle", "_snapshot/dependents",
+    Mutant("a replicated clone is an obstacle", "_snapshot/dependents",
            "*_relationships(clone)]", "]", CLOSURE),
     Mutant("what is held or cloned is only deferred", "_snapshot/deletion",
            "groups.setdefault((snapshot.dataset, bool(needed_by)), [])",
            "groups.setdefault((snapshot.dataset, False), [])",
            DELETION),
-    Mutant("what a hold keeps is not pruned", "_snapshot/retention",
+    Mutant("a held snapshot is not pruned", "_snapshot/retention",
            "kept = [*reasons, *held]", "kept = [*reasons]", RETENTION),
-    Mutant("what is sent is held before the first byte", "_replication/replicate",
+    Mutant("a snapshot is held before its first byte is sent", "_replication/replicate",
            "for action in bookkeeping.protect(pair, plan):", "for action in plan.prepare[:0]:", RECORDED),
-    Mutant("the marks move only when the snapshot is there", "_replication/replicate",
+    Mutant("the cursor moves only after the snapshot has arrived", "_replication/replicate",
            "in bookkeeping.settle(pair):\n", "in bookkeeping.settle(plan.pair):\n", RECORDED),
-    Mutant("a rollback never takes anything along", "_zfs/commands",
+    Mutant("a rollback destroys no newer snapshots", "_zfs/commands",
            'return ["zfs", "rollback", snapshot_name]', 'return ["zfs", "rollback", "-r", snapshot_name]', RECORDED),
     Mutant("a snapshot with dependents is only deferred", "_zfs/commands",
            '"destroy", *(["-d"] if defer else [])', '"destroy", *([] if defer else [])', RECORDED),
     Mutant("gate: nothing outside the root", "_gate",
            "if not job.root.covers(name):", "if job.root.pool != name.pool:", GATE),
-    Mutant("gate: no flag that we do not write, as -F", "_gate",
+    Mutant("gate: no flag that we do not write, such as -F", "_gate",
            "if form(_Arguments(argv[2:]), job) != argv:", "if not form(_Arguments(argv[2:]), job):", GATE),
-    Mutant("gate: a replica is born with what is allowed only", "_gate",
+    Mutant("gate: a replica is created only with what is allowed", "_gate",
            "if name not in job.properties and not (values is None or value in values):",
            "if name in job.properties and not (values is None or value in values):", GATE),
-    Mutant("gate: only bookmarks of ours are destroyed", "_gate",
+    Mutant("gate: only cursors are destroyed", "_gate",
            "if all(isinstance(mark.parse(name.bookmark), Spoilt) for mark in (Cursor, OpenCursor)):",
            "if not name.bookmark:", GATE),
-    Mutant("gate: only holds of ours are released", "_gate",
+    Mutant("gate: only our own holds are released", "_gate",
            "if all(isinstance(hold.parse(tag), Spoilt) for hold in holds):", "if not tag:", GATE),
-    Mutant("gate: only properties of ours are set", "_gate",
+    Mutant("gate: only our own properties are set", "_gate",
            "    if not ours:\n", "    if not name:\n", GATE),
-    Mutant("gate: the line itself is one that we write", "_gate",
+    Mutant("gate: the line is one that we write", "_gate",
            "if not all(commands) or endpoint.line(commands) != line:", "if not all(commands):", GATE),
-    Mutant("gate: a pipe has one packer and one stream", "_gate",
-           "if other not in packs or stream[: len(carries)] != carries:", "if other not in packs:", GATE),
-    Mutant("gate: no stream of several datasets", "_gate",
+    Mutant("gate: a pipeline is one compressor and one stream", "_gate",
+           "if other not in others or command[: len(begin)] != begin:", "if other not in others:", GATE),
+    Mutant("gate: no package with a payload", "_gate",
            "        if head.payload:\n", "        if not head:\n", GATE),
-    Mutant("gate: no clone of what is not named", "_gate",
+    Mutant("gate: no clone of an origin that is not named", "_gate",
            "if head.clone and origin is None:", "if head is None:", GATE),
-    Mutant("gate: a clone is what its origin is", "_gate",
-           "head.zvol if origin is None else is_volume", "head.zvol if head else is_volume", GATE),
-    Mutant("gate: who else receives is not told", "_gate",
+    Mutant("gate: a clone is a volume when its origin is one", "_gate",
+           "head.volume if origin is None else is_volume", "head.volume if head else is_volume", GATE),
+    Mutant("gate: other receives are not shown", "_gate",
            "if writers or any(place.search", "if writers or receivers or any(place.search", GATE),
 ]  # fmt: skip
 
 
 def survives(mutant: Mutant, folder: Path) -> str:
-    """What is wrong with the tests, or with this list; empty when they see the mutant."""
+    """What is wrong with the tests or with this list; "" when the tests fail as they should."""
     place = copied(folder / str(MUTANTS.index(mutant)))
     file = place / UTILS / f"{mutant.file}.py"
     text = file.read_text()
@@ -162,7 +162,7 @@ def survives(mutant: Mutant, folder: Path) -> str:
     shutil.rmtree(place)
     if done.returncode == 1 and "failed" in done.stdout:
         return ""
-    return "GREEN: no test sees it" if done.returncode == 0 else f"the tests do not run:\n{done.stdout}{done.stderr}"
+    return "GREEN: no test fails" if done.returncode == 0 else f"the tests do not run:\n{done.stdout}{done.stderr}"
 
 
 def copied(place: Path) -> Path:
@@ -174,7 +174,7 @@ def copied(place: Path) -> Path:
 
 
 def tested(place: Path, *tests: str) -> subprocess.CompletedProcess[str]:
-    # No plugins, whose start takes longer than the tests
+    # Without plugins, which take longer to start than the tests to run
     env = {**os.environ, "HYPOTHESIS_PROFILE": "mutants", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     run = [sys.executable, "-m", "pytest", "-x", "-q", *tests]
     return subprocess.run(run, cwd=place, env=env, capture_output=True, text=True, check=False)
@@ -185,12 +185,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
         whole = tested(copied(Path(folder, "whole")), *{mutant.test for mutant in MUTANTS})
         if whole.returncode:
-            print(f"the tests fail on what they should hold:\n{whole.stdout}{whole.stderr}")
+            print(f"the tests fail without a mutant:\n{whole.stdout}{whole.stderr}")
             return 1
         for mutant, why in zip(MUTANTS, pool.map(lambda mutant: survives(mutant, Path(folder)), MUTANTS)):
             print(f"{mutant.file:24} {mutant.rule:54} {why or 'red'}", flush=True)
             bad += bool(why)
-    print(f"{len(MUTANTS) - bad} of {len(MUTANTS)} rules are held by the unit tests")
+    print(f"{len(MUTANTS) - bad} of {len(MUTANTS)} rules are covered by the unit tests")
     return bool(bad)
 
 

@@ -1,9 +1,9 @@
 # Copyright (c) 2026, cerss.zfs contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes a release: changelog, version, tarball, commits and tag. `make release` runs it; it sends nothing anywhere.
+"""Makes a release: changelog, version, tarball, commits and tag. `make release` runs it. It publishes nothing.
 
-All is made and checked in a work tree apart. Only what passed there comes into this one; in a dry run not even that.
+It works in a separate work tree. This work tree gets the commits only after all checks passed, and not in a dry run.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ import yaml
 from semantic_version import Version, validate
 
 CLONE = Path(__file__).resolve().parents[1]
-APART = CLONE / ".cache" / "release"
+APART = CLONE / ".cache" / "release"  # the separate work tree
 
 
 class Stop(Exception):
-    """There is no release; the message is for the user."""
+    """The release cannot be made; the message is for the user."""
 
 
 def version_of(text: str) -> Version:
     try:
         return Version(text)
     except ValueError:
-        raise Stop(f"'{text}' is no semantic version, such as 1.2.0 or 2.0.0-rc.1") from None
+        raise Stop(f"'{text}' is not a semantic version; give one such as 1.2.0 or 2.0.0-rc.1") from None
 
 
 def expected_after(version: Version) -> Version:
-    """What galaxy.yml names after this release."""
+    """The version in galaxy.yml after this release."""
     return version.truncate() if version.prerelease else version.next_minor()
 
 
@@ -54,18 +54,18 @@ def named() -> str:
 
 
 def check(version: Version) -> str:
-    """Stops unless a release can be made of what is here. Returns the branch."""
+    """Returns the branch. Raises Stop when no release can be made of the work tree."""
     branch = run("git", "branch", "--show-current")
     if not branch:
-        raise Stop("No branch is checked out; a release needs one for its commits")
+        raise Stop("no branch is checked out; check out the branch to release from")
     if changed := run("git", "status", "--porcelain"):
-        raise Stop(f"The work tree is not clean; commit, stash or remove:\n{changed}")
-    told = yaml.safe_load((CLONE / "changelogs" / "changelog.yaml").read_text())["releases"]
-    released = [Version(text) for text in {*told, *run("git", "tag").split()} if validate(text)]
+        raise Stop(f"the work tree is not clean; commit, stash or remove:\n{changed}")
+    changelog = yaml.safe_load((CLONE / "changelogs" / "changelog.yaml").read_text())["releases"]
+    released = [Version(text) for text in {*changelog, *run("git", "tag").split()} if validate(text)]
     if released and version <= max(released):
-        raise Stop(f"{version} is not later than {max(released)}, which is released")
+        raise Stop(f"{version} is not later than {max(released)}, which is already released; give a later version")
     if not any((CLONE / "changelogs" / "fragments").glob("*.y*ml")):
-        raise Stop("changelogs/fragments is empty: nothing that a user would notice has changed")
+        raise Stop("changelogs/fragments is empty; add a fragment for each change that users notice")
     return branch
 
 
@@ -81,7 +81,7 @@ def commit(message: str) -> str:
 
 
 def make(version: Version) -> tuple[str, str, Path]:
-    """(the release's commit, the one after it, the tarball), made in the work tree apart."""
+    """(the release's commit, the commit after it, the tarball), made in the separate work tree."""
     print(f"Making {version} in {APART.relative_to(CLONE)}", flush=True)
     set_version(version)
     run("antsibull-changelog", "release", cwd=APART)
@@ -103,7 +103,7 @@ def release(version: Version, dry: bool) -> None:
         (CLONE / "build").mkdir(exist_ok=True)
         tarball = Path(shutil.copy2(built, CLONE / "build")).relative_to(CLONE)
         if dry:
-            print(f"\nA dry run: nothing is changed but {tarball}, which is the release as it would be")
+            print(f"\nDry run: the release would be {tarball}. Nothing else was changed.")
             return
         run("git", "tag", "--annotate", "--message", f"cerss.zfs {version}", str(version), released)
         try:
@@ -117,21 +117,21 @@ def release(version: Version, dry: bool) -> None:
         f"\n{version} is committed and tagged in this clone only; the tarball is {tarball}.\n"
         f"To publish it on GitHub and Galaxy, by .github/workflows/release.yml:\n"
         f"  git push --atomic origin {branch} {version}\n"
-        f"To take it back instead:\n"
+        f"To undo it instead:\n"
         f"  git tag --delete {version} && git reset --keep HEAD~2"
     )
 
 
 def remove_apart() -> None:
-    """Removes the work tree apart, also one that a killed run has left."""
+    """Removes the separate work tree, also one that a killed run left behind."""
     shutil.rmtree(APART, ignore_errors=True)
     run("git", "worktree", "prune")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Make a release in this clone.")
-    parser.add_argument("version", nargs="?", default="", help="by default the one that galaxy.yml names")
-    parser.add_argument("--dry-run", action="store_true", help="show it, and leave only the tarball, in build/")
+    parser.add_argument("version", nargs="?", default="", help="by default the one in galaxy.yml")
+    parser.add_argument("--dry-run", action="store_true", help="show the release and keep only the tarball, in build/")
     options = parser.parse_args()
     try:
         release(version_of(options.version or named()), options.dry_run)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The filter snapshot_query: JMESPath over snapshot objects."""
+"""The filter snapshot_query: a JMESPath expression over snapshot objects."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ else:
     MISSING = None
 
     class SnapshotFunctions(functions.Functions):
-        """What JMESPath lacks for snapshots: ages, durations, sizes, globs."""
+        """The functions that snapshot_query adds to JMESPath; snapshot_query.yml documents them."""
 
         @functions.signature({"types": ["string", "number", "null"]})
         def _func_age(self, created: str | float | None) -> float | None:
-            """Seconds since then; null for null, so that what does not exist compares as false."""
+            """Null for null, so that a missing time compares as false."""
             if created is None:
                 return None
             epoch = units.epoch_of(created) if isinstance(created, str) else created
@@ -51,11 +51,11 @@ else:
 
 
 def snapshot_query(data: Any, expression: str) -> Any:
-    """What the expression selects. AnsibleFilterError says where the expression is wrong, and what it could be."""
+    """What the expression selects. AnsibleFilterError shows the place in the expression and the reason."""
     if MISSING is not None:
         raise AnsibleFilterError(
             "cerss.zfs.snapshot_query needs the Python library jmespath on the controller: pip install jmespath"
-        ) from MISSING  # shows which part of it is missing
+        ) from MISSING  # it names the part that could not be imported
     if not isinstance(expression, str):
         raise AnsibleFilterError(f"cerss.zfs.snapshot_query: the expression is a {type(expression).__name__}, not text")
     options = jmespath.Options(custom_functions=SnapshotFunctions())
@@ -66,23 +66,23 @@ def snapshot_query(data: Any, expression: str) -> Any:
     except exceptions.EmptyExpressionError:
         raise AnsibleFilterError("cerss.zfs.snapshot_query: the expression is empty; '[*]' selects all") from None
     except (exceptions.LexerError, exceptions.ParseError) as error:
-        told = _pointing(str(expression), error.lex_position, _what(error))
-        raise AnsibleFilterError(f"cerss.zfs.snapshot_query: {told}") from None
+        text = _pointing(str(expression), error.lex_position, _syntax_error(error))
+        raise AnsibleFilterError(f"cerss.zfs.snapshot_query: {text}") from None
     except (exceptions.JMESPathError, BadInput, TypeError) as error:
         raise AnsibleFilterError(f"cerss.zfs.snapshot_query: {_at_function(str(expression), error)}") from None
 
 
 def _at_function(expression: str, error: Exception) -> str:
-    """Errors of functions carry no position, only the function's name."""
+    """The error, with the place of the function that it names: errors of functions have no position."""
     name = getattr(error, "function_name", None) or str(error).partition("(")[0].rpartition(" ")[2]
     return _pointing(expression, expression.find(f"{name}("), _reason(error))
 
 
-def _what(error: Any) -> str:
+def _syntax_error(error: Any) -> str:
     if isinstance(error, exceptions.IncompleteExpressionError):
         return "the expression ends too early"
     if isinstance(error, exceptions.LexerError):
-        return f"{error.message}; literals stand in '…' (text) or `…` (JSON)"
+        return f"{error.message}; write literals as '…' (text) or `…` (JSON)"
     return f"{error.token_value!r} is not expected here"
 
 
@@ -91,15 +91,15 @@ def _reason(error: Exception) -> str:
         return error.msg
     if isinstance(error, exceptions.UnknownFunctionError):
         known = sorted(SnapshotFunctions.FUNCTION_TABLE)
-        return f"{error}; there are {', '.join(known)}"
+        return f"{error}; the functions are {', '.join(known)}"
     if isinstance(error, exceptions.JMESPathTypeError):
-        wanted, function = " or ".join(error.expected_types), error.function_name
-        return f"{function}() got {error.current_value!r}, a {error.actual_type}; it takes {wanted}"
+        expected, function = " or ".join(error.expected_types), error.function_name
+        return f"{function}() got {error.current_value!r}, a {error.actual_type}; it takes {expected}"
     return str(error)
 
 
 def _pointing(expression: str, position: int | None, reason: str) -> str:
-    """The reason, the line of the expression that is meant, and a mark below the place."""
+    """The reason, the line of the expression, and a caret below the position (None or negative: not known)."""
     if position is None or position < 0:
         return f"{reason}, in: {expression}"
     position = min(position, len(expression))
@@ -109,19 +109,17 @@ def _pointing(expression: str, position: int | None, reason: str) -> str:
 
 
 def _plain(data: Any) -> Any:
-    """The same in Python's own types: JMESPath goes by the exact type, and Ansible has kinds of its own."""
+    """The same data in built-in types: JMESPath checks for the exact type, and Ansible has subclasses of its own."""
     if isinstance(data, Mapping):
         return {str(key): _plain(value) for key, value in data.items()}
     if isinstance(data, (list, tuple)):
         return [_plain(value) for value in data]
-    for kind in (bool, str, int, float):
-        if isinstance(data, kind):
-            return data if kind is bool else kind(data)
+    for type_ in (bool, str, int, float):
+        if isinstance(data, type_):
+            return data if type_ is bool else type_(data)
     return data
 
 
-class FilterModule:
-    """Found by Ansible."""
-
+class FilterModule:  # Ansible looks for this name
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {"snapshot_query": snapshot_query}

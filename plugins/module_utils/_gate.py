@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a key that is bound to one job may run here; roles/zfs_backend/files/gate.py runs it.
+"""Decides what a key that is bound to one job may run on this host. roles/zfs_backend/files/gate.py runs it.
 
-A command line is taken apart, and must come out the same when `_zfs.commands` and `_core.endpoint` write it anew from
-its parts. So nothing passes that they do not write, and what they write differently some day is refused until it is
-known here.
+The gate parses a command line and builds it again with `_zfs.commands` and `_core.endpoint`, the functions that the
+other side built it with. It runs only a line that comes out the same. A new form of a command is therefore refused
+until its parser is here.
 """
 
 from __future__ import annotations
@@ -36,17 +36,16 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import processes, stream
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.stream import read_head
-from ansible_collections.cerss.zfs.plugins.module_utils._zfs.token import decode_token
 
 RECEIVE, SEND = "receive", "send"
-MAX_LINE = 128 * 1024  # no more fits into one argument of a program on Linux
+MAX_LINE = 128 * 1024  # bytes of one argument of a program on Linux (MAX_ARG_STRLEN)
 
 _WORD = re.compile(r"""(?:[A-Za-z0-9_@%+=:,./-]+|'[^']*'|"'")+""")
 _PART = re.compile(r"""[^'"]+|'([^']*)'|"(')\"""")
 _TYPES = ("filesystem", "volume", "snapshot", "bookmark")
 _COLUMNS = re.compile(r"[a-z0-9_.:][a-z0-9_.:,@-]*\Z")
-# What a replica may be born with; None is any value.
-_BORN: dict[str, tuple[str, ...] | None] = {
+# The properties that any replica may be created with, and their values; None is any value.
+_AT_CREATION: dict[str, tuple[str, ...] | None] = {
     "readonly": ("on",),
     "canmount": ("noauto", "off"),
     SourceMark.NAME: None,
@@ -55,12 +54,15 @@ _BORN: dict[str, tuple[str, ...] | None] = {
 
 
 class NotAllowed(CerssError):
-    """The job does not need that."""
+    """The job does not need the command or the stream."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a key is for: to receive or to send below ``root``. A replica may be born with ``properties``."""
+    """What a key may do: ``kind`` is RECEIVE or SEND, of datasets below ``root``.
+
+    ``properties``: those that a replica may be created with, besides the ones that any may have.
+    """
 
     kind: str
     root: DatasetName
@@ -68,18 +70,22 @@ class Job:
 
 
 def decide(line: str, job: Job) -> list[list[str]]:
-    """The programs to run, joined by pipes; NotAllowed for everything that the job does not need."""
-    commands = take_apart(line)
+    """The commands of a line, to be joined by pipes. Raise NotAllowed for anything that the job does not need."""
+    commands = split_line(line)
     try:
         return _decide(commands, job)
     except BadInput as error:
         raise NotAllowed(error.msg) from error
 
 
-def take_apart(line: str) -> list[list[str]]:
-    """The reverse of what `endpoint.line` writes; NotAllowed for any other text."""
+def split_line(line: str) -> list[list[str]]:
+    """The reverse of `endpoint.line`. Raise NotAllowed for a line that it would not write.
+
+    >>> split_line("env LC_ALL=C PATH=… zfs receive 'a b'")
+    [['zfs', 'receive', 'a b']]
+    """
     if len(line) > MAX_LINE or "\0" in line:
-        raise NotAllowed("the command line is too long, or has a NUL in it")
+        raise NotAllowed("the command line is too long or has a NUL character in it")
     commands: list[list[str]] = [[]]
     at = 0
     while True:
@@ -88,18 +94,18 @@ def take_apart(line: str) -> list[list[str]]:
             at += 2
         found = _WORD.match(line, at)
         if not found:
-            raise NotAllowed("not a command line that cerss.zfs writes")
+            raise NotAllowed("cerss.zfs writes no such command line")
         commands[-1].append(_PART.sub(_unquoted, found.group()))
         at = found.end()
         if at == len(line):
             break
         if line[at] != " ":
-            raise NotAllowed("not a command line that cerss.zfs writes")
+            raise NotAllowed("cerss.zfs writes no such command line")
         at += 1
     head = len(endpoint.ENVIRONMENT)
     commands = [argv[head:] for argv in commands]
     if not all(commands) or endpoint.line(commands) != line:
-        raise NotAllowed("not a command line that cerss.zfs writes")
+        raise NotAllowed("cerss.zfs writes no such command line")
     return commands
 
 
@@ -108,47 +114,50 @@ def _unquoted(part: re.Match[str]) -> str:
 
 
 def _decide(commands: list[list[str]], job: Job) -> list[list[str]]:
-    packers, unpackers = zip(*zfs.COMPRESSION.values())
-    stream = commands[0]
+    compressors, decompressors = zip(*zfs.COMPRESSION.values())
+    command = commands[0]
     if len(commands) == 2:
-        stream = commands[1] if job.kind == RECEIVE else commands[0]
+        command = commands[1] if job.kind == RECEIVE else commands[0]
         other = commands[0] if job.kind == RECEIVE else commands[1]
-        packs, carries = (unpackers, _RECEIVE_WORDS) if job.kind == RECEIVE else (packers, _SEND_WORDS)
-        if other not in packs or stream[: len(carries)] != carries:
-            raise NotAllowed("such a pipe is not among the forms")
+        others, begin = (decompressors, _RECEIVE) if job.kind == RECEIVE else (compressors, _SEND)
+        if other not in others or command[: len(begin)] != begin:
+            raise NotAllowed("cerss.zfs writes no such pipeline")
     elif len(commands) > 2:
-        raise NotAllowed("such a pipe is not among the forms")
-    _check(stream, job)
+        raise NotAllowed("cerss.zfs writes no such pipeline")
+    _check(command, job)
     return commands
 
 
-_RECEIVE_WORDS = ["zfs", "receive", "-s"]
-_SEND_WORDS = ["zfs", "send", "-vP"]
+_RECEIVE = ["zfs", "receive", "-s"]
+_SEND = ["zfs", "send", "-vP"]
 
 
 def _check(argv: list[str], job: Job) -> None:
     if argv == ["true"] or (job.kind == RECEIVE and argv == zfs.receivers()):
         return
-    verb = argv[1] if argv[0] == "zfs" and len(argv) > 1 else ""
-    form = _FORMS[job.kind].get(verb)
+    subcommand = argv[1] if argv[0] == "zfs" and len(argv) > 1 else ""
+    form = _FORMS[job.kind].get(subcommand)
     if form is None:
         raise NotAllowed(f"a key to {job.kind} cannot run {' '.join(argv[:2])}")
     if form(_Arguments(argv[2:]), job) != argv:
-        raise NotAllowed(f"not a form of zfs {verb} that cerss.zfs writes")
+        raise NotAllowed(f"cerss.zfs does not run zfs {subcommand} with these arguments")
 
 
 class _Arguments:
-    """The words after the verb, taken from the front. What is left over shows when the command is written anew."""
+    """The arguments after the subcommand, taken from the front.
+
+    Nothing checks that all were taken: the command that is built again lacks those that were not.
+    """
 
     def __init__(self, argv: list[str]) -> None:
         self.argv = argv
 
     def flag(self, *flags: str) -> str:
-        """The next word when it is one of these."""
+        """The next argument when it is one of ``flags``; otherwise ""."""
         return self.argv.pop(0) if self.argv and self.argv[0] in flags else ""
 
     def value(self, flag: str) -> str | None:
-        """What follows the flag, when that is next."""
+        """The argument after ``flag`` when that is next; otherwise None."""
         if len(self.argv) > 1 and self.flag(flag):
             return self.argv.pop(0)
         return None
@@ -157,7 +166,7 @@ class _Arguments:
         return self.argv.pop(0) if self.argv else ""
 
     def settings(self) -> dict[str, str]:
-        """``-o name=value``, as many as there are."""
+        """The values of all ``-o name=value`` that are next."""
         found: dict[str, str] = {}
         while (text := self.value("-o")) is not None:
             name, _equals, value = text.partition("=")
@@ -179,7 +188,7 @@ def _dataset(text: str, job: Job) -> DatasetName:
 
 
 def _snapshots(names: list[str], job: Job) -> list[str]:
-    """The same names, all of snapshots below the root."""
+    """The same names. Raise NotAllowed unless all are of snapshots below the root."""
     if not names:
         raise NotAllowed("no snapshot is named")
     for text in names:
@@ -188,9 +197,9 @@ def _snapshots(names: list[str], job: Job) -> list[str]:
 
 
 def _anything(names: list[str], job: Job, above: bool = False) -> list[str]:
-    """The same names, of anything below the root; ``above`` also lets the datasets pass that the root lies in."""
+    """The same names. Raise NotAllowed unless all are below the root; with ``above`` its ancestors may be named too."""
     if not names:
-        raise NotAllowed("no dataset is named, which would mean all")
+        raise NotAllowed("no dataset is named, which would mean all of them")
     for text in names:
         if "@" in text:
             _snapshots([text], job)
@@ -203,20 +212,20 @@ def _anything(names: list[str], job: Job, above: bool = False) -> list[str]:
 
 def _replica(text: str, job: Job) -> str:
     name = str(_dataset(text, job))
-    if len(name) > MAX_REPLICA_NAME:  # the kernel panics at the first increment
+    if len(name) > MAX_REPLICA_NAME:
         raise NotAllowed(f"{name[:40]}… has {len(name)} characters; a replica's name can have {MAX_REPLICA_NAME}")
     return name
 
 
 def _columns(text: str | None, known: Collection[str] = ()) -> list[str]:
-    """The parts of a list of properties or types; ``known`` are all that it may have."""
-    parts = (text or "").split(",")
-    if not _COLUMNS.match(text or "") or (known and not set(parts) <= set(known)):
-        raise NotAllowed("that list of properties or types is not among the forms")
-    return parts
+    """The items of a comma-separated list of properties or types. Raise NotAllowed for one that is not ``known``."""
+    items = (text or "").split(",")
+    if not _COLUMNS.match(text or "") or (known and not set(items) <= set(known)):
+        raise NotAllowed("cerss.zfs writes no such list of properties or types")
+    return items
 
 
-# -- forms: take the words apart, look at what matters, write the command anew ----------------------------------------
+# -- forms: parse the arguments, check what matters, build the command again ------------------------------------------
 
 
 def _list(argv: _Arguments, job: Job) -> list[str]:
@@ -235,7 +244,8 @@ def _get(argv: _Arguments, job: Job) -> list[str]:
     local = argv.value("-s") is not None
     argv.value("-o")
     properties = _columns(argv.next())
-    names = _anything(argv.argv, job, above=depth == 0 and not types)  # types alone list what stands on them
+    # With -t zfs also lists the snapshots and bookmarks of the named datasets.
+    names = _anything(argv.argv, job, above=depth == 0 and not types)
     return zfs.get(names, properties, ",".join(_columns(types, _TYPES)) if types else None, depth, local)
 
 
@@ -248,7 +258,7 @@ def _tag(argv: _Arguments, job: Job) -> str:
     tag = argv.next()
     holds = (LastHold,) if job.kind == RECEIVE else (LastHold, StepHold)
     if all(isinstance(hold.parse(tag), Spoilt) for hold in holds):
-        raise NotAllowed(f"the hold {tag[:60]!r} is not one of ours for this job")
+        raise NotAllowed(f"the hold {tag[:60]!r} is not one that this job needs")
     return tag
 
 
@@ -263,7 +273,7 @@ def _release(argv: _Arguments, job: Job) -> list[str]:
 def _our_property(name: str, job: Job) -> str:
     ours = name in (SourceMark.NAME, Announcement.NAME) if job.kind == RECEIVE else ReplicaRecord.id_of(name)
     if not ours:
-        raise NotAllowed(f"the property {name[:60]!r} is not one of ours for this job")
+        raise NotAllowed(f"the property {name[:60]!r} is not one that this job needs")
     return name
 
 
@@ -288,7 +298,7 @@ def _inherit(argv: _Arguments, job: Job) -> list[str]:
 
 
 def _create(argv: _Arguments, job: Job) -> list[str]:
-    """A place to hold replicas, which is never mounted."""
+    """A parent of replicas, which is never mounted."""
     return zfs.create(_replica(argv.argv[-1] if argv.argv else "", job), {"canmount": "off"})
 
 
@@ -302,9 +312,9 @@ def _receive(argv: _Arguments, job: Job) -> list[str]:
     if origin is not None:
         _snapshots([origin], job)
     for name, value in settings.items():
-        values = _BORN.get(name, ())
+        values = _AT_CREATION.get(name, ())
         if name not in job.properties and not (values is None or value in values):
-            raise NotAllowed(f"a replica here cannot be given {name[:60]}={value[:60]!r}")
+            raise NotAllowed(f"a replica cannot be created with {name[:60]}={value[:60]!r} here")
     return zfs.receive(_replica(argv.next(), job), settings, origin)
 
 
@@ -312,10 +322,10 @@ def _send(argv: _Arguments, job: Job) -> list[str]:
     estimate = argv.flag("-vP", "-nvP") == "-nvP"
     text = argv.value("-t")
     if text is not None:
-        token = decode_token(text)
-        if token is None:
-            raise NotAllowed("that is not a resume token")
-        _snapshots([token.toname], job)
+        snapshot = _to_resume(text)
+        if snapshot is None:
+            raise NotAllowed("the argument of -t is not a resume token")
+        _snapshots([snapshot[0]], job)
         return zfs.send_resume(text, estimate)
     raw = bool(argv.flag("-w"))
     argv.flag("-L")
@@ -324,7 +334,7 @@ def _send(argv: _Arguments, job: Job) -> list[str]:
     base = argv.value("-I") if intermediates else argv.value("-i")
     if base is not None:
         if "@" not in base and "#" not in base:
-            raise NotAllowed(f"the base {base[:60]!r} is no whole name of a snapshot or bookmark")
+            raise NotAllowed(f"the base {base[:60]!r} is not the full name of a snapshot or bookmark")
         _anything([base], job)
     return zfs.send(_snapshots([argv.next()], job)[0], base, intermediates, raw, estimate)
 
@@ -332,7 +342,7 @@ def _send(argv: _Arguments, job: Job) -> list[str]:
 def _our_bookmark(text: str, job: Job) -> BookmarkName:
     name = BookmarkName.parse(text)
     if all(isinstance(mark.parse(name.bookmark), Spoilt) for mark in (Cursor, OpenCursor)):
-        raise NotAllowed(f"the bookmark {text[:60]!r} is not one of ours")
+        raise NotAllowed(f"the bookmark {text[:60]!r} is not a cursor of cerss.zfs")
     _dataset(str(name.dataset), job)
     return name
 
@@ -343,10 +353,9 @@ def _bookmark(argv: _Arguments, job: Job) -> list[str]:
 
 
 def _destroy(argv: _Arguments, job: Job) -> list[str]:
-    """A bookmark of ours and nothing else."""
     text = argv.next()
     if "#" not in text:
-        raise NotAllowed(f"a key to {job.kind} cannot destroy anything but bookmarks of ours")
+        raise NotAllowed(f"a key to {job.kind} cannot destroy anything but cursors of cerss.zfs")
     return zfs.destroy(str(_our_bookmark(text, job)))
 
 
@@ -367,40 +376,56 @@ _FORMS: dict[str, dict[str, _Form]] = {
 
 
 def resumed(commands: list[list[str]]) -> str | None:
-    """The GUID of the snapshot that a resume token asks for: libzfs looks for it in the whole pool."""
+    """The GUID of the snapshot that the commands resume to send; None when they resume nothing.
+
+    The caller must check it: libzfs looks for the GUID in the whole pool, whatever name the token has.
+    """
     argv = next((argv for argv in commands if argv[:2] == ["zfs", "send"] and "-t" in argv), None)
-    token = decode_token(argv[argv.index("-t") + 1]) if argv else None
-    return token.toguid if token else None
+    snapshot = _to_resume(argv[argv.index("-t") + 1]) if argv else None
+    return snapshot[1] if snapshot else None
+
+
+def _to_resume(text: str) -> tuple[str, str] | None:
+    """(name, GUID) of the snapshot that a resume token is for; None when the text is not a token."""
+    # Imported here since every command starts the gate, and only a resumed send needs this.
+    from ansible_collections.cerss.zfs.plugins.module_utils._zfs.token import decode_token
+
+    token = decode_token(text)
+    return (token.toname, token.toguid) if token else None
 
 
 def check_stream(record: bytes, argv: list[str], is_volume: Callable[[str], bool]) -> stream.Head:
-    """What begins with the record, for ``zfs receive`` with the words; NotAllowed if it could reach further than these.
+    """The head of the stream that begins with ``record``, for the ``zfs receive`` that ``argv`` is.
 
-    libzfs looks in the whole pool for what a package or a clone belongs to. That of ``zfs send -I`` carries nothing of
-    its own; the streams in it are looked at and received one by one. A clone is what its origin is, whatever it says.
+    Raise NotAllowed when the stream could change more than ``argv`` names. libzfs looks in the whole pool for the
+    dataset that a package or a clone belongs to. The package of ``zfs send -I`` has no payload; the caller receives the
+    streams in it one by one, each checked. A clone is a volume when its origin is one, whatever the stream says.
     """
     head = read_head(record)
     if head is None:
-        raise NotAllowed("that is no stream of zfs send")
+        raise NotAllowed("the input is not a send stream")
     if head.package:
         if head.payload:
-            raise NotAllowed("a stream with properties, holds or further datasets (zfs send -p, -h, -R)")
+            raise NotAllowed("the stream has properties, holds or further datasets in it (zfs send -p, -h or -R)")
         return head
-    if head.resumed:  # what was looked at when it began
+    if head.resumed:  # checked when it began
         return head
-    wanted = _Arguments(argv[4:]).settings()
-    origin = wanted.get("origin")
+    properties = _Arguments(argv[4:]).settings()
+    origin = properties.get("origin")
     if head.clone and origin is None:
-        raise NotAllowed("a clone whose origin is not named")
-    zvol = head.zvol if origin is None else is_volume(origin.partition("@")[0])
-    born_with = {"readonly"} if zvol else {"readonly", "canmount"}
-    if (head.full or origin is not None) and not born_with <= set(wanted):
-        raise NotAllowed(f"a new replica is born with {' and '.join(sorted(born_with))}")
+        raise NotAllowed("the stream is a clone whose origin is not named")
+    volume = head.volume if origin is None else is_volume(origin.partition("@")[0])
+    needed = {"readonly"} if volume else {"readonly", "canmount"}
+    if (head.full or origin is not None) and not needed <= set(properties):
+        raise NotAllowed(f"a new replica must be created with {' and '.join(sorted(needed))}")
     return head
 
 
 def seen(lines: Iterable[str], job: Job) -> list[str]:
-    """Of the processes of this host just those that somebody who receives here looks for; without names of others'."""
+    """Filter a process list (`processes.receiving`) down to what the sender on the other side needs to see.
+
+    Receives below the root stay as they are, receives elsewhere lose their arguments, other processes are left out.
+    """
     place = re.compile(rf" {re.escape(str(job.root))}(?:/[^=\"]*)?\Z")
     found = []
     for line in lines:

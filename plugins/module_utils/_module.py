@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""From a module's parameters to its exit: the few lines that every module shares."""
+"""Runs a module: its parameters in, its result or its failure out."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Main = Callable[[Mapping[str, Any], bool], "dict[str, Any]"]
 
 
 def run_module(main: Main | Mapping[str, Main], **spec: Any) -> None:
-    """Exit with what ``main(params, check_mode)`` returns, or fail with the error's own sentence.
+    """Exit with the result of ``main(params, check_mode)``, or fail with the message of its CerssError.
 
-    ``main``: the module's entry point, or one for each ``state``.
-    A result with a true ``failed`` (some of several things could not be done) fails with its ``msg`` and all else.
+    ``main``: the entry point, or state -> entry point. ``spec``: the arguments of AnsibleModule.
+    A result with a true ``failed`` must have a ``msg``; the module fails with all its keys (part of the work was done).
     """
     module = AnsibleModule(**spec)
     try:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, cerss.zfs contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real OpenZFS machines under QEMU, with one command. See docs/lab.md."""
+"""Starts and stops machines with real OpenZFS under QEMU. See docs/lab.md."""
 
 from __future__ import annotations
 
@@ -36,33 +36,33 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--zfs", action="append", default=[], metavar="[NAME=]VERSION", help=known)
         sub.add_argument("--cold", action="store_true", help="boot from the image instead of resuming a saved state")
 
-    up = command("up", "start the machines, or what is missing of them")
+    up = command("up", "start the machines, or those that do not run")
     start_options(up)
     up.add_argument("--parent-pid", type=int, default=0, help="take the lab down when this process ends")
-    run = command("run", "start the machines, run a command, stop the machines whatever happens")
+    run = command("run", "start the machines, run a command, and always stop the machines afterwards")
     start_options(run)
     run.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- COMMAND")
     command("down", "stop the machines")
-    command("status", "say what runs")
-    ssh = command("ssh", "open a shell, or run a command, on a machine")
+    command("status", "show which machines run")
+    ssh = command("ssh", "open a shell or run a command on a machine")
     ssh.add_argument("name", metavar="NAME")
     ssh.add_argument("argv", nargs=argparse.REMAINDER, metavar="COMMAND")
     for name, text in (
-        ("reset", "fresh pools, without a reboot"),
-        ("restore", "put machines back to their saved state"),
-        ("power-cycle", "switch machines off hard and on again; what they wrote stays"),
+        ("reset", "make new pools, without a reboot"),
+        ("restore", "return machines to their saved state"),
+        ("power-cycle", "cut the power of machines and boot them again from their disks"),
     ):
-        command(name, text).add_argument("names", nargs="*", metavar="NAME", help="all of them when none is named")
+        command(name, text).add_argument("names", nargs="*", metavar="NAME", help="by default all")
     build = command("image", "only build the image", lab=False)
     build.add_argument("--zfs", default=image.DEFAULT_VERSION, choices=image.VERSIONS)
-    command("doctor", "say what is missing on this machine", lab=False).add_argument("--install", action="store_true")
+    command("doctor", "show what is missing on this machine", lab=False).add_argument("--install", action="store_true")
     guard = command("guard", "take the lab down when a process ends (used by up and run)")
     guard.add_argument("--parent-pid", type=int, required=True)
     return top
 
 
 def versions(given: list[str]) -> dict[str, str]:
-    """What was asked for, by machine; a machine's own version goes before the general one."""
+    """Machine -> requested version. A machine's own version has priority over the general one."""
     asked: dict[str, str] = {}
     for item in sorted(given, key=lambda item: "=" in item):
         name, _equals, version = item.rpartition("=")
@@ -82,13 +82,13 @@ def start(lab: Lab, args: argparse.Namespace, parent: int) -> bool:
 def run(lab: Lab, args: argparse.Namespace) -> int:
     argv = args.argv[1:] if args.argv[:1] == ["--"] else args.argv
     if not argv:
-        raise base.LabError("run: say which command, as in 'lab.py run -- make test'")
+        raise base.LabError("run: no command is given; give one as in 'lab.py run -- make test'")
     ours = start(lab, args, os.getpid())
     try:
         child = subprocess.Popen(argv, env={**os.environ, "CERSS_LAB_DIR": str(lab.folder)})
         try:
             return child.wait()
-        except BaseException:  # a signal to us alone: the command learns of it and may tidy up before its machines go
+        except BaseException:  # a signal to us alone: let the command clean up before its machines are stopped
             child.terminate()
             child.wait()
             raise
@@ -127,12 +127,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def status(lab: Lab) -> int:
-    """0 when every machine of the lab runs, 3 when there is none or one is down."""
+    """0 when every machine of the lab runs; 3 when one does not, or there is none."""
     machines = lab.machines()
     if not machines:
         print(f"no machine runs in {lab.folder}")
     for m in machines:
-        state = f"runs, pid {m.pid}, ssh port {m.port}" if m.running else "is down ('lab.py up' starts it anew)"
+        state = f"runs, pid {m.pid}, ssh port {m.port}" if m.running else "does not run ('lab.py up' starts it)"
         print(f"{m.name} {state}, {m.accel}, OpenZFS {(m.image / 'version').read_text().strip()}, {m.address}")
     return 0 if machines and all(m.running for m in machines) else 3
 

@@ -63,12 +63,12 @@ def refused(*args: str) -> str:
 
 @pytest.mark.parametrize("version", ["0.1.0", "0.0.9", "0.1.0-rc.1"])
 def test_a_version_that_is_not_later_is_refused(version: str) -> None:
-    assert f"{version} is not later than 0.1.0, which is released" in refused(version)
+    assert f"{version} is not later than 0.1.0, which is already released" in refused(version)
 
 
 @pytest.mark.parametrize("version", ["1.2", "v1.2.3", "1.02.3", "latest"])
 def test_what_is_no_semantic_version_is_refused(version: str) -> None:
-    assert f"'{version}' is no semantic version" in refused(version)
+    assert f"'{version}' is not a semantic version" in refused(version)
 
 
 def test_a_changed_work_tree_is_refused() -> None:
@@ -80,7 +80,7 @@ def test_a_changed_work_tree_is_refused() -> None:
 
 def test_without_a_branch_it_is_refused() -> None:
     git("checkout", "--quiet", "--detach")
-    assert "No branch" in refused("0.2.0")
+    assert "no branch is checked out" in refused("0.2.0")
     git("checkout", "--quiet", "main")
 
 

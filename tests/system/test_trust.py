@@ -194,13 +194,21 @@ def test_a_stream_reaches_no_further_than_its_command(pair: Gated) -> None:
     for stream, into, why in (
         (f"zfs send -R -I @s1 {name}@s3", line, "properties, holds or further datasets"),
         (f"zfs send -p -i @s1 {name}@s2", line, "properties, holds or further datasets"),
-        (f"zfs send {name}0@s3", shlex.quote(ours("zfs", "receive", "-s", "-u", f"{ROOT}/new")), "is born with"),
+        (
+            f"zfs send {name}0@s3",
+            shlex.quote(ours("zfs", "receive", "-s", "-u", f"{ROOT}/new")),
+            "must be created with",
+        ),
         (f"zfs send -i {name}@s1 {name}c@s1", far, "origin is not named"),
-        (f"zfs send -i {name}@s1 {name}c@s1 | {volume_head}", shlex.quote(ours(*clone)), "is born with canmount"),
+        (
+            f"zfs send -i {name}@s1 {name}c@s1 | {volume_head}",
+            shlex.quote(ours(*clone)),
+            "must be created with canmount",
+        ),
         # The head of one package before a stream of another dataset, whose name would become that of a neighbour
-        (f"zfs send -I @s1 {name}@s3 | head -c 624; zfs send {name}0@s3", line, "is born with"),
+        (f"zfs send -I @s1 {name}@s3 | head -c 624; zfs send {name}0@s3", line, "must be created with"),
         (f"zfs send -I @s1 {name}@s3 | head -c 624; zfs send -R {name}@s3", line, "properties, holds"),
-        ("head -c 400 /dev/zero", line, "no stream of zfs send"),
+        ("head -c 400 /dev/zero", line, "is not a send stream"),
     ):
         told = pipe(stream, into)
         assert "cerss-zfs-gate: refused: " in told, (stream, told)

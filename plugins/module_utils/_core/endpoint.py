@@ -2,11 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where a command runs: here or over ssh. A command goes in as argv and comes out as argv."""
+"""Where a command runs: on this host or over ssh. Turns the argv to run there into the argv to start here."""
 
 from __future__ import annotations
 
-import platform
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -15,11 +14,11 @@ from typing import Any
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
 
 LOCAL = "local"
-# Non-interactive logins of plain users miss the sbin folders, where most systems keep zfs.
+# A plain user's non-interactive login has no sbin folder in its PATH, and most systems keep zfs in one.
 SEARCH_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 ENVIRONMENT = ("env", "LC_ALL=C", f"PATH={SEARCH_PATH}")
 
-# ssh takes the first value it is given, so none of these can be weakened by ssh_options.
+# ssh uses the first value of an option (ssh_config(5)), so ssh_options, which come later, cannot weaken these.
 _ALWAYS = (
     "BatchMode=yes", "StrictHostKeyChecking=yes", "ConnectTimeout=15", "ServerAliveInterval=10",
     "ServerAliveCountMax=3", "LogLevel=ERROR", "ForwardAgent=no", "ForwardX11=no", "PermitLocalCommand=no",
@@ -30,13 +29,17 @@ _OURS |= {"controlmaster", "controlpath", "controlpersist", "userknownhostsfile"
 
 
 def line(commands: Iterable[list[str]]) -> str:
-    """The programs, joined by pipes, as one line of quoted words for a login shell, or for `_gate`, which knows it."""
+    """The commands as one pipeline, quoted for a login shell. `_gate` takes the line apart again.
+
+    >>> line([["zstd", "-d"], ["zfs", "receive", "a b"]])
+    "env LC_ALL=C PATH=… zstd -d | env LC_ALL=C PATH=… zfs receive 'a b'"
+    """
     return " | ".join(shlex.join([*ENVIRONMENT, *argv]) for argv in commands)
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One side of a transfer. ``host`` is None for the machine that this runs on."""
+    """A host that commands run on. ``host`` is None for this one. ``become``: run zfs with sudo."""
 
     host: str | None = None
     port: int | None = None
@@ -49,13 +52,13 @@ class Endpoint:
 
     @classmethod
     def from_params(cls, options: Mapping[str, Any], option: str) -> Endpoint:
-        """From the suboptions of ``target`` or ``source``; BadInput names the option."""
+        """From the suboptions of ``target`` or ``source``, which is ``option``. Raise BadInput for a bad value."""
         host = options.get("host")
         if host is not None and (not host or host.startswith("-") or any(char.isspace() for char in host)):
-            raise BadInput(f"{option}.host is {host!r}; give a host name or address, or {LOCAL!r} for this machine")
+            raise BadInput(f"{option}.host is {host!r}; give a host name or address, or {LOCAL!r} for this host")
         user = options.get("user")
         if user is not None and (not user or user.startswith("-") or "@" in user or any(c.isspace() for c in user)):
-            raise BadInput(f"{option}.user is {user!r}, which is not a user name")
+            raise BadInput(f"{option}.user is {user!r}, which is not a user name; give the user to log in as")
         for text in options.get("ssh_options") or []:
             name, equals, value = text.partition("=")
             if not (name.isalnum() and equals and value):
@@ -76,30 +79,33 @@ class Endpoint:
         )
 
     def with_control(self, folder: str) -> Endpoint:
-        """The same, its commands sharing one ssh connection whose socket is in ``folder``."""
+        """A copy whose commands share one ssh connection, with its socket in ``folder``."""
         return replace(self, control_dir=folder)
 
     @property
     def label(self) -> str:
-        """How messages name the place; empty for here."""
+        """The host for messages; "" for this one."""
         return self.host or ""
 
-    def address(self, thing: object) -> str:
-        """``host:thing``, or just the thing when it is here."""
-        return f"{self.host}:{thing}" if self.host else str(thing)
+    def address(self, name: object) -> str:
+        """``host:name``, or just the name on this host."""
+        return f"{self.host}:{name}" if self.host else str(name)
 
     def seen_from(self, other: Endpoint) -> Endpoint:
-        """The same place by a name that means it on the other machine too, where "here" is somewhere else."""
+        """This endpoint under a name that is valid on ``other`` too: on another host "local" would mean that host."""
+        import platform  # here, since it takes a millisecond: every start of the gate imports this file
+
         return replace(self, host=platform.node()) if other.host and not self.host else self
 
     def argv(self, command: list[str], own_connection: bool = False) -> list[str]:
-        """The command as it must be started here in order to run there."""
+        """The argv to start here so that ``command`` runs there."""
         return self.pipeline([command], own_connection)[0]
 
     def pipeline(self, commands: list[list[str]], own_connection: bool = False) -> list[list[str]]:
-        """The programs to start here, joined by pipes, in order to run these there, joined by pipes.
+        """The pipeline to start here so that ``commands``, joined by pipes, run there.
 
-        Over ssh one line of quoted words goes to the login shell there, whose pipe then stays on that host.
+        Over ssh that is one ssh with the whole pipeline as its argument, so the pipe stays on that host.
+        ``own_connection``: do not use the shared one, for streams.
         """
         commands = [["sudo", "-n", *argv] if self.become and argv[0] == "zfs" else argv for argv in commands]
         if self.host is None:
@@ -107,7 +113,7 @@ class Endpoint:
         return [[*self.ssh(own_connection), "--", self.host, line(commands)]]
 
     def ssh(self, own_connection: bool = False) -> list[str]:
-        """ssh and its options, without host and command."""
+        """The argv of ssh with its options, without host and command."""
         shared = self.control_dir and not own_connection
         control = (
             ["ControlMaster=auto", f"ControlPath={self.control_dir}/%C", "ControlPersist=60"]

@@ -2,7 +2,24 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What can go wrong, told apart so that callers decide by kind and people read one clear sentence."""
+"""The errors of the collection. Callers decide by class; the message is for the user.
+
+`_gate`, `_snapshot.hooks` and `_replication` have further subclasses of CerssError for their own use. ::
+
+    CerssError
+    ├── BadInput              the options cannot be carried out
+    ├── Refused               the current state forbids it
+    ├── TimedOut              (transient) a command took too long
+    └── ZfsError              a command failed; `_zfs.errors.zfs_error` chooses the class by stderr
+        ├── NotFound, Exists
+        ├── Held, HasClones, Busy (transient)
+        ├── Diverged, NotBase, StaleToken, Inbound (transient), Interrupted (transient)
+        ├── NoSpace, BadProperty, BadKey
+        ├── Denied
+        │   └── GateRefused   the gate on the other side refused the command
+        ├── NoZfs
+        └── Unreachable (transient), HostKeyRefused, LoginRefused      ssh
+"""
 
 from __future__ import annotations
 
@@ -11,7 +28,7 @@ from typing import Any
 
 
 class CerssError(Exception):
-    """An error that a user reads: names the thing, what blocks, and the way out.
+    """``msg`` names the object, the reason and the way out.
 
     ``transient`` is True when the same command may succeed a moment later.
     ``details`` are further keys of the failed result.
@@ -26,39 +43,46 @@ class CerssError(Exception):
 
 
 class BadInput(CerssError):
-    """The options cannot be carried out as they stand; nothing was changed."""
+    """The options cannot be carried out; nothing was changed."""
 
 
 class Refused(CerssError):
-    """The options are sound, but what stands on the backend forbids it; nothing was changed."""
+    """The options are valid, but the current state of the backend forbids it; nothing was changed."""
 
 
 class ZfsError(CerssError):
-    """A command ended badly. ``stderr`` keeps the program's own words."""
+    """A command failed. ``rc`` is its exit status (negative: a signal), ``where`` the host or "" for this one.
+
+    The message is the command in short, the host, stderr without the usage text, and the class's ``hint``.
+    """
 
     hint = ""
 
     def __init__(self, argv: list[str], rc: int, stderr: str, where: str = "") -> None:
         self.argv, self.rc, self.stderr, self.where = argv, rc, stderr, where
         place = f" on {where}" if where else ""
-        said = " ".join(stderr.partition("\nusage:")[0].split()) or f"exit status {rc}"
+        reason = " ".join(stderr.partition("\nusage:")[0].split()) or f"exit status {rc}"
         hint = f" — {self.hint}" if self.hint else ""
-        super().__init__(f"{command_words(argv)}{place}: {said}{hint}", stderr=stderr, rc=rc, cmd=shlex.join(argv))
+        super().__init__(f"{short_command(argv)}{place}: {reason}{hint}", stderr=stderr, rc=rc, cmd=shlex.join(argv))
 
 
-def command_words(argv: list[str]) -> str:
-    """The first words of a command and its last, enough to recognise it in one line."""
-    verb = [word for word in argv[:2] if not word.startswith("-")]
+def short_command(argv: list[str]) -> str:
+    """The program, its subcommand and its last argument.
+
+    >>> short_command(["zfs", "hold", "keep", "tank/v@s"])
+    'zfs hold tank/v@s'
+    """
+    program = [argument for argument in argv[:2] if not argument.startswith("-")]
     last = argv[-1] if len(argv) > 2 else ""
-    return " ".join([*verb, last]).strip()
+    return " ".join([*program, last]).strip()
 
 
 class NotFound(ZfsError):
-    """The dataset, snapshot, bookmark or pool is not there."""
+    """The dataset, snapshot, bookmark, hold or pool does not exist."""
 
 
 class Exists(ZfsError):
-    """Something of that name is there already."""
+    """The name is already taken."""
 
 
 class Held(ZfsError):
@@ -70,7 +94,7 @@ class HasClones(ZfsError):
 
 
 class Busy(ZfsError):
-    """In use just now: a send, a receive, a mount."""
+    """In use by a send, a receive or a mount."""
 
     transient = True
 
@@ -84,17 +108,17 @@ class NotBase(ZfsError):
 
 
 class Inbound(ZfsError):
-    """A receive was interrupted there and can be resumed."""
+    """The dataset holds a partial receive, which can be resumed."""
 
     transient = True
 
 
 class StaleToken(ZfsError):
-    """The resume token names what is not there any more."""
+    """The resume token names a snapshot that no longer exists, or cannot be decoded."""
 
 
 class Interrupted(ZfsError):
-    """The stream broke off; what has arrived can be resumed."""
+    """The stream broke off; the partial receive can be resumed."""
 
     transient = True
 
@@ -106,9 +130,9 @@ class Denied(ZfsError):
 
 
 class GateRefused(Denied):
-    """The key that opens that host is bound to a job that does not need this (see `_gate`)."""
+    """The key that logs in there is bound to a job that does not need this command (see `_gate`)."""
 
-    hint = "the key is bound to its job (see the role zfs_peer); whoever administers that host can do it there"
+    hint = "the key is bound to its job (see the role zfs_peer); an administrator of that host can run it there"
 
 
 class NoSpace(ZfsError):
@@ -118,7 +142,7 @@ class NoSpace(ZfsError):
 
 
 class BadProperty(ZfsError):
-    """ZFS does not take that property or value."""
+    """ZFS does not accept the property or its value."""
 
 
 class BadKey(ZfsError):
@@ -126,7 +150,7 @@ class BadKey(ZfsError):
 
 
 class NoZfs(ZfsError):
-    """There is no zfs on that host, or its kernel module is not loaded."""
+    """The zfs command is not installed on that host, or the kernel module is not loaded."""
 
     hint = "install OpenZFS there (zfsutils-linux and its kernel module) and check with 'zfs version'"
 
@@ -135,22 +159,22 @@ class Unreachable(ZfsError):
     """The host does not answer ssh."""
 
     transient = True
-    hint = "check address, port and that sshd runs there"
+    hint = "check the address, the port, and that sshd runs there"
 
 
 class HostKeyRefused(ZfsError):
-    """ssh does not know that host's key, or it has changed."""
+    """ssh does not know the host's key, or the key has changed."""
 
-    hint = "host keys are always checked: put the right key into known_hosts_file (see the role zfs_peer)"
+    hint = "host keys are always checked: put the host's key into known_hosts_file (see the role zfs_peer)"
 
 
 class LoginRefused(ZfsError):
-    """ssh does not accept our key."""
+    """sshd does not accept our key."""
 
     hint = "check user and identity_file, and that the public key is in authorized_keys there"
 
 
 class TimedOut(CerssError):
-    """The command took longer than it was given."""
+    """The command did not end in time and was stopped."""
 
     transient = True

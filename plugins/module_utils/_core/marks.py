@@ -4,8 +4,8 @@
 
 """Everything that the collection stores in ZFS, one class each; the table is in docs/docsite/rst/architecture.rst.
 
-``parse`` takes what a dataset, a hold or a bookmark says and never raises: whoever may set a property may have written
-anything. What ``format`` would not have written is `Spoilt`.
+``parse`` never raises: anybody with the permission to set a property may have written anything into it. It returns
+`Spoilt` for text that ``format`` would not have written.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 PREFIX = "cerss.zfs:"  # of our properties and hold tags
 BOOKMARK_PREFIX = "cerss.zfs_"  # of our bookmarks
@@ -22,6 +22,8 @@ RAW, PLAIN = MODES = ("raw", "plain")
 
 _ID = re.compile(r"[0-9a-f]{16}\Z")
 _GUID = re.compile(r"[0-9]{1,20}\Z", re.ASCII)
+
+HoldT = TypeVar("HoldT", bound="_Hold")
 
 
 def is_ours(name: str) -> bool:
@@ -36,7 +38,7 @@ def is_id(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Spoilt:
-    """What stands where a mark should be, and is none that ``format`` writes."""
+    """Text in the place of a mark that ``format`` would not have written."""
 
     text: str
 
@@ -46,7 +48,7 @@ class Spoilt:
 
 @dataclass(frozen=True)
 class SourceMark:
-    """On a replica: the dataset whose replica it is. ``guid`` is that of the source dataset."""
+    """Property of a replica: which dataset it is the replica of. ``guid`` is the source dataset's."""
 
     NAME: ClassVar[str] = "cerss.zfs:source"
 
@@ -54,8 +56,8 @@ class SourceMark:
     host: str
     dataset: str
     guid: str
-    mode: str  # RAW or PLAIN: how its streams were sent, which must never change
-    released: bool = False  # by a failover: it lives on its own
+    mode: str  # RAW or PLAIN: how its streams are sent; ZFS cannot mix the two on one replica
+    released: bool = False  # by a failover: the replica may be written to
 
     @classmethod
     def parse(cls, text: str) -> SourceMark | Spoilt:
@@ -78,13 +80,13 @@ class SourceMark:
 
     @classmethod
     def of(cls, properties: Mapping[str, str]) -> SourceMark | Spoilt | None:
-        """From our properties that are set on a dataset; None where there is none."""
+        """From a dataset's local properties of ours; None without the property."""
         return cls.parse(properties[cls.NAME]) if cls.NAME in properties else None
 
 
 @dataclass(frozen=True)
 class Announced:
-    """One snapshot that is on its way, and the bytes of its stream; None when that is not known."""
+    """One snapshot of a transfer that runs. ``bytes`` is the size of its stream, None when not known."""
 
     guid: str
     snapshot: str
@@ -93,7 +95,7 @@ class Announced:
 
 @dataclass(frozen=True)
 class Announcement:
-    """On a replica: what is coming."""
+    """Property of a replica: the snapshots that a transfer is sending to it."""
 
     NAME: ClassVar[str] = "cerss.zfs:inbound"
 
@@ -118,32 +120,16 @@ class Announcement:
         return cls(tuple(entries))
 
     def format(self) -> str:
-        return _json([{"guid": one.guid, "snapshot": one.snapshot, "bytes": one.bytes} for one in self.entries])
+        return _json([{"guid": entry.guid, "snapshot": entry.snapshot, "bytes": entry.bytes} for entry in self.entries])
 
     @classmethod
     def of(cls, properties: Mapping[str, str]) -> Announcement:
-        """From our properties that are set on a dataset. Only progress depends on it, so a spoilt one says nothing."""
+        """From a dataset's local properties of ours. A spoilt one counts as empty: only progress depends on it."""
         found = cls.parse(properties.get(cls.NAME, "[]"))
         return found if isinstance(found, cls) else cls()
 
     def by_guid(self, guid: str | None) -> Announced | None:
-        return next((one for one in self.entries if one.guid == guid), None)
-
-
-@dataclass(frozen=True)
-class LastHold:
-    """The hold on a replica's last received snapshot; where the source's path is too long for a cursor, on the base."""
-
-    PREFIX: ClassVar[str] = "cerss.zfs:last:"
-
-    id: str
-
-    @classmethod
-    def parse(cls, tag: str) -> LastHold | Spoilt:
-        return cls(tag[len(cls.PREFIX) :]) if _is_tag(tag, cls.PREFIX) else Spoilt(tag)
-
-    def format(self) -> str:
-        return f"{self.PREFIX}{self.id}"
+        return next((entry for entry in self.entries if entry.guid == guid), None)
 
 
 # -- the source's side -----------------------------------------------------------------------------------------------
@@ -151,23 +137,23 @@ class LastHold:
 
 @dataclass(frozen=True)
 class ReplicaRecord:
-    """On a source dataset, one for each replica: where that is."""
+    """Property of a source dataset, one per replica: where the replica is."""
 
     PREFIX: ClassVar[str] = "cerss.zfs:replica."
 
-    target: str  # host:dataset, without host on the source's own machine
+    target: str  # host:dataset, or just the dataset on the source's own host
     since: str | None = None  # ISO time
-    mode: str | None = None  # as in SourceMark; None where that could not be read
-    aside: str | None = None  # the old replica, while a reseed has not moved back yet what is below it
+    mode: str | None = None  # as in SourceMark; None when it could not be read
+    aside: str | None = None  # name of the old replica until a reseed has moved its children back
 
     @classmethod
     def name(cls, id_: str) -> str:
-        """The property of a relationship."""
+        """The name of the property for a relationship."""
         return cls.PREFIX + id_
 
     @classmethod
     def id_of(cls, name: str) -> str | None:
-        """The relationship that a property is about; None for any other property."""
+        """The relationship of such a property; None for any other property."""
         return name[len(cls.PREFIX) :] if _is_tag(name, cls.PREFIX) else None
 
     @classmethod
@@ -188,14 +174,18 @@ class ReplicaRecord:
 
     @classmethod
     def all_of(cls, properties: Mapping[str, str]) -> dict[str, ReplicaRecord | Spoilt]:
-        """By relationship, from our properties that are set on a dataset."""
+        """Relationship id -> record, from a dataset's local properties of ours."""
         found = {id_: text for name, text in properties.items() if (id_ := cls.id_of(name))}
         return {id_: cls.parse(text) for id_, text in found.items()}
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """The bookmark of the last snapshot known to be on the replica, found again by GUID when the snapshot is gone."""
+    """Name of the bookmark of the last snapshot known to be on the replica. ``guid`` is that snapshot's, in decimal.
+
+    >>> Cursor("00112233445566aa", "255").format()
+    'cerss.zfs_00112233445566aa_ff'
+    """
 
     LENGTH: ClassVar[int] = len("cerss.zfs_") + 16 + 1 + 16
 
@@ -216,7 +206,7 @@ class Cursor:
 
 @dataclass(frozen=True)
 class OpenCursor:
-    """The bookmark that says: the first transfer of the relationship is not settled yet."""
+    """Name of the bookmark that exists until the first transfer of a relationship is complete."""
 
     id: str
 
@@ -232,20 +222,37 @@ class OpenCursor:
         return f"{BOOKMARK_PREFIX}{self.id}_open"
 
 
-@dataclass(frozen=True)
-class StepHold:
-    """The hold on the base and every snapshot of a transfer that runs or waits to be resumed."""
+# -- holds -----------------------------------------------------------------------------------------------------------
 
-    PREFIX: ClassVar[str] = "cerss.zfs:step:"
+
+@dataclass(frozen=True)
+class _Hold:
+    """Tag of a hold that belongs to the relationship ``id``."""
+
+    PREFIX: ClassVar[str]
 
     id: str
 
     @classmethod
-    def parse(cls, tag: str) -> StepHold | Spoilt:
+    def parse(cls: type[HoldT], tag: str) -> HoldT | Spoilt:
         return cls(tag[len(cls.PREFIX) :]) if _is_tag(tag, cls.PREFIX) else Spoilt(tag)
 
     def format(self) -> str:
         return f"{self.PREFIX}{self.id}"
+
+
+# Not dataclasses of their own, which would only cost time at every start of the gate: the inherited comparison looks at
+# the class too.
+class LastHold(_Hold):
+    """On a replica's last received snapshot. Also on the base when the source's path is too long for a cursor."""
+
+    PREFIX = "cerss.zfs:last:"
+
+
+class StepHold(_Hold):
+    """On the base and on every snapshot of a transfer that runs or waits to be resumed."""
+
+    PREFIX = "cerss.zfs:step:"
 
 
 # -- snapshots and clones --------------------------------------------------------------------------------------------
@@ -253,7 +260,7 @@ class StepHold:
 
 @dataclass(frozen=True)
 class TemporaryMark:
-    """On a snapshot: about to be deleted, so nobody should begin to replicate it."""
+    """Property of a snapshot: it will be deleted soon, so it is not replicated."""
 
     NAME: ClassVar[str] = "cerss.zfs:temporary"
 
@@ -261,7 +268,7 @@ class TemporaryMark:
 
     @classmethod
     def parse(cls, text: str) -> TemporaryMark | Spoilt:
-        """An administrator may have set it by hand."""
+        """Takes more spellings than ``format`` writes: an administrator may have set it by hand."""
         if text in ("true", "on", "yes", "1"):
             return cls()
         return cls(False) if text in ("false", "off", "no", "0") else Spoilt(text)
@@ -272,7 +279,7 @@ class TemporaryMark:
 
 @dataclass(frozen=True)
 class LifetimeMark:
-    """On a snapshot: it expires so many seconds after its creation."""
+    """Property of a snapshot: it expires this many seconds after its creation."""
 
     NAME: ClassVar[str] = "cerss.zfs:expires"
 
@@ -280,7 +287,7 @@ class LifetimeMark:
 
     @classmethod
     def parse(cls, text: str) -> LifetimeMark | Spoilt:
-        # A property value can have thousands of digits, and no time has that many seconds.
+        # A property can hold thousands of digits; 11 are 3000 years.
         return cls(int(text)) if re.fullmatch(r"[0-9]{1,11}", text, re.ASCII) else Spoilt(text)
 
     def format(self) -> str:
@@ -289,7 +296,7 @@ class LifetimeMark:
 
 @dataclass(frozen=True)
 class CloneOrigin:
-    """On a clone: the GUID of the snapshot it was made from, which a promotion does not change."""
+    """Property of a clone: the GUID of the snapshot it was made from. A promotion does not change it."""
 
     NAME: ClassVar[str] = "cerss.zfs:origin"
 
@@ -314,7 +321,7 @@ def _load(text: str) -> Any:
 
 
 def _object(text: str, required: Iterable[str], optional: Iterable[str]) -> dict[str, Any]:
-    """The JSON object with exactly these keys; empty for anything else."""
+    """The JSON object when it has all required keys and no unknown ones; otherwise an empty dict."""
     value = _load(text)
     fits = isinstance(value, dict) and {*required} <= value.keys() <= {*required, *optional}
     return value if fits else {}

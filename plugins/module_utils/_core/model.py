@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the collection knows: snapshots, datasets, their marks, and how results show them."""
+"""Datasets, snapshots, bookmarks, holds and clones, as read from a backend and as results show them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STATES = (FULL, PENDING_DELETE, INBOUND, CREATING, ABSENT)
 
 @dataclass(frozen=True)
 class Hold:
-    """A user reference on a snapshot. ``created`` in seconds since 1970."""
+    """A hold on a snapshot. ``created`` in seconds since 1970; None when zfs printed no time."""
 
     tag: str
     created: int | None = None
@@ -42,13 +42,13 @@ class Hold:
 
     @property
     def mark(self) -> StepHold | LastHold | None:
-        """What it is when it belongs to a relationship."""
+        """The tag when it belongs to a relationship; None for any other tag."""
         found = (StepHold.parse(self.tag), LastHold.parse(self.tag))
         return next((mark for mark in found if not isinstance(mark, Spoilt)), None)
 
     @property
     def relationship(self) -> str | None:
-        """The id when the hold belongs to a relationship."""
+        """Id of the relationship that the hold belongs to; None for any other hold."""
         return self.mark.id if self.mark else None
 
     def to_result(self) -> dict[str, Any]:
@@ -57,7 +57,10 @@ class Hold:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a transfer is. Bytes of the stream, seconds since 1970; ``active`` None when it cannot be told."""
+    """How far an operation is. Bytes are of the stream, times in seconds since 1970; None when not known.
+
+    ``operation``: send, receive or create.
+    """
 
     operation: str
     bytes_done: int | None = None
@@ -88,7 +91,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Token:
-    """What a receive_resume_token says. ``toname`` is the source's name at the time, for people only."""
+    """A decoded receive_resume_token (`_zfs.token`).
+
+    ``toguid`` and ``fromguid`` (None for a full stream) identify the snapshots. ``toname`` is the name that the
+    source's snapshot had when the transfer began; it may be renamed since. ``bytes``: received so far.
+    """
 
     text: str
     toguid: str
@@ -104,7 +111,10 @@ class Token:
 
 @dataclass
 class Snapshot:
-    """One snapshot; None is "not read". Order within a pool is ``createtxg``, identity is ``guid``."""
+    """A snapshot. ``guid`` identifies it, ``createtxg`` gives the order within a pool. None means not read.
+
+    ``used``, ``referenced`` and ``written`` are bytes, ``created`` is seconds since 1970.
+    """
 
     name: str
     guid: str | None = None
@@ -138,7 +148,7 @@ class Snapshot:
 
     @property
     def deletable(self) -> bool | None:
-        """True when nothing blocks a plain destroy; None when that was not read."""
+        """True when neither clones nor holds block a plain destroy; None when these were not read."""
         if self.state != FULL:
             return False
         if self.userrefs is None or self.clones is None:
@@ -178,7 +188,7 @@ class Snapshot:
 
 @dataclass
 class Bookmark:
-    """A bookmark: the point in time of a snapshot that may be gone, good as the base of an increment."""
+    """A bookmark. It can be the base of an increment after its snapshot is destroyed. ``guid`` is the snapshot's."""
 
     name: str
     guid: str
@@ -197,7 +207,7 @@ class Bookmark:
 
 @dataclass(frozen=True)
 class Value:
-    """A property as ``zfs get -p`` shows it: source is local, default, inherited from X, received, none or -."""
+    """A property as ``zfs get -p`` shows it. ``source``: local, default, inherited from X, received, temporary or -."""
 
     text: str
     source: str = "-"
@@ -214,7 +224,7 @@ Values = Mapping[str, Value]
 class Dataset:
     """A filesystem or volume with its snapshots and bookmarks, oldest first.
 
-    ``values`` are the properties that were read, without our own; those are in ``ours`` when their source is local.
+    ``values``: the properties that were read, without those of this collection. ``ours``: the local ones of those.
     """
 
     name: str
@@ -223,7 +233,7 @@ class Dataset:
     origin: str | None = None
     origin_guid: str | None = None
     inconsistent: bool = False
-    receiving: bool = False  # a receive without -s into it runs
+    receiving: bool = False  # a receive without -s is running
     snapshots: list[Snapshot] = field(default_factory=list)
     bookmarks: list[Bookmark] = field(default_factory=list)
     children: list[str] = field(default_factory=list)
@@ -232,13 +242,13 @@ class Dataset:
     token: Token | None = None
 
     def get(self, name: str) -> str | None:
-        """The value of a property; None for what is unset, was not read or is not there."""
+        """The value of a property; None when it is unset, was not read, or does not exist."""
         value = self.values.get(name)
         return None if value is None or value.text in ("", "-") else value.text
 
     @property
     def type(self) -> str | None:
-        """filesystem or volume; None when not read."""
+        """``filesystem`` or ``volume``; None when not read."""
         return self.get("type")
 
     @property
@@ -252,34 +262,34 @@ class Dataset:
 
     @property
     def has_partial_receive(self) -> bool:
-        """Something has arrived in part and can be resumed, be its token one that we can decode or not."""
+        """True also when the token cannot be decoded, so that ``token`` is None."""
         return self.token is not None or self.get("receive_resume_token") is not None
 
     def by_name(self, name: str) -> Snapshot | None:
-        """``name`` in full."""
+        """``name``: dataset@snapshot."""
         return next((snapshot for snapshot in self.snapshots if snapshot.name == name), None)
 
     def by_guid(self, guid: str | None) -> Snapshot | None:
         return next((snapshot for snapshot in self.snapshots if snapshot.guid == guid), None) if guid else None
 
     def cursors(self) -> list[tuple[Cursor, Bookmark]]:
-        """Every cursor of ours, with its bookmark."""
+        """Every cursor, with its bookmark."""
         return [(bookmark.cursor, bookmark) for bookmark in self.bookmarks if bookmark.cursor]
 
     @property
     def source_mark(self) -> SourceMark | None:
-        """Whose replica it is; None when it is none, or the mark is spoilt."""
+        """None when the dataset is not a replica, or its mark is spoilt."""
         found = SourceMark.of(self.ours)
         return found if isinstance(found, SourceMark) else None
 
     @property
     def is_replica(self) -> bool:
-        """It belongs to a relationship as the replica. A spoilt mark says so too: nobody knows better."""
+        """True for a replica that is not released. A spoilt mark counts too: it may have been a replica's."""
         found = SourceMark.of(self.ours)
         return found is not None and not (isinstance(found, SourceMark) and found.released)
 
     def relationships(self) -> list[str]:
-        """The relationships that it is recorded in, for messages."""
+        """The relationships of the dataset, as messages name them."""
         found = [f"source of the replication {id_}" for id_ in sorted(ReplicaRecord.all_of(self.ours))]
         if self.is_replica:
             mark = self.source_mark
@@ -289,7 +299,7 @@ class Dataset:
 
 @dataclass
 class Clone:
-    """A dataset that was made from a snapshot, or once was (``promoted``)."""
+    """A clone, or a dataset that was one until it was promoted (``promoted``)."""
 
     name: str
     guid: str | None = None

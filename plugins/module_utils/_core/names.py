@@ -15,8 +15,8 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadI
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import PREFIX, is_ours
 
 MAX_NAME = 255  # ZFS_MAX_DATASET_NAME_LEN less its NUL
-MAX_REPLICA_NAME = 249  # an increment appends "/%recv"; a longer path panics the kernel of the replica (docs/facts.md)
-MAX_TAG = 200  # a hold's tag is a ZAP key of at most 255; ours and the prefix of temporary holds must fit
+MAX_REPLICA_NAME = 249  # receiving an increment appends "/%recv"; on a longer name the replica's kernel panics (tried)
+MAX_TAG = 200  # a hold's tag is a ZAP key of at most 255 bytes; ours and the prefix of temporary holds must fit
 MAX_VALUE = 8191  # ZAP_MAXVALUELEN less its NUL, in bytes
 
 _COMPONENT = re.compile(r"[A-Za-z0-9_.:\- ]+\Z")
@@ -45,7 +45,7 @@ def _check_length(text: str, kind: str) -> None:
 
 @dataclass(frozen=True, order=True)
 class DatasetName:
-    """A filesystem or zvol, ``pool[/component ...]``."""
+    """A filesystem or volume (zvol), ``pool[/component ...]``."""
 
     path: str
 
@@ -54,9 +54,9 @@ class DatasetName:
         """Raise BadInput unless ``text`` could name a dataset."""
         if not text:
             raise BadInput("a dataset name is empty; give it as pool/dataset")
-        for mark, kind in (("@", "a snapshot"), ("#", "a bookmark")):
-            if mark in text:
-                raise BadInput(f"{text!r} names {kind}; a dataset is wanted here, as pool/dataset")
+        for separator, kind in (("@", "a snapshot"), ("#", "a bookmark")):
+            if separator in text:
+                raise BadInput(f"{text!r} names {kind}; give a dataset here, as pool/dataset")
         _check_length(text, "dataset")
         parts = text.split("/")
         for part in parts:
@@ -75,17 +75,17 @@ class DatasetName:
         return DatasetName(head) if slash else None
 
     def ancestors(self) -> list[DatasetName]:
-        """All datasets above, the pool first."""
+        """All datasets above it, the pool first."""
         parts = self.path.split("/")
         return [DatasetName("/".join(parts[:count])) for count in range(1, len(parts))]
 
     def covers(self, other: DatasetName | str) -> bool:
-        """True for itself and for everything below it."""
+        """True for the dataset itself and everything below it."""
         path = str(other)
         return path == self.path or path.startswith(self.path + "/")
 
     def moved(self, old: DatasetName, new: DatasetName) -> DatasetName:
-        """The same place below ``new`` as this has below ``old``."""
+        """The name after a rename of ``old`` to ``new``: a/b/c with a/b renamed to x is x/c."""
         return DatasetName(new.path + self.path[len(old.path) :])
 
     def __str__(self) -> str:
@@ -126,8 +126,8 @@ class BookmarkName:
     @classmethod
     def parse(cls, text: str) -> BookmarkName:
         """Raise BadInput unless ``text`` could name a bookmark."""
-        head, mark, tail = text.partition("#")
-        if not mark:
+        head, separator, tail = text.partition("#")
+        if not separator:
             raise BadInput(f"{text!r} names no bookmark; give it as pool/dataset#bookmark")
         _check_length(text, "bookmark")
         dataset = DatasetName.parse(head)
@@ -139,7 +139,7 @@ class BookmarkName:
 
 
 def dataset_or_snapshot(text: str) -> DatasetName | SnapshotName:
-    """Either of the two, told apart by the ``@``."""
+    """A SnapshotName when the text has an ``@``, otherwise a DatasetName. Raise BadInput for an invalid one."""
     return SnapshotName.parse(text) if "@" in text else DatasetName.parse(text)
 
 
@@ -151,17 +151,17 @@ def check_unique(names: list[str], option: str) -> None:
 
 
 def check_hold_tag(tag: str) -> str:
-    """A tag that users may set: not empty, not ours, not one of ZFS's own."""
+    """The same tag. Raise BadInput for one that users may not set: invalid, ours, or one of ZFS's own."""
     if not tag or tag != tag.strip() or not tag.isprintable():
-        raise BadInput(f"{tag!r} is not a valid hold tag: it must be printable text without blanks around it")
+        raise BadInput(f"{tag!r} is not a valid hold tag; give printable text without blanks at its ends")
     if is_ours(tag):
         raise BadInput(f"hold tag {tag!r} belongs to this collection's relationships; choose a tag without {PREFIX!r}")
     if tag.startswith("."):
-        raise BadInput(f"hold tag {tag!r} begins with a dot; such tags are ZFS's own")
+        raise BadInput(f"hold tag {tag!r} begins with a dot, as ZFS's own tags do; choose another one")
     if tag.startswith("-"):
         raise BadInput(f"hold tag {tag!r} begins with a dash; choose another one")
     if len(tag.encode()) > MAX_TAG:
-        raise BadInput(f"hold tag {tag[:40]}… is {len(tag.encode())} bytes long; at most {MAX_TAG} are taken")
+        raise BadInput(f"hold tag {tag[:40]}… is {len(tag.encode())} bytes long; it can have {MAX_TAG}")
     return tag
 
 
@@ -170,31 +170,34 @@ def is_user_property(name: str) -> bool:
 
 
 def check_property(name: str, value: str | None, user_only: bool = False) -> None:
-    """A property name and the text it shall have (zfsprops(7), "User Properties"); None unsets it."""
+    """Raise BadInput for an invalid name, or a value that ZFS cannot store (zfsprops(7), "User Properties").
+
+    A ``value`` of None unsets the property. ``user_only``: native properties are invalid too.
+    """
     if is_user_property(name):
         if not _USER_PROPERTY.match(name) or name.startswith("-") or len(name) > MAX_NAME:
             raise BadInput(
-                f"property {name!r} is not a valid user property: lower-case letters, digits and - _ . : "
-                f"with one colon at least, at most {MAX_NAME} characters"
+                f"property {name!r} is not a valid user property: use lower-case letters, digits and - _ . : "
+                f"with at least one colon, at most {MAX_NAME} characters"
             )
         if is_ours(name):
-            raise BadInput(f"property {name!r} belongs to this collection; use the options made for it")
+            raise BadInput(f"property {name!r} belongs to this collection; use the module's options instead")
         if value is not None and len(value.encode()) > MAX_VALUE:
             raise BadInput(f"property {name!r}: the value has {len(value.encode())} bytes, ZFS takes {MAX_VALUE}")
         if value is not None and "\0" in value:
             raise BadInput(f"property {name!r}: the value has a NUL character, which ZFS cannot store")
     elif user_only:
-        raise BadInput(f"property {name!r}: only user properties (with a colon, as org:name) can be set on a snapshot")
+        raise BadInput(f"property {name!r} cannot be set on a snapshot; only user properties can, such as org:name")
     elif not _NATIVE_PROPERTY.match(name):
         raise BadInput(f"property {name!r} is not a valid property name")
 
 
 def matches(text: str, patterns: list[str]) -> bool:
-    """True when one of the globs matches the whole text, upper and lower case told apart."""
+    """True when one of the globs matches the whole text, with case (fnmatch.fnmatchcase)."""
     return any(fnmatch.fnmatchcase(text, pattern) for pattern in patterns)
 
 
-def listing(things: Iterable[str]) -> str:
+def listing(names: Iterable[str]) -> str:
     """``a, b and c``."""
-    listed = list(things)
+    listed = list(names)
     return " and ".join([", ".join(listed[:-1]), listed[-1]] if len(listed) > 1 else listed)

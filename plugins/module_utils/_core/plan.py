@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The plan: what will be done, in order, decided before anything is. Check mode, diff, actions and the run read it."""
+"""A plan: the steps of a run in order, complete before the first one runs.
+
+Check mode, diff, ``actions`` and the run itself come from the same plan.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-UNTOLD: Any = object()  # no share of the diff; None would be one
+UNTOLD: Any = object()  # not part of the diff; None can be part of it
 
 
 @dataclass(frozen=True)
 class Effect:
-    """One thing that changes.
+    """A change of one dataset, snapshot or bookmark, which is ``name``.
 
-    ``text`` is the sentence for ``actions``; it is empty where that of the effect before it tells this too.
-    ``before`` and ``after`` are the thing's share of the diff, never measured values.
-    ``aspect`` tells effects on one thing apart, as the tag of a hold.
+    ``text``: the sentence for ``actions``; "" when the sentence of an earlier effect covers this one.
+    ``before`` and ``after``: its part of the diff. Never measured values, which would differ in check mode.
+    ``aspect``: tells two effects on the same name apart, for example by the tag of a hold.
     """
 
     name: str
@@ -35,10 +38,10 @@ class Effect:
 
 @dataclass(frozen=True)
 class Step:
-    """One command, or a batch of one kind, with all that it changes. Without a command something else does it.
+    """One command or a batch of one kind, with its effects. Without a command the caller does the work.
 
-    ``part`` gives the same step for some of its effects, so that what zfs refuses for one thing is done for the others.
-    ``instead`` gives the step to try when zfs refuses this one since holds or clones keep the snapshots.
+    ``part``: returns the step for some of its effects, so that zfs may refuse it for one and do it for the others.
+    ``instead``: returns the step to try when zfs refuses this one because of holds or clones.
     """
 
     effects: tuple[Effect, ...]
@@ -52,11 +55,11 @@ class Step:
         cls, text: str, commands: Sequence[list[str]] = (),
         before: Mapping[str, Any] | None = None, after: Mapping[str, Any] | None = None, side: str = "",
     ) -> Step:  # fmt: skip
-        """A step that one sentence tells. ``before`` and ``after``: the name of a thing -> its share of the diff."""
+        """A step with one sentence. ``before`` and ``after``: name -> its part of the diff."""
         before, after = before or {}, after or {}
         names = list(dict.fromkeys([*before, *after])) or [""]
-        told = [(name, before.get(name, UNTOLD), after.get(name, UNTOLD)) for name in names]
-        effects = [Effect(name, "" if number else text, *share) for number, (name, *share) in enumerate(told)]
+        shares = [(name, before.get(name, UNTOLD), after.get(name, UNTOLD)) for name in names]
+        effects = [Effect(name, "" if number else text, *share) for number, (name, *share) in enumerate(shares)]
         return cls(tuple(effects), tuple(commands), side)
 
     @property
@@ -70,7 +73,7 @@ class Step:
 
 @dataclass
 class Plan:
-    """Steps in order, and what the user should know besides."""
+    """Steps in order, and warnings for the user."""
 
     steps: list[Step] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -107,12 +110,12 @@ class Plan:
 
 
 def sentences(steps: Iterable[Step]) -> list[str]:
-    """What ``actions`` says of the steps."""
+    """The steps as ``actions`` lists them."""
     return [effect.text for step in steps for effect in step.effects if effect.text]
 
 
 def _merged(shares: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Several effects may speak of one thing: dicts are laid over each other, anything else is replaced."""
+    """Name -> its part of the diff. Of several effects on one name dicts are merged, any other value is replaced."""
     result: dict[str, Any] = {}
     for name, value in shares:
         if value is not UNTOLD:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Durations, sizes and times, as people write them and as numbers."""
+"""Durations, sizes and times: what people write, as numbers, and back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTPE]?)(?:i?B)?\Z", re.IGNORECASE)
 
 
 def duration(text: str | int, option: str) -> int:
-    """``90s 15m 2h 7d 4w`` or whole seconds, as seconds."""
+    """``90s``, ``15m``, ``2h``, ``7d``, ``4w`` or whole seconds, as seconds. BadInput names ``option``."""
     found = _DURATION.match(str(text).strip())
     if not found:
         raise BadInput(f"{option}: {text!r} is not a duration; write 90s, 15m, 2h, 7d, 4w or whole seconds")
@@ -25,7 +25,7 @@ def duration(text: str | int, option: str) -> int:
 
 
 def size(text: str | int, option: str) -> int:
-    """``64K 10M 2G`` (units of 1024) or bytes, as bytes."""
+    """``64K``, ``10M``, ``1.5G`` (units of 1024) or bytes, as bytes. BadInput names ``option``."""
     found = _SIZE.match(str(text).strip())
     if not found:
         raise BadInput(f"{option}: {text!r} is not a size; write 64K, 10M, 2G (units of 1024) or bytes")
@@ -33,18 +33,19 @@ def size(text: str | int, option: str) -> int:
 
 
 def number(text: str) -> int | None:
+    """A column of ``zfs list -p`` or ``zfs get -p``; None for ``-`` and any other text."""
     return int(text) if text.isascii() and text.isdigit() else None
 
 
 def iso_time(epoch: int | float | None) -> str | None:
-    """Seconds since 1970 as ``2026-11-23T07:08:02Z``."""
+    """Seconds since 1970 as ``2026-11-23T07:08:02Z``; None for None."""
     if epoch is None:
         return None
     return datetime.fromtimestamp(int(epoch), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def epoch_of(text: str | None) -> int | None:
-    """The reverse of iso_time; None for what is no such time."""
+    """The reverse of `iso_time`; None for any other text."""
     try:
         return int(datetime.strptime(text or "", "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp())
     except ValueError:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What runs on a backend at one moment."""
+"""What runs on a backend: receives, sends, and operations of this collection."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs import processes
 
 @dataclass(frozen=True)
 class Activity:
-    """What runs on a backend at one moment: receives, the kernel's share of them, and operations of this collection."""
+    """What runs on a backend at the time ``now``.
+
+    ``writers``: how many receives the kernel works on. ``operations``: the run files of this host (`runfiles.running`).
+    """
 
     now: float = 0.0
     receivers: list[processes.Receiver] = field(default_factory=list)
@@ -31,7 +34,7 @@ class Activity:
     rates: Mapping[int, int] = field(default_factory=dict)  # bytes per second, by the receiver's pid
 
     def creating(self) -> set[str]:
-        """Names of the snapshots that are being made."""
+        """Full names of the snapshots whose zfs_snapshot task has not ended."""
         return {
             name
             for operation in self.operations
@@ -40,6 +43,7 @@ class Activity:
         }
 
     def sending(self, guid: str | None) -> Progress | None:
+        """The progress of this collection's transfer of the snapshot; None when there is none on this host."""
         for operation in self.operations:
             if operation.get("operation") == "send" and guid and operation.get("guid") == guid:
                 keys = ("bytes_done", "bytes_total", "bytes_per_second", "started", "updated")
@@ -47,19 +51,19 @@ class Activity:
         return None
 
     def sends(self, name: str) -> bool:
-        """Is the snapshot being sent, as far as command lines tell?"""
+        """True when a ``zfs send`` of the snapshot runs. A resumed one does not show the name."""
         return any(arguments.endswith(f" {name}") for arguments in self.senders)
 
     def receives(self, dataset: str) -> bool | None:
-        """True when a receive into the dataset runs, False when none does, None when that cannot be told."""
+        """Whether a receive into the dataset runs; None when the kernel works on one that ps does not show."""
         if processes.receiver_into(self.receivers, dataset):
             return True
-        # Each active receive has one writer; those that ps explains are for other datasets.
+        # Each active receive has one writer thread in the kernel.
         return False if self.writers <= len(self.receivers) else None
 
 
 def read_activity(backend: Backend) -> Activity:
-    """Look at the processes and, on this host, at the run files. No zfs process."""
+    """Reads the processes and, on this host, the run files. Runs ps and no zfs."""
     lines = backend.run(zfs.receivers(), check=False).stdout.split("\n")
     receivers, writers = processes.receiving(lines)
     found = Activity(time.time(), receivers, writers, senders=processes.sending(lines))
@@ -70,7 +74,7 @@ def read_activity(backend: Backend) -> Activity:
 
 
 def _rate(receiver: processes.Receiver) -> int | None:
-    """Bytes per second since a receive began, as the kernel counts them; None where it does not show that."""
+    """Mean bytes per second since the receive began, by proc(5); None when the kernel does not show the counters."""
     try:
         counters = dict(line.split(": ") for line in Path(f"/proc/{receiver.pid}/io").read_text().splitlines())
         return int(counters["rchar"]) // receiver.seconds

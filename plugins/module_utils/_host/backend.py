@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One backend as code sees it: run a command there, read the answer, get the right error."""
+"""A backend: runs commands at an endpoint and raises the error for what stderr says."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import zfs_e
 
 
 class Backend:
-    """Runs commands at an endpoint. May be used from several threads."""
+    """Runs commands at an endpoint. Several threads may share one."""
 
     def __init__(self, endpoint: Endpoint | None = None) -> None:
         self.endpoint = endpoint or Endpoint()
-        # The first command opens the shared ssh connection; two at once would both try to.
+        # The first command opens the shared ssh connection, and no other may start before that is done.
         self._opening = threading.Lock()
         self._open = self.endpoint.host is None
 
     @property
     def node(self) -> str:
-        """A name for the place in marks that people read elsewhere."""
+        """The host's name in marks, which are read on other hosts too."""
         return self.endpoint.host or platform.node()
 
     @property
     def argument_bytes(self) -> int:
-        """Bytes of names that one command line may have."""
+        """How many bytes of names one command line may have (see `commands.batches`)."""
         return zfs.LOCAL_ARGUMENTS if self.endpoint.host is None else zfs.ARGUMENTS
 
     def argv(self, command: list[str], own_connection: bool = False) -> list[str]:
@@ -47,7 +47,7 @@ class Backend:
     def run(
         self, command: list[str], check: bool = True, timeout: float | None = None, stdin: str | None = None
     ) -> Result:
-        """Raise the ZfsError of the right kind for a bad end, unless ``check`` is False."""
+        """Run a command. Raise the ZfsError for a failure unless ``check`` is False, TimedOut after ``timeout`` s."""
         if not self._open:
             with self._opening:
                 result = process.run(self.argv(command), timeout=timeout, stdin=stdin)
@@ -59,38 +59,38 @@ class Backend:
         return result
 
     def read(self, command: list[str]) -> tuple[list[str], list[str]]:
-        """(lines, names that do not exist) of a list or get; any other trouble is raised."""
+        """(lines, names that do not exist) of a list or get. Raise the ZfsError for any other failure."""
         result = self.run(command, check=False)
-        gone, other = output.missing(result.stderr)
-        if result.rc != 0 and (other or not gone):
+        missing, other = output.missing(result.stderr)
+        if result.rc != 0 and (other or not missing):
             raise zfs_error(command, result.rc, result.stderr, self.endpoint.label)
-        # Not splitlines(): property values may hold what Python takes for the end of a line.
-        return result.stdout.split("\n")[:-1], gone
+        # Not splitlines(): a property value may have characters that Python takes for the end of a line.
+        return result.stdout.split("\n")[:-1], missing
 
-    def lines(self, command: list[str], gone: list[str] | None = None) -> Iterator[str]:
-        """The same in flat memory, for what may be very long.
+    def lines(self, command: list[str], missing: list[str] | None = None) -> Iterator[str]:
+        """The lines of a list or get, without keeping them in memory.
 
-        Names that do not exist are added to ``gone`` at the end; without it they are an error.
+        After the last line, names that do not exist are added to ``missing``; without that list they are an error.
         """
         if not self._open:
             self.run(["true"])
         source = process.Lines(self.argv(command))
         yield from source
         if source.result is not None and source.result.rc != 0:
-            absent, other = output.missing(source.result.stderr)
-            if gone is None or other or not absent:
+            names, other = output.missing(source.result.stderr)
+            if missing is None or other or not names:
                 raise zfs_error(command, source.result.rc, source.result.stderr, self.endpoint.label)
-            gone += absent
+            missing += names
 
     def close(self) -> None:
-        """End the shared ssh connection."""
+        """Close the shared ssh connection, if there is one."""
         if self.endpoint.host and self.endpoint.control_dir:
             process.run([*self.endpoint.ssh(), "-O", "exit", "--", self.endpoint.host], timeout=10)
 
 
 @contextlib.contextmanager
 def session(source: Endpoint, target: Endpoint) -> Iterator[tuple[Backend, Backend]]:
-    """(source, target), each with one ssh connection for all its small commands, be it to the same host."""
+    """The backends of source and target. Each has one ssh connection for all but its streams, closed at the end."""
     folders = tempfile.mkdtemp(prefix="cerss-"), tempfile.mkdtemp(prefix="cerss-")
     backends = Backend(source.with_control(folders[0])), Backend(target.with_control(folders[1]))
     try:

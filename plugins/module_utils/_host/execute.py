@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Carries out a plan: to the first refusal, or as far as it goes."""
+"""Carries out a plan: `execute` stops at the first failure, `attempt` goes on after one."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Bac
 
 
 def execute(where: Backend | Mapping[str, Backend], plan: Plan) -> None:
-    """Run the steps in order. The error of the one that fails also says what was done and what was not.
+    """Run the steps in order. The error of the step that fails also says what was done and what was not.
 
-    ``where``: the backend, or that of each side.
+    ``where``: the backend, or side -> backend (`Step.side`).
     """
     for position, step in enumerate(plan.steps):
         try:
@@ -38,14 +38,14 @@ def execute(where: Backend | Mapping[str, Backend], plan: Plan) -> None:
 
 @dataclass
 class Outcome:
-    """How far a plan went: the effects that took place, and why others did not, by the name of the thing."""
+    """``done``: the effects that took place. ``failures``: name -> why its effect did not."""
 
     done: list[Effect] = field(default_factory=list)
     failures: dict[str, ZfsError] = field(default_factory=dict)
 
 
 def attempt(backend: Backend, steps: Sequence[Step]) -> Outcome:
-    """Run every step; one that fails keeps no other from going. Re-read afterwards: that decides what has failed."""
+    """Run every step, also after one that fails. Read the backend again afterwards to learn what really failed."""
     outcome = Outcome()
     for step in steps:
         _attempt(backend, step, outcome)
@@ -63,22 +63,25 @@ def _attempt(backend: Backend, step: Step, outcome: Outcome) -> None:
                 _attempt(backend, part, outcome)
         elif step.instead and isinstance(error, (HasClones, Held)):
             _attempt(backend, step.instead(step.effects), outcome)
-        elif not (step.part and isinstance(error, NotFound)):  # what should go is gone
+        elif not (step.part and isinstance(error, NotFound)):  # destroyed meanwhile, as requested
             outcome.failures.update(dict.fromkeys(step.names, error))
 
 
 def _parts(step: Step, error: ZfsError) -> list[Step]:
-    """What to try instead of a batch that was refused as a whole: what zfs names on its own, the rest together."""
+    """The steps to try instead of a refused batch: one for each name in stderr and one for the rest.
+
+    One for each name when stderr has none of them; [] when the step cannot be divided.
+    """
     if step.part is None or len(step.effects) < 2 or not isinstance(error, (Busy, HasClones, Held)):
         return []
-    named = [effect for effect in step.effects if _tells_of(error.stderr, effect.name)]
+    named = [effect for effect in step.effects if _is_named(effect.name, error.stderr)]
     rest = [effect for effect in step.effects if effect not in named] if named else []
     return [step.part([effect]) for effect in named or step.effects] + ([step.part(rest)] if rest else [])
 
 
-def _tells_of(stderr: str, name: str) -> bool:
-    """Does a message speak of exactly this snapshot? Names may begin with one another, and may hold spaces."""
-    return any(words in stderr for words in (f"'{name}'", f"snapshot {name}:", f" {name}: "))
+def _is_named(name: str, stderr: str) -> bool:
+    """With its delimiters: one name may be the beginning of another, and names may have spaces."""
+    return any(text in stderr for text in (f"'{name}'", f"snapshot {name}:", f" {name}: "))
 
 
 def _run(backend: Backend, step: Step) -> None:
@@ -86,11 +89,11 @@ def _run(backend: Backend, step: Step) -> None:
         try:
             backend.run(command)
         except ZfsError as error:  # noqa: PERF203
-            if not _is_done_all_the_same(error):
+            if not _concerns_only_the_mount(error):
                 raise
 
 
-def _is_done_all_the_same(error: ZfsError) -> bool:
-    """A delegated user may create and clone, but on Linux only root may mount."""
-    told = ("only be mounted by root", "already mounted", "not currently mounted")
-    return any(words in error.stderr for words in told)
+def _concerns_only_the_mount(error: ZfsError) -> bool:
+    """On Linux only root may mount, so create and clone of a delegated user exit with 1 after they succeeded."""
+    texts = ("only be mounted by root", "already mounted", "not currently mounted")
+    return any(text in error.stderr for text in texts)

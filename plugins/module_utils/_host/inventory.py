@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Reads one backend into the model, in as few zfs processes as there can be.
+"""Reads a backend into the model, with as few zfs processes as possible.
 
-The fast read (`read`) opens no snapshot and is enough for names, GUIDs, order, origins and bookmarks.
-`read_values` and `read_holds` fill in what an answer needs beyond that, only for the things it needs it for.
+`read` is fast, since zfs opens no snapshot for it. It reads names, GUIDs, order, origins and bookmarks. `read_values`
+and `read_holds` add the rest for the names that need it. `read_things` reads named datasets and snapshots at once.
 """
 
 from __future__ import annotations
@@ -56,37 +56,42 @@ _NUMBERS = {"createtxg": "createtxg", "creation": "created", "userrefs": "userre
 def read(
     backend: Backend, names: Sequence[str], depth: int | None = 1, types: str = ALL_TYPES
 ) -> tuple[Inventory, list[str]]:
-    """(datasets by name, names that do not exist), by the fast columns. One process, unless the names fill several.
+    """(datasets by name, names that do not exist), by `commands.FAST_COLUMNS`. One process per batch of names.
 
     ``depth``: 1 the named ones with their snapshots and bookmarks, None the whole trees. No names: all pools.
-    Of direct children that ``depth`` 1 shows by the way only the names are kept, in ``children``.
+    ``depth`` 1 also lists the direct children; only their names are kept, in ``children``.
     """
     found: Inventory = {}
-    gone: list[str] = []
-    wanted = set(names)
+    missing: list[str] = []
     for batch in zfs.batches(list(names), max_bytes=backend.argument_bytes) or [[]]:
-        lines, absent = backend.read(zfs.list_(batch, types, depth=depth if names else None))
-        gone += absent
-        for name, guid, createtxg, origin, inconsistent in output.rows(lines):
-            if "@" in name:
-                _owner(found, name.partition("@")[0]).snapshots.append(Snapshot(name, guid, int(createtxg)))
-            elif "#" in name:
-                _owner(found, name.partition("#")[0]).bookmarks.append(Bookmark(name, guid, int(createtxg)))
-            else:
-                dataset = _owner(found, name)
-                dataset.guid, dataset.createtxg = guid, int(createtxg)
-                dataset.origin = None if origin == "-" else origin
-                dataset.inconsistent = inconsistent in ("1", "on", "yes")
+        lines, more = backend.read(zfs.list_(batch, types, depth=depth if names else None))
+        missing += more
+        for row in output.rows(lines):
+            _add(found, *row)
     for name in found:
         parent = found.get(name.rpartition("/")[0])
         if parent is not None:
             parent.children.append(name)
     if depth == 1 and names:
-        found = {name: dataset for name, dataset in found.items() if name in wanted}
-    return found, gone
+        requested = set(names)
+        found = {name: dataset for name, dataset in found.items() if name in requested}
+    return found, missing
 
 
-def _owner(found: Inventory, name: str) -> Dataset:
+def _add(found: Inventory, name: str, guid: str, createtxg: str, origin: str, inconsistent: str) -> None:
+    """Put a row of the fast columns into the inventory."""
+    if "@" in name:
+        _dataset(found, name.partition("@")[0]).snapshots.append(Snapshot(name, guid, int(createtxg)))
+    elif "#" in name:
+        _dataset(found, name.partition("#")[0]).bookmarks.append(Bookmark(name, guid, int(createtxg)))
+    else:
+        dataset = _dataset(found, name)
+        dataset.guid, dataset.createtxg = guid, int(createtxg)
+        dataset.origin = None if origin == "-" else origin
+        dataset.inconsistent = inconsistent in ("1", "on", "yes")
+
+
+def _dataset(found: Inventory, name: str) -> Dataset:
     return found.setdefault(name, Dataset(name))
 
 
@@ -94,17 +99,17 @@ def read_values(
     backend: Backend, found: Inventory, names: Iterable[str], properties: Sequence[str] | None = None,
     types: str | None = None, depth: int | None = 0, keep: Collection[str] = (),
 ) -> list[str]:  # fmt: skip
-    """Fill in the slow columns of the named datasets and snapshots, which `read` has found; return what is gone by now.
+    """Read the properties of the named datasets and snapshots of ``found``. Returns the names that do not exist.
 
-    One process, unless the names fill several. ``types`` and ``depth`` name whole trees by their roots instead.
+    One process per batch of names. ``types`` and ``depth``: read the trees below ``names`` instead (`commands.get`).
     ``keep``: see `fill_snapshot`.
     """
-    gone: list[str] = []
-    wanted = properties or (*DATASET_VALUES, *SNAPSHOT_VALUES)
+    missing: list[str] = []
+    properties = properties or (*DATASET_VALUES, *SNAPSHOT_VALUES)
     snapshots = {snapshot.name: snapshot for dataset in found.values() for snapshot in dataset.snapshots}
-    bookmarks = {mark.name: mark for dataset in found.values() for mark in dataset.bookmarks}
+    bookmarks = {bookmark.name: bookmark for dataset in found.values() for bookmark in dataset.bookmarks}
     for batch in zfs.batches(list(names), max_bytes=backend.argument_bytes):
-        lines = backend.lines(zfs.get(batch, wanted, types, depth), gone)
+        lines = backend.lines(zfs.get(batch, properties, types, depth), missing)
         for name, property_name, source, value in output.records(lines):
             if name in snapshots:
                 fill_snapshot(snapshots[name], property_name, source, value, keep)
@@ -112,11 +117,11 @@ def read_values(
                 fill_dataset(found[name], property_name, source, value)
             elif name in bookmarks and property_name == "creation":
                 bookmarks[name].created = units.number(value)
-    return gone
+    return missing
 
 
 def fill_dataset(dataset: Dataset, property_name: str, source: str, value: str) -> None:
-    """Put one record of ``zfs get`` into the dataset."""
+    """Put a record of ``zfs get`` into the dataset."""
     if is_ours(property_name):
         if source == "local":
             dataset.ours[property_name] = value
@@ -133,7 +138,10 @@ def fill_dataset(dataset: Dataset, property_name: str, source: str, value: str) 
 def fill_snapshot(
     snapshot: Snapshot, property_name: str, source: str, value: str, keep: Collection[str] = ()
 ) -> None:  # fmt: skip
-    """Put one record of ``zfs get`` into the snapshot; native properties in ``keep`` also go to its ``properties``."""
+    """Put a record of ``zfs get`` into the snapshot.
+
+    ``properties`` of the snapshot gets the user properties that are local or received, and the native ones in ``keep``.
+    """
     if property_name in keep or (":" in property_name and not is_ours(property_name)):
         snapshot.properties = snapshot.properties or {}
         if ":" not in property_name or source in ("local", "received"):
@@ -156,7 +164,7 @@ def fill_snapshot(
 
 @dataclass
 class Things:
-    """Some datasets and snapshots by name, with the properties that were asked for."""
+    """Datasets and snapshots by name, without each other's snapshots and children."""
 
     datasets: Inventory = field(default_factory=dict)
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
@@ -173,36 +181,39 @@ def read_things(
     backend: Backend, names: Iterable[str], properties: Sequence[str] = ("all",), types: str | None = None,
     depth: int | None = 0,
 ) -> Things:  # fmt: skip
-    """Those of the datasets and snapshots that exist, and with ``depth`` None all below the datasets. One process.
+    """The named datasets and snapshots that exist, with ``depth`` None also everything below. One process.
 
-    For verbs that change one thing at a time: nothing has to be known of them before.
+    For modules that change one thing: needs no earlier `read`.
     """
-    # A name may be given twice: the dataset of a snapshot may be the clone's parent too.
-    lines, _gone = backend.read(zfs.get(list(dict.fromkeys(names)), properties, types, depth))
+    # A name may be given twice, such as the parent of a clone that is also the dataset of its origin.
+    lines, _missing = backend.read(zfs.get(list(dict.fromkeys(names)), properties, types, depth))
     found = Things()
     for name, property_name, source, value in output.records(lines):
         if "@" in name:
             snapshot = found.snapshots.setdefault(name, Snapshot(name))
             fill_snapshot(snapshot, property_name, source, value)
         else:
-            fill_dataset(_owner(found.datasets, name), property_name, source, value)
+            fill_dataset(_dataset(found.datasets, name), property_name, source, value)
     return found
 
 
 def check_values(backend: Backend, name: str, requested: Requested, size: str | int | None) -> None:
-    """BadInput when zfs would not take a value: a check run fails where a real one would. ``size``: of a volume."""
+    """Raise BadInput for a value that zfs does not accept, so that check mode fails as a real run would.
+
+    ``size``: of a new volume (zvol) in bytes; None for a filesystem.
+    """
     setting = {key: text for key, text in at_creation(requested).items() if key not in ("volsize", "keylocation")}
     if not setting:
         return
     result = backend.run(zfs.verify(name, setting, None if size is None else int(size)), check=False)
     if result.rc != 0:
-        words = " ".join(result.stderr.replace(f"cannot verify '{name}':", "").split())
-        told = f"zfs does not take the properties for {name}: {words}. Nothing was changed"
-        raise BadInput(told, stderr=result.stderr)
+        reason = " ".join(result.stderr.replace(f"cannot verify '{name}':", "").split())
+        text = f"zfs does not accept the properties for {name}: {reason}. Nothing was changed"
+        raise BadInput(text, stderr=result.stderr)
 
 
 def read_holds(backend: Backend, snapshots: Iterable[Snapshot]) -> None:
-    """Fill the holds of those snapshots in that have any (``userrefs``, read before). One process or none."""
+    """Read the holds of the snapshots. ``userrefs`` must have been read. One process per batch of held snapshots."""
     by_name = {snapshot.name: snapshot for snapshot in snapshots}
     for snapshot in by_name.values():
         snapshot.holds = []
@@ -214,7 +225,7 @@ def read_holds(backend: Backend, snapshots: Iterable[Snapshot]) -> None:
         if result.rc != 0 and "invalid option" in result.stderr:  # OpenZFS 2.1 has no -p
             command = zfs.holds(batch, exact_time=False)
             result = backend.run(command, check=False)
-        _gone, other = output.missing(result.stderr)
+        _missing, other = output.missing(result.stderr)
         if result.rc != 0 and other:
             raise zfs_error(command, result.rc, result.stderr, backend.endpoint.label)
         for name, hold in output.holds(result.stdout.splitlines()):

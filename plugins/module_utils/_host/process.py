@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Starts programs: the one place of the collection that does."""
+"""Starts programs. No other file of the collection does."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import SEARCH_PATH
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import TimedOut, command_words
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import TimedOut, short_command
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a program ended; ``rc`` is 127 when it is not there, negative when a signal ended it."""
+    """How a program ended. ``rc``: 127 when it does not exist, negative when a signal ended it."""
 
     argv: list[str]
     rc: int
@@ -29,21 +29,21 @@ class Result:
 
 
 def environment(extra: dict[str, str] | None = None) -> dict[str, str]:
-    """What programs here see: English messages, the usual folders, and the caller's agent and home."""
+    """The environment of programs on this host: ours, with messages in English and a PATH that zfs is in."""
     return {**os.environ, "LC_ALL": "C", "PATH": SEARCH_PATH, **(extra or {})}
 
 
 def spawn(argv: list[str], **options: Any) -> subprocess.Popen[Any]:
-    """Start a program in a session of its own, so that a signal to us leaves its end to us."""
+    """Start a program in a session of its own, so that a signal to our group does not reach it. `end` ends it."""
     options.setdefault("env", environment())
-    # Pipelines need the kernel to join processes, which AnsibleModule.run_command cannot do.
+    # AnsibleModule.run_command cannot connect two processes by a pipe.
     return subprocess.Popen(argv, start_new_session=True, **options)  # pylint: disable=ansible-bad-function
 
 
 def run(
     argv: list[str], stdin: str | None = None, timeout: float | None = None, env: dict[str, str] | None = None
 ) -> Result:
-    """Run to the end. A program that is not there is an ordinary bad end; TimedOut when ``timeout`` seconds pass."""
+    """Run a program to its end. Raise TimedOut after ``timeout`` seconds; a missing program is a Result with rc 127."""
     try:
         process = spawn(
             argv,
@@ -59,8 +59,8 @@ def run(
     except subprocess.TimeoutExpired:
         end(process)
         process.communicate()
-        raise TimedOut(f"{command_words(argv)} did not end within {timeout:g} s and was stopped") from None
-    except BaseException:  # a signal's handler raises in here
+        raise TimedOut(f"{short_command(argv)} did not end within {timeout:g} s and was stopped") from None
+    except BaseException:  # a signal handler may raise here
         end(process)
         process.communicate()
         raise
@@ -68,23 +68,21 @@ def run(
 
 
 def _text(output: bytes) -> str:
-    # Not Popen's text mode: it would change carriage returns, which property values may hold.
+    # Not Popen's text mode, which changes carriage returns: a property value may have them.
     return output.decode(errors="surrogateescape")
 
 
 class Lines:
-    """The lines of a program's output one by one, in flat memory; ``result`` is there after the last."""
+    """The lines that a program prints, without keeping them in memory. ``result`` is set after the last line."""
 
     def __init__(self, argv: list[str]) -> None:
         self.argv = argv
         self.result: Result | None = None
 
     def __iter__(self) -> Iterator[str]:
-        with tempfile.TemporaryFile() as words:
+        with tempfile.TemporaryFile() as stderr:
             try:
-                process = spawn(
-                    self.argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=words
-                )  # fmt: skip
+                process = spawn(self.argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr)
             except OSError as error:
                 self.result = Result(self.argv, 127, "", f"{self.argv[0]}: command not found: {error.strerror}")
                 return
@@ -96,12 +94,12 @@ class Lines:
                 process.wait()
             finally:
                 end(process)
-            words.seek(0)
-            self.result = Result(self.argv, process.returncode, "", words.read().decode(errors="replace"))
+            stderr.seek(0)
+            self.result = Result(self.argv, process.returncode, "", stderr.read().decode(errors="replace"))
 
 
 def end(process: subprocess.Popen[Any], patience: float = 5.0) -> None:
-    """Have a program and all that it started end, kindly first; whatever it was."""
+    """End a program from `spawn` and its children: SIGTERM, and SIGKILL after ``patience`` seconds. Waits for it."""
     if process.poll() is None:
         _signal(process, signal.SIGTERM)
         try:
@@ -112,11 +110,11 @@ def end(process: subprocess.Popen[Any], patience: float = 5.0) -> None:
 
 
 def _signal(process: subprocess.Popen[Any], number: int) -> None:
-    # Its session's group: a child that outlives it would keep our pipes open. The leader is not waited for yet, so the
-    # number is still its own.
+    # The whole process group: a child that outlives the program would keep our pipes open. The group's number cannot
+    # belong to another one, since the program has not been waited for.
     try:
         os.killpg(process.pid, number)
     except ProcessLookupError:
         pass
-    except PermissionError:  # it runs under sudo
+    except PermissionError:  # the program is sudo
         run(["sudo", "-n", "kill", f"-{number}", "--", f"-{process.pid}"], timeout=5)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Files that live while an operation runs: what it is doing, and locks. No truth depends on them."""
+"""Files that exist while an operation runs: run files, leases and locks. None of them is needed after a crash."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Refused
 
-SYSTEM_FOLDER = Path("/run/cerss.zfs")  # made with the right owner by the role zfs_backend
-# The same as _folders() for the action plugin's commands
+SYSTEM_FOLDER = Path("/run/cerss.zfs")  # the role zfs_backend creates it
+# The same as _folders(), for the shell commands of the action plugin
 FOLDERS_FOR_SH = f'''{SYSTEM_FOLDER} "$XDG_RUNTIME_DIR/cerss.zfs" "${{TMPDIR:-/tmp}}/cerss.zfs-$(id -u)"'''
-RUN_ID = "CERSS_ZFS_RUN_ID"  # set for the module by the action plugin that watches it
-LEASE_SECONDS = 60.0  # how long an operation outlives a controller that does not renew its lease any more
+RUN_ID = "CERSS_ZFS_RUN_ID"  # environment variable that the action plugin sets for the module it watches
+LEASE_SECONDS = 60.0  # how long an operation continues after the last renewal of its lease
 
 
 def _folders() -> list[Path]:
-    """Where run files may be, the best first."""
+    """The folders that run files may be in, in order of preference."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     own = Path(runtime) / "cerss.zfs" if runtime else Path(tempfile.gettempdir()) / f"cerss.zfs-{os.getuid()}"
     return [SYSTEM_FOLDER, own]
 
 
 def folder() -> Path:
-    """The first of them that we may write to, made when missing."""
+    """The first folder that we may write to; it is created when missing. Raise OSError when there is none."""
     for path in _folders():
         with contextlib.suppress(OSError):
             path.mkdir(mode=0o755 if path == SYSTEM_FOLDER else 0o700, exist_ok=True)
-            # Somebody else's folder of that name in a shared place is not ours to trust.
+            # In a shared place such as /tmp another user may have created a folder of that name.
             if os.access(path, os.W_OK | os.X_OK) and (path == SYSTEM_FOLDER or path.stat().st_uid == os.getuid()):
                 return path
     raise OSError(errno.EACCES, f"none of {', '.join(map(str, _folders()))} can be written to")
@@ -52,7 +52,10 @@ def _run_id() -> str | None:
 
 
 class Lease:
-    """A file that the action plugin touches while the controller wants this run, and takes away when it does not."""
+    """A file that the action plugin touches while the task runs, and removes to cancel it.
+
+    Without a run id there is no lease: nobody watches the run.
+    """
 
     def __init__(self) -> None:
         run_id = _run_id()
@@ -62,20 +65,20 @@ class Lease:
             if self.path:
                 self.path.touch()
         except OSError as error:
-            raise Refused(f"there is no place for the files of a running transfer: {error}") from error
+            raise Refused(f"the files of a running transfer cannot be written: {error}") from error
 
     def lost(self) -> str:
-        """Why this run must end; empty while it may go on, and always for one that nobody watches."""
+        """Why this run must end; "" while it may continue, and always without a lease."""
         if not self.path:
             return ""
         try:
             renewed = self.path.stat().st_mtime
         except OSError:
             return "the task was cancelled"
-        if renewed != self._renewed:  # not its age: the clock may be set meanwhile
+        if renewed != self._renewed:  # a change, not the age: the clock may have been set
             self._renewed, self._seen = renewed, time.monotonic()
         if time.monotonic() - self._seen > LEASE_SECONDS:
-            return f"the controller has not been heard of for {LEASE_SECONDS:.0f} s"
+            return f"the controller has not renewed the lease for {LEASE_SECONDS:.0f} s"
         return ""
 
     def remove(self) -> None:
@@ -84,13 +87,13 @@ class Lease:
 
 
 class RunFile:
-    """What one operation is doing, for anybody on this host who asks. Keys: see `running`."""
+    """What one operation is doing, for other processes on this host. Keys: see `running`."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or folder() / f"{_run_id() or 'run'}-{os.getpid()}-{os.urandom(4).hex()}.json"
 
     def write(self, content: dict[str, Any]) -> None:
-        """Replace the whole in one step, so that no reader sees half of it."""
+        """Replace the file atomically, so that a reader never sees half of it."""
         draft = self.path.with_suffix(".new")
         draft.write_text(json.dumps({"pid": os.getpid(), **content}) + "\n")
         draft.replace(self.path)
@@ -100,12 +103,12 @@ class RunFile:
 
 
 def running() -> list[dict[str, Any]]:
-    """The run files of operations that are alive: pid, operation (create, send), snapshot, and what else they tell."""
+    """The run files whose process is alive: pid, operation (create or send), and keys of the operation."""
     found = []
-    for place in _folders():
-        for path in sorted(place.glob("*.json")) if place.is_dir() else []:
+    for path in _folders():
+        for file in sorted(path.glob("*.json")) if path.is_dir() else []:
             with contextlib.suppress(OSError, ValueError):
-                content = json.loads(path.read_text())
+                content = json.loads(file.read_text())
                 if isinstance(content, dict) and _alive(content.get("pid")):
                     found.append(content)
     return found
@@ -122,10 +125,10 @@ def _alive(pid: Any) -> bool:
 
 
 @contextlib.contextmanager
-def lock(thing: str) -> Iterator[bool]:
-    """Yield True when this process alone works on the thing now, False when another one of this host does."""
-    path = folder() / f"{hashlib.sha256(thing.encode()).hexdigest()[:32]}.lock"
-    handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)  # root's serves the service user too
+def lock(name: str) -> Iterator[bool]:
+    """Yield True when this process has the lock of that name, False when another process on this host has it."""
+    path = folder() / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.lock"
+    handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)  # the service user can lock root's file
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

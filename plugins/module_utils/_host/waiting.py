@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Waiting: the one loop around sleep."""
+"""The only loop around sleep."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ def wait_for(
     look: Callable[[], Answer], done: Callable[[Answer], object], interval: float, total: float = math.inf,
     first: Answer | None = None,
 ) -> Answer:  # fmt: skip
-    """Look until the answer will do or so many seconds have passed; the last answer.
+    """Call ``look`` until ``done(answer)`` is true or ``total`` seconds have passed. Returns the last answer.
 
-    ``interval``: seconds between two looks; the last one is when the time is up. ``first``: an answer that is there.
+    ``interval``: seconds between two calls; the last call is when the time is up. ``first``: an answer to begin with,
+    instead of a first call.
     """
     deadline = time.monotonic() + total
     answer = look() if first is None else first

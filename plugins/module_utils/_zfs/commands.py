@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every zfs command line that this collection runs, as a function that returns it. Nothing else builds one.
+"""Every command line of zfs, zpool and ps that the collection runs, as functions that return the argv.
 
-Sources of fact: zfs(8) and its subcommand pages of OpenZFS 2.1 to 2.4.
+Nothing else builds one. Each docstring names the manual page that it is based on, of OpenZFS 2.1 to 2.4.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 # `zfs list` reads only these without opening every snapshot (libzfs: zfs_list_only_by_fast).
 FAST_COLUMNS = ("name", "guid", "createtxg", "origin", "inconsistent")
-BATCH = 100  # snapshots destroyed by one command: more at once stalls a pool
-ARGUMENTS = 90_000  # bytes of names in one command line: ssh hands it over as one argument of at most 128 KiB
-LOCAL_ARGUMENTS = 1_000_000  # the same without ssh: Linux takes 2 MiB, pointers and environment included
+BATCH = 100  # snapshots destroyed by one command: more at once stalls the pool
+ARGUMENTS = 90_000  # bytes of names in one command line: over ssh the line is one argument, at most 128 KiB (execve(2))
+LOCAL_ARGUMENTS = 1_000_000  # the same without ssh: execve(2) takes 2 MiB with pointers and environment
 
-# Program -> (compress, decompress) of a stream. Level 1 and 3 keep up with a network without eating the host.
+# program -> (compress, decompress). Levels 3 and 1 keep up with a network and leave most of the processor free.
 COMPRESSION = {
     "zstd": (["zstd", "-q", "-c", "-3"], ["zstd", "-q", "-d", "-c"]),
     "lz4": (["lz4", "-q", "-c", "-1"], ["lz4", "-q", "-d", "-c"]),
@@ -25,7 +25,11 @@ COMPRESSION = {
 
 
 def batches(names: Sequence[str], most: int = 10**6, max_bytes: int = ARGUMENTS) -> list[list[str]]:
-    """Split names so that each command line stays short enough."""
+    """Split ``names`` into lists of at most ``most`` names and ``max_bytes`` bytes, quotes and blanks included.
+
+    >>> batches(["a@1", "a@2", "a@3"], most=2)
+    [['a@1', 'a@2'], ['a@3']]
+    """
     result: list[list[str]] = []
     left = 0
     for name in names:
@@ -39,16 +43,16 @@ def batches(names: Sequence[str], most: int = 10**6, max_bytes: int = ARGUMENTS)
 
 
 def _options(flag: str, pairs: Mapping[str, str]) -> list[str]:
-    return [word for name, value in pairs.items() for word in (flag, f"{name}={value}")]
+    return [argument for name, value in pairs.items() for argument in (flag, f"{name}={value}")]
 
 
 def list_(
     names: Iterable[str], types: str, columns: Sequence[str] = FAST_COLUMNS, depth: int | None = 0,
     by_dataset: bool = False,
 ) -> list[str]:  # fmt: skip
-    """Rows in the order of creation; with ``by_dataset`` in that of names, each dataset's snapshots in order after it.
+    """zfs-list(8). Rows in order of creation; with ``by_dataset`` each dataset is followed by its own snapshots.
 
-    ``depth``: 0 just these, 1 their snapshots and children, None the whole tree.
+    ``types``: as for ``-t``. ``depth``: 0 the named ones, 1 also their snapshots and children, None the whole tree.
     """
     reach = ["-r"] if depth is None else ["-d", str(depth)] if depth else []
     order = [] if by_dataset else ["-s", "createtxg"]
@@ -59,7 +63,10 @@ def get(
     names: Iterable[str], properties: Sequence[str], types: str | None = None, depth: int | None = 0,
     local: bool = False,
 ) -> list[str]:  # fmt: skip
-    """Records of name, property, source, value (the value last: it may hold tabs and newlines)."""
+    """zfs-get(8). Rows of name, property, source and value; the value is last since it may have tabs and newlines.
+
+    ``types`` and ``depth`` as for `list_`; ``local``: only properties that are set on the dataset itself.
+    """
     reach = ["-r"] if depth is None else ["-d", str(depth)] if depth else []
     kinds = ["-t", types] if types else []
     source = ["-s", "local"] if local else []
@@ -69,84 +76,97 @@ def get(
 
 
 def holds(snapshots: Iterable[str], exact_time: bool = True) -> list[str]:
-    """Rows of name, tag, time. ``-p`` is there from 2.2 on."""
+    """zfs-hold(8). Rows of snapshot, tag and time. ``exact_time``: in seconds since 1970, which needs OpenZFS 2.2."""
     return ["zfs", "holds", "-Hp" if exact_time else "-H", *snapshots]
 
 
 def snapshot(names: Iterable[str], properties: Mapping[str, str]) -> list[str]:
+    """zfs-snapshot(8). All snapshots are taken in one transaction, or none."""
     return ["zfs", "snapshot", *_options("-o", properties), *names]
 
 
 def destroy_snapshots(dataset: str, snapshots: Sequence[str], defer: bool) -> list[str]:
-    """``snapshots`` are the parts after the @, of one dataset. All or nothing without ``defer``."""
+    """zfs-destroy(8). ``snapshots``: the parts after the @. Without ``defer`` it destroys all of them or none.
+
+    With ``defer`` those with holds or clones become pending deletion.
+    """
     return ["zfs", "destroy", *(["-d"] if defer else []), f"{dataset}@{','.join(snapshots)}"]
 
 
 def destroy(name: str) -> list[str]:
-    """One dataset without children or snapshots, or one bookmark."""
+    """zfs-destroy(8). One dataset without children and snapshots, or one bookmark."""
     return ["zfs", "destroy", name]
 
 
 def hold(tag: str, snapshots: Iterable[str]) -> list[str]:
+    """zfs-hold(8)."""
     return ["zfs", "hold", tag, *snapshots]
 
 
 def release(tag: str, snapshots: Iterable[str]) -> list[str]:
+    """zfs-hold(8)."""
     return ["zfs", "release", tag, *snapshots]
 
 
 def bookmark(snapshot_name: str, bookmark_name: str) -> list[str]:
+    """zfs-bookmark(8). Both names in full."""
     return ["zfs", "bookmark", snapshot_name, bookmark_name]
 
 
 def set_(properties: Mapping[str, str], names: Iterable[str]) -> list[str]:
+    """zfs-set(8)."""
     return ["zfs", "set", *(f"{name}={value}" for name, value in properties.items()), *names]
 
 
 def inherit(property_name: str, names: Iterable[str]) -> list[str]:
+    """zfs-set(8), "zfs inherit". Unsets the property."""
     return ["zfs", "inherit", property_name, *names]
 
 
 def create(name: str, properties: Mapping[str, str], parents: bool = False, size: int | None = None) -> list[str]:
-    """``size`` in bytes makes a zvol. ``-u``: nothing is mounted as a side effect."""
+    """zfs-create(8). With ``size`` (bytes) a volume (zvol), otherwise a filesystem that stays unmounted (``-u``)."""
     kind = ["-V", str(size)] if size is not None else ["-u"]
     return ["zfs", "create", *(["-p"] if parents else []), *kind, *_options("-o", properties), name]
 
 
 def verify(name: str, properties: Mapping[str, str], size: int | None) -> list[str]:
-    """Have zfs judge the values of properties and do nothing else, whether the dataset exists or not."""
+    """zfs-create(8) with ``-n``: checks the values of properties and changes nothing. The dataset may exist."""
     kind = ["-V", str(size)] if size is not None else ["-u"]
     return ["zfs", "create", "-n", "-p", *kind, *_options("-o", properties), name]
 
 
 def clone(snapshot_name: str, name: str, properties: Mapping[str, str]) -> list[str]:
+    """zfs-clone(8)."""
     return ["zfs", "clone", *_options("-o", properties), snapshot_name, name]
 
 
 def promote(name: str) -> list[str]:
+    """zfs-promote(8)."""
     return ["zfs", "promote", name]
 
 
 def rename(old: str, new: str, type_: str | None, remount: bool = False) -> list[str]:
-    """``-u``: a rename must not remount what is in use elsewhere, unless that is wished; it takes no zvol."""
+    """zfs-rename(8). Without ``remount`` mounted filesystems stay where they are (``-u``; volumes do not take it)."""
     return ["zfs", "rename", *([] if remount or type_ == "volume" else ["-u"]), old, new]
 
 
 def sync(pool: str) -> list[str]:
-    """Have all that was written counted: ``written`` lags behind by a transaction group. Any user may."""
+    """zpool-sync(8). Afterwards ``written`` is up to date; it lags by a transaction group. Any user may run it."""
     return ["zpool", "sync", pool]
 
 
 def rollback(snapshot_name: str) -> list[str]:
-    """To the newest snapshot only: never with -r, which destroys more than it says when it fails."""
+    """zfs-rollback(8). To the newest snapshot only: ``-r`` destroys newer snapshots even when it then fails."""
     return ["zfs", "rollback", snapshot_name]
 
 
 def mount(name: str) -> list[str]:
+    """zfs-mount(8)."""
     return ["zfs", "mount", name]
 
 
 def unmount(name: str) -> list[str]:
+    """zfs-mount(8), "zfs unmount"."""
     return ["zfs", "unmount", name]
 
 
@@ -155,48 +175,55 @@ def _send_flags(raw: bool) -> list[str]:
 
 
 def send(snapshot_name: str, base: str | None, intermediates: bool, raw: bool, estimate: bool = False) -> list[str]:
-    """A stream of one snapshot, from ``base`` (snapshot or bookmark) on when given.
+    """zfs-send(8). An increment from ``base``, the full name of a snapshot or bookmark; None for a full stream.
 
-    ``estimate`` prints the size and sends nothing; otherwise progress comes on stderr each second.
+    ``intermediates``: with all snapshots in between (``-I``), which a bookmark cannot be the base of.
+    ``estimate``: print the size and send nothing. Otherwise progress is on stderr each second (`output.sent`).
     """
     start = [] if base is None else ["-I" if intermediates else "-i", base]
     return ["zfs", "send", "-nvP" if estimate else "-vP", *_send_flags(raw), *start, snapshot_name]
 
 
 def send_resume(token: str, estimate: bool = False) -> list[str]:
+    """zfs-send(8). The rest of an interrupted stream; ``token`` has its flags."""
     return ["zfs", "send", "-nvP" if estimate else "-vP", "-t", token]
 
 
 def receive(dataset: str, properties: Mapping[str, str], origin: str | None = None) -> list[str]:
-    """Resumable, unmounted, and never forced."""
+    """zfs-receive(8). Resumable (``-s``), unmounted (``-u``) and never forced (``-F``).
+
+    ``origin``: full name of the snapshot that the new dataset is a clone of.
+    """
     clone_of = ["-o", f"origin={origin}"] if origin else []
     return ["zfs", "receive", "-s", "-u", *clone_of, *_options("-o", properties), dataset]
 
 
 def receive_abort(dataset: str) -> list[str]:
+    """zfs-receive(8). Discards a partial receive."""
     return ["zfs", "receive", "-A", dataset]
 
 
 def allow(user: str, permissions: Sequence[str], dataset: str, reach: str = "") -> list[str]:
-    """``reach``: "-l" this dataset only, "-d" what is below only, "" both."""
+    """zfs-allow(8). ``reach``: ``-l`` the dataset only, ``-d`` its descendants only, "" both."""
     return ["zfs", "allow", *([reach] if reach else []), "-u", user, ",".join(permissions), dataset]
 
 
 def unallow(user: str, permissions: Sequence[str], dataset: str, reach: str = "") -> list[str]:
-    """No permissions named takes all of them."""
+    """zfs-allow(8), "zfs unallow". An empty list of permissions means all."""
     named = [",".join(permissions)] if permissions else []
     return ["zfs", "unallow", *([reach] if reach else []), "-u", user, *named, dataset]
 
 
 def allowed(dataset: str) -> list[str]:
+    """zfs-allow(8). Prints the permissions that are delegated on the dataset and its ancestors."""
     return ["zfs", "allow", dataset]
 
 
 def permissions() -> list[str]:
-    """Fails with the usage, which ends with a table of all permissions that this version knows."""
+    """zfs-allow(8). Fails; the usage on stderr ends with a table of the permissions that this version knows."""
     return ["zfs", "allow"]
 
 
 def receivers() -> list[str]:
-    """All processes with their arguments: any user can see who receives into what."""
+    """ps(1). All processes with pid, seconds since their start, and arguments (`processes.receiving`)."""
     return ["ps", "-eo", "pid=,etimes=,args="]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a program says on stderr, as the error of the right kind."""
+"""The class of an error, by what zfs, ssh, sudo or the shell print on stderr."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
     ZfsError,
 )
 
-# The first match decides, so the particular stands before the general. Texts: libzfs_util.c, libzfs_sendrecv.c, ssh.
+# The first match decides, so specific patterns are before general ones. Texts: libzfs_util.c, libzfs_sendrecv.c, ssh.
 _KINDS: tuple[tuple[str, type[ZfsError]], ...] = (
     (r"^cerss-zfs-gate: refused", GateRefused),
     (r"host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED|no .* host key is known", HostKeyRefused),
@@ -90,10 +90,10 @@ _KINDS: tuple[tuple[str, type[ZfsError]], ...] = (
 
 
 def zfs_error(argv: list[str], rc: int, stderr: str, where: str = "") -> ZfsError:
-    """The error of the right kind for what a program said on stderr."""
+    """The error for a command that ended with ``rc`` (negative: a signal). ``where``: the host, "" for this one."""
     for pattern, kind in _KINDS:
         if re.search(pattern, stderr, re.IGNORECASE | re.MULTILINE):
             return kind(argv, rc, stderr, where)
-    if not stderr.strip() and (rc < 0 or rc > 128):  # by a signal; ssh that is lost says 255
+    if not stderr.strip() and (rc < 0 or rc > 128):  # ended by a signal, or 255 of an ssh that lost its connection
         return Interrupted(argv, rc, stderr, where)
     return ZfsError(argv, rc, stderr, where)

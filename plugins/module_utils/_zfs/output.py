@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Text that zfs and users write, as values."""
+"""What list, get, holds and send of zfs print, as values."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.units import numbe
 _RECORD = re.compile(
     r"([^\t]+)\t([^\t]+)\t(local|default|none|-|received|temporary|inherited from [^\t]+)\t(.*)\Z", re.S
 )
-_ABSENT = re.compile(r"cannot open '([^']+)': .*(?:does not exist|no such pool.*)\Z")
+_MISSING = re.compile(r"cannot open '([^']+)': .*(?:does not exist|no such pool.*)\Z")
 
 
 def rows(lines: Iterable[str]) -> Iterator[list[str]]:
-    """The columns of each line of ``zfs list -Hp`` and its like."""
+    """The columns of each line that ``zfs list -Hp`` and similar commands print."""
     return (line.split("\t") for line in lines if line)
 
 
 def records(lines: Iterable[str]) -> Iterator[tuple[str, str, str, str]]:
     """(name, property, source, value) of ``zfs get -Hp -o name,property,source,value``.
 
-    A value may hold newlines: a line that does not begin a record goes on with the value before it.
+    A value may have newlines: a line that does not begin a record continues the value before it.
+
+    >>> list(records(["tank\\torg:note\\tlocal\\tfirst", "second"]))
+    [('tank', 'org:note', 'local', 'first\\nsecond')]
     """
     current: list[str] | None = None
     for line in lines:
@@ -43,19 +46,19 @@ def records(lines: Iterable[str]) -> Iterator[tuple[str, str, str, str]]:
 
 
 def missing(stderr: str) -> tuple[list[str], list[str]]:
-    """(names that do not exist, the other lines) of what list and get said."""
-    gone, other = [], []
+    """(names that do not exist, all other lines) from what list, get or holds print on stderr."""
+    names, other = [], []
     for line in stderr.splitlines():
-        found = _ABSENT.match(line.strip())
+        found = _MISSING.match(line.strip())
         if found:
-            gone.append(found.group(1))
-        elif line.strip() not in ("", "no datasets available"):  # the latter is what holds adds
+            names.append(found.group(1))
+        elif line.strip() not in ("", "no datasets available"):  # zfs holds prints the latter too
             other.append(line)
-    return gone, other
+    return names, other
 
 
 def holds(lines: Iterable[str]) -> Iterator[tuple[str, Hold]]:
-    """(snapshot, hold) of ``zfs holds -Hp``; without ``-p`` (2.1) the time is the host's, to the minute."""
+    """(snapshot, hold) of ``zfs holds -Hp``. Without ``-p`` (OpenZFS 2.1) the time is local and whole minutes."""
     for columns in rows(lines):
         name, tag, when = columns[0], "\t".join(columns[1:-1]), columns[-1]
         yield name, Hold(tag, _hold_time(when))
@@ -71,7 +74,7 @@ def _hold_time(text: str) -> int | None:
 
 
 def estimate(stdout: str) -> int | None:
-    """Bytes that ``zfs send -nvP`` announces in its line ``size N``."""
+    """The bytes in the line ``size N`` of ``zfs send -nvP``; None without that line."""
     for columns in rows(stdout.splitlines()):
         if columns[0] == "size" and len(columns) > 1:
             return number(columns[1])
@@ -79,7 +82,7 @@ def estimate(stdout: str) -> int | None:
 
 
 def sent(line: str) -> tuple[int, str] | None:
-    """(bytes of this snapshot so far, snapshot) of a progress line of ``zfs send -vP``."""
+    """(bytes of this snapshot so far, snapshot) of a progress line of ``zfs send -vP``; None for any other line."""
     columns = line.rstrip("\n").split("\t")
     if len(columns) == 3 and re.match(r"\d\d:\d\d:\d\d\Z", columns[0]) and columns[1].isdigit():
         return int(columns[1]), columns[2]
@@ -87,7 +90,7 @@ def sent(line: str) -> tuple[int, str] | None:
 
 
 def announced(line: str) -> tuple[str, int] | None:
-    """(snapshot, bytes) of a ``full`` or ``incremental`` line that ``zfs send -vP`` begins with."""
+    """(snapshot, bytes) of a ``full`` or ``incremental`` line of ``zfs send -vP``; None for any other line."""
     columns = line.rstrip("\n").split("\t")
     if columns[0] in ("full", "incremental") and len(columns) >= 3 and columns[-1].isdigit():
         return columns[-2], int(columns[-1])

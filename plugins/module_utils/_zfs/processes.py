@@ -12,38 +12,42 @@ from typing import NamedTuple
 
 
 class Receiver(NamedTuple):
-    """A ``zfs receive`` that runs, as ``ps`` shows it."""
+    """A running ``zfs receive``."""
 
     pid: int
-    seconds: int
-    arguments: str
+    seconds: int  # since it began
+    arguments: str  # the whole command line
 
 
 def receiving(lines: Iterable[str]) -> tuple[list[Receiver], int]:
-    """From ``ps -eo pid=,etimes=,args=``: each ``zfs receive``, and how many receives the kernel writes.
+    """(each ``zfs receive``, the number of receives in the kernel) of ``ps -eo pid=,etimes=,args=``.
 
-    A gate that waits for a stream shows itself with the arguments of the ``zfs receive`` that it starts.
+    A gate has the same command line as the ``zfs receive`` that it starts; of two such processes the later line counts.
     """
     found: dict[str, Receiver] = {}
     writers = 0
     for line in lines:
-        words = line.split(None, 2)
-        if len(words) < 3:
+        columns = line.split(None, 2)
+        if len(columns) < 3:
             continue
-        writers += words[2].startswith("[receive_writer")
-        if words[1].isdigit() and re.match(r"(?:\S*/)?zfs (?:receive|recv) ", words[2]):
-            found[words[2]] = Receiver(int(words[0]), int(words[1]), words[2])
+        pid, seconds, arguments = columns
+        writers += arguments.startswith("[receive_writer")
+        if seconds.isdigit() and re.match(r"(?:\S*/)?zfs (?:receive|recv) ", arguments):
+            found[arguments] = Receiver(int(pid), int(seconds), arguments)
     return list(found.values()), writers
 
 
 def sending(lines: Iterable[str]) -> list[str]:
-    """From the same lines: the arguments of each ``zfs send``. They end with a space and the snapshot."""
+    """The command line of each ``zfs send`` of the same lines. It ends with a space and the snapshot."""
     found = (re.match(r"\s*\d+\s+\d+\s+((?:\S*/)?zfs send .*)\Z", line) for line in lines)
     return [match.group(1) for match in found if match]
 
 
 def receiver_into(found: list[Receiver], dataset: str) -> Receiver | None:
-    """The ``zfs receive`` into the dataset. Names may hold spaces."""
+    """The ``zfs receive`` into the dataset; None when there is none.
+
+    A name with a space cannot be told from one that it ends with: "a b" also answers for "b".
+    """
     return next((receiver for receiver in found if receiver.arguments.endswith(" " + dataset)), None)
 
 

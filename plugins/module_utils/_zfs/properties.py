@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""ZFS properties as a playbook wishes them, against those that stand (zfsprops(7))."""
+"""The requested properties of a dataset compared with the current ones (zfsprops(7))."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ ELSEWHERE = {
     "origin": "the module zfs_clone",
     "version": "the command 'zfs upgrade'",
 }
-# Not inheritable, so unsetting means setting to what a new dataset has.
+# Not inheritable: to unset one means to set it to the value of a new dataset.
 _UNSET = {
     **dict.fromkeys(
         ("quota", "refquota", "reservation", "refreservation", "filesystem_limit", "snapshot_limit"), "none"
     ),
     "canmount": "on",
 }
-_NONE = ("none", "0", str(2**64 - 1))  # how -p shows "none" depends on the property
-# What zfs takes but shows under its first name (module/zcommon/zfs_prop.c). xattr: on is dir up to 2.2, sa from 2.3 on.
+_NONE = ("none", "0", str(2**64 - 1))  # how -p shows "none", depending on the property
+# Values that zfs accepts but shows as another one (module/zcommon/zfs_prop.c). xattr=on: dir up to 2.2, sa from 2.3 on.
 _SHOWN_AS = {
     "acltype": {"posixacl": "posix", "noacl": "off", "disabled": "off"},
     "compression": {"gzip-6": "gzip", "zstd-fast-1": "zstd-fast"},
@@ -50,16 +50,21 @@ _NUMERIC = frozenset(
 
 
 def requested(option: Mapping[str, Any] | None, user_only: bool = False) -> Requested:
-    """The option ``properties`` with YAML's own types as the text that zfs takes. BadInput names what cannot be.
+    """The option ``properties`` as text for zfs; None unsets a property. Raise BadInput for an invalid name or value.
 
-    ``user_only``: on a snapshot, which has no native property that can be set.
+    ``user_only``: for a snapshot, on which no native property can be set.
+
+    >>> requested({"atime": False, "quota": 5, "org:note": None})
+    {'atime': 'off', 'quota': '5', 'org:note': None}
     """
     result: Requested = {}
     for name, value in (option or {}).items():
         text = _text(name, value)
         check_property(name, text, user_only)
         if "@" in name:
-            raise BadInput(f"property {name!r} is about a user or group; set it with 'zfs set', it is not handled here")
+            raise BadInput(
+                f"property {name!r} is of a user or group, which this collection does not set; use 'zfs set'"
+            )
         if name in ELSEWHERE:
             raise BadInput(f"property {name!r} cannot be set; use {ELSEWHERE[name]}")
         if text == "" and not is_user_property(name):
@@ -69,7 +74,7 @@ def requested(option: Mapping[str, Any] | None, user_only: bool = False) -> Requ
 
 
 def _text(name: str, value: Any) -> str | None:
-    # A template that is not native turns a boolean into Python's own words.
+    # A template without jinja2_native turns a boolean into Python's spelling.
     value = {"True": True, "False": False}.get(value, value) if isinstance(value, str) else value
     if value is None or isinstance(value, str):
         return value
@@ -82,7 +87,10 @@ def _text(name: str, value: Any) -> str | None:
 
 
 def stored(name: str, text: str, volblocksize: int = 1) -> str:
-    """The value as ``zfs get -p`` will show it, as far as that can be known."""
+    """The value as ``zfs get -p`` will show it: sizes in bytes, volsize rounded up to whole blocks.
+
+    ``volblocksize`` in bytes.
+    """
     if is_user_property(name):
         return text
     if name in _UNSET and text == "none":
@@ -94,21 +102,28 @@ def stored(name: str, text: str, volblocksize: int = 1) -> str:
 
 
 def same(name: str, current: str, requested: str) -> bool:
-    """Do they mean the same: sizes by value, other words for one setting, ``none`` however it is shown."""
+    """True when ``requested`` is a way to write the value that ``current`` shows.
+
+    >>> same("quota", "1073741824", "1G"), same("quota", "0", "none"), same("acltype", "posix", "posixacl")
+    (True, True, True)
+    """
     if is_user_property(name):
         return current == requested
-    want = stored(name, requested)
-    if current == want or (name in _UNSET and current in _NONE and want in _NONE):
+    text = stored(name, requested)
+    if current == text or (name in _UNSET and current in _NONE and text in _NONE):
         return True
-    if name == "encryption" and want == "on":  # shown as the cipher that it stands for
+    if name == "encryption" and text == "on":  # zfs shows the cipher
         return current != "off"
     if name == "xattr":
-        return any({current, want} <= pair for pair in _XATTR)
-    return name == "refreservation" and want == "auto" and current not in _NONE
+        return any({current, text} <= pair for pair in _XATTR)
+    return name == "refreservation" and text == "auto" and current not in _NONE
 
 
 def check_known(subject: str, values: Values, requested: Requested) -> None:
-    """BadInput for native properties that such a dataset does not have, or that nobody can set."""
+    """Raise BadInput for a native property that the dataset does not have, or that is read-only.
+
+    ``subject``: the dataset's name. ``values``: its current properties, all of them.
+    """
     for name in requested:
         if is_user_property(name):
             continue
@@ -120,27 +135,29 @@ def check_known(subject: str, values: Values, requested: Requested) -> None:
 
 
 def check_unset(requested: Requested) -> None:
+    """Raise BadInput when a property that always has a value of its own is to be unset."""
     for name, text in requested.items():
         if text is None and (name in AT_CREATION or name == "volsize"):
             raise BadInput(f"property {name!r} cannot be unset; leave it out to leave it as it is")
 
 
 def check_fixed(subject: str, values: Values, requested: Requested) -> None:
-    """Refused when a property that is fixed at creation is wished otherwise than it is."""
+    """Raise Refused when a property that is fixed at creation has another value than the requested one."""
     for name in sorted(AT_CREATION & requested.keys()):
         current, text = values.get(name), requested[name]
         if current is None or text is None or same(name, current.text, text):
             continue
         raise Refused(
-            f"{subject} has {name}={current.text}, wished is {name}={text}; this is fixed when a dataset is made. "
-            f"Leave {name} out, or make a new dataset and copy the data"
+            f"{subject} has {name}={current.text}, requested is {name}={text}; {name} is fixed when a dataset is "
+            f"created. Leave {name} out, or create a new dataset and copy the data"
         )
 
 
 def plan(subject: str, values: Values, requested: Requested, moved: bool = False) -> Plan:
-    """What must be set and unset on an existing dataset; what is inherited or default with the right value stays so.
+    """The steps that set and unset properties of an existing dataset.
 
-    ``moved``: it will stand below another parent, so nobody knows what it will inherit.
+    A property that has the requested value by inheritance or default is left alone, except with ``moved``: the dataset
+    gets another parent, so it may inherit another value.
     """
     check_known(subject, values, requested)
     check_unset(requested)
@@ -162,12 +179,17 @@ def plan(subject: str, values: Values, requested: Requested, moved: bool = False
             current is None or not same(name, current.text, stored(name, text, block)) or (moved and not current.local)
         ):
             setting[name] = stored(name, text, block)
-            if name == "volsize" and current is not None and int(setting[name]) < int(current.text):
-                raise Refused(
-                    f"{subject} has volsize {current.text}, wished is {setting[name]}; shrinking a volume destroys the "
-                    "data at its end. Shrink what is on it first and set volsize by hand"
-                )
+    _check_shrinking(subject, values, setting)
     return _planned(subject, values, setting, unsetting)
+
+
+def _check_shrinking(subject: str, values: Values, setting: Mapping[str, str]) -> None:
+    current, size = values.get("volsize"), setting.get("volsize")
+    if current is not None and size is not None and int(size) < int(current.text):
+        raise Refused(
+            f"{subject} has volsize {current.text}, requested is {size}; shrinking a volume destroys the data at its "
+            "end. Shrink the filesystem or partitions on it first, then set volsize with 'zfs set'"
+        )
 
 
 def _block(values: Values) -> int:
@@ -181,9 +203,9 @@ def _planned(subject: str, values: Values, setting: dict[str, str], unsetting: I
 
     result = Plan()
     if setting:
-        words = " and ".join(f"{name}={text}" for name, text in setting.items())
+        listed = " and ".join(f"{name}={text}" for name, text in setting.items())
         result.add(
-            f"set {words} on {subject}", zfs.set_(setting, [subject]), before=before(setting), after={subject: setting}
+            f"set {listed} on {subject}", zfs.set_(setting, [subject]), before=before(setting), after={subject: setting}
         )
     for name in unsetting:
         result.add(
@@ -196,13 +218,13 @@ def _planned(subject: str, values: Values, setting: dict[str, str], unsetting: I
 
 
 def at_creation(requested: Requested) -> dict[str, str]:
-    """What to hand to ``zfs create`` or ``zfs clone``: unset is what a new dataset has anyway."""
+    """The properties for ``zfs create`` or ``zfs clone``. Those to unset are left out: a new dataset has none set."""
     check_unset(requested)
     return {name: stored(name, text) for name, text in sorted(requested.items()) if text is not None}
 
 
 def unmet(values: Values, requested: Requested) -> list[str]:
-    """Names of wished properties that do not stand, after all was done."""
+    """Names of requested properties that do not have the requested value, to check a run's outcome."""
     block = _block(values)
     return [
         name for name, text in sorted(requested.items())
@@ -211,5 +233,5 @@ def unmet(values: Values, requested: Requested) -> list[str]:
 
 
 def shown(values: Values) -> dict[str, str]:
-    """What is set on the dataset itself, for results."""
+    """The local properties, for results."""
     return {name: value.text for name, value in sorted(values.items()) if value.local}

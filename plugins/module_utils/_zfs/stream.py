@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the first record of a send stream tells.
+"""The first record of a send stream.
 
-Source: ``dmu_replay_record`` in OpenZFS's zfs_ioctl.h and what libzfs_sendrecv.c makes of it, from 2.1 to 2.4.
+Sources: ``dmu_replay_record`` in OpenZFS's zfs_ioctl.h and how libzfs_sendrecv.c reads it, from 2.1 to 2.4.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-RECORD = 312  # bytes of every record, without what it carries
-_NAME = 56  # where the name in it begins
-_BEGIN, _END = 0, 5
-_MAGIC = 0x2F5BACBAC
-_PACKAGE = 2
-_RESUMING = 1 << 22
-_CLONE = 1
-_ZVOL = 3
+RECORD = 312  # bytes of a record, without its payload
+_NAME = 56  # offset of drr_toname
+_BEGIN, _END = 0, 5  # DRR_BEGIN, DRR_END
+_MAGIC = 0x2F5BACBAC  # DMU_BACKUP_MAGIC
+_PACKAGE = 2  # DMU_COMPOUNDSTREAM
+_RESUMING = 1 << 22  # DMU_BACKUP_FEATURE_RESUMING
+_CLONE = 1  # DRR_FLAG_CLONE
+_VOLUME = 3  # DMU_OST_ZVOL
 
 
 @dataclass(frozen=True)
 class Head:
-    """A stream that begins. A package (``zfs send -I``, ``-R``, ``-p``) is streams of any datasets, one by one."""
+    """The first record. A package (``zfs send -I``, ``-R``, ``-p``) has streams of any datasets in it, one by one."""
 
     package: bool
-    payload: int  # bytes; what a package carries itself are properties, holds and names of datasets
+    payload: int  # bytes; a package's payload is properties, holds and names of datasets
     resumed: bool
     clone: bool
     full: bool
-    zvol: bool
+    volume: bool
 
 
 def read_head(record: bytes) -> Head | None:
-    """None when no stream begins there."""
+    """The head of the stream that ``record`` begins, in either byte order; None when it begins none."""
     if len(record) < RECORD or b"\0" not in record[_NAME:]:
         return None
     for order in "<>":
@@ -49,11 +49,11 @@ def read_head(record: bytes) -> Head | None:
                 resumed=bool(version & _RESUMING),
                 clone=bool(flags & _CLONE),
                 full=not origin,
-                zvol=dataset == _ZVOL,
+                volume=dataset == _VOLUME,
             )
     return None
 
 
 def is_end(record: bytes) -> bool:
-    """Whether it ends a package, or its head."""
+    """True for the record that ends a package, or the head of a package."""
     return len(record) >= RECORD and any(struct.unpack_from(f"{order}I", record) == (_END,) for order in "<>")

@@ -15,16 +15,17 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Token
 
 
 def decode_token(text: str) -> Token | None:
-    """Decode a receive_resume_token without a process; None when it is none, or not one we understand.
+    """The token's fields; None when the text is not a token, or one with fields that we do not know.
 
-    ``1-<checksum>-<size>-<hex>``: zlib over a natively encoded nvlist (zfs_send_resume_token_to_nvlist in libzfs).
+    ``1-<checksum>-<size>-<hex>``: the hex digits are a zlib-compressed nvlist of <size> bytes in native encoding
+    (zfs_send_resume_token_to_nvlist in libzfs_sendrecv.c).
     """
-    words = re.fullmatch(r"1-[0-9a-f]+-([0-9a-f]+)-((?:[0-9a-f]{2})+)", text)
-    if words is None:
+    found = re.fullmatch(r"1-[0-9a-f]+-([0-9a-f]+)-((?:[0-9a-f]{2})+)", text)
+    if found is None:
         return None
     try:
-        data = zlib.decompress(bytes.fromhex(words[2]))
-        if len(data) != int(words[1], 16):
+        data = zlib.decompress(bytes.fromhex(found[2]))
+        if len(data) != int(found[1], 16):
             return None
         values = _nvlist(data)
         return Token(
@@ -40,9 +41,10 @@ def decode_token(text: str) -> Token | None:
 
 
 def _nvlist(data: bytes) -> dict[str, Any]:
-    """Flags, 64-bit numbers and strings of a packed nvlist in the machine's own encoding (nvpair.c, nvs_native_*).
+    """Name -> value of a packed nvlist in native encoding (nvpair.c, nvs_native_*): booleans, uint64 and strings.
 
-    ValueError for what no token holds: what is in a list within the list would be taken for what is in this one.
+    Raise ValueError for any other type, except an array of uint64, which is skipped: the pairs of a nested list would
+    be read as pairs of this one.
     """
     encoding, little = data[0], data[1]
     if encoding != 0:
@@ -56,7 +58,7 @@ def _nvlist(data: bytes) -> dict[str, Any]:
             return result
         name_size, _reserve, _count, kind = struct.unpack_from(order + "hhii", data, at + 4)
         name = data[at + 16 : at + 16 + name_size - 1].decode()
-        if name in result:  # others might take the other one
+        if name in result:  # zfs might use the other value
             raise ValueError(f"{name} is there twice")
         value_at = at + (16 + name_size + 7) // 8 * 8
         if kind == 1:  # DATA_TYPE_BOOLEAN

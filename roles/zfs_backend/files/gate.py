@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The forced command of a key: runs what `_gate` allows for its job, without a shell, and logs all.
+"""The forced command of a key: runs what `_gate` allows for its job, without a shell, and logs each command.
 
 Usage: python3 -I gate.py receive|send ROOT [PROPERTY...]
 """
@@ -21,7 +21,7 @@ import termios
 import time
 from typing import NoReturn
 
-# Neither pathlib nor subprocess: each command starts this anew, and they would be half of the time that it takes.
+# Without pathlib and subprocess: every command starts this program, and importing them would double the time.
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
 from ansible_collections.cerss.zfs.plugins.module_utils import _gate
@@ -31,8 +31,8 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.names import Datas
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import stream
 
-REFUSED = 126
-SHOWN = 400  # characters of a refused command line that go to the log
+REFUSED = 126  # exit status
+SHOWN = 400  # characters of a refused command line that are logged
 LOGGED = 1500  # characters in one line of the log
 
 
@@ -45,11 +45,11 @@ def main() -> NoReturn:
     syslog.openlog("cerss-zfs-gate", syslog.LOG_PID, syslog.LOG_AUTH)
     try:
         if not line:
-            raise _gate.NotAllowed("this key gives no shell")
+            raise _gate.NotAllowed("no command is given, and this key does not open a shell")
         commands = _gate.decide(line, job)
         resumed = _gate.resumed(commands)
         if resumed is not None and resumed not in snapshots(root):
-            raise _gate.NotAllowed(f"the resume token is for a snapshot that is not below {root}")
+            raise _gate.NotAllowed(f"the resume token is for a snapshot that is not below {root}, the root of this key")
         log(syslog.LOG_INFO, f"runs for {who}: {' | '.join(' '.join(argv) for argv in commands)!a}")
         run(commands, job)
     except (CerssError, OSError) as error:
@@ -65,7 +65,7 @@ def log(level: int, text: str) -> None:
 
 
 def snapshots(root: str) -> set[str]:
-    """The GUIDs of all snapshots below the root."""
+    """The GUIDs of all snapshots below ``root``."""
     return set(output(zfs.list_([root], "snapshot", ["guid"], depth=None))[0].split())
 
 
@@ -74,11 +74,11 @@ def is_volume(dataset: str) -> bool:
 
 
 def run(commands: list[list[str]], job: _gate.Job) -> NoReturn:
-    """Become the last of the programs, the ones before it joined to it by pipes."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and a program that is started would inherit that
+    """Start all commands but the last, joined by pipes, and replace this process with the last."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and the programs would inherit that
     if commands == [zfs.receivers()]:
-        told, status = output(commands[0])
-        print("\n".join(_gate.seen(told.splitlines(), job)))
+        text, status = output(commands[0])
+        print("\n".join(_gate.seen(text.splitlines(), job)))
         sys.exit(status)
     for argv in commands[:-1]:
         os.dup2(start(argv)[1], 0)
@@ -88,18 +88,18 @@ def run(commands: list[list[str]], job: _gate.Job) -> NoReturn:
 
 
 def receive(argv: list[str]) -> NoReturn:
-    """Look at what comes before zfs reads it from the same pipe, stream by stream where it is a package."""
-    if not stat.S_ISFIFO(os.fstat(0).st_mode):  # nothing else lets us look ahead
+    """Check the head of the stream, then let zfs read it from the same pipe. Of a package check and receive each."""
+    if not stat.S_ISFIFO(os.fstat(0).st_mode):  # tee(2) works only on pipes
         os.dup2(start(["cat"])[1], 0)
-    be_seen_as(argv)
+    set_title(argv)
     if not _gate.check_stream(ahead(), argv, is_volume).package:
         become(argv)
-    left = 2 * stream.RECORD  # its head and the end of that
+    left = 2 * stream.RECORD  # the head of the package and the record that ends the head
     while left:
         left -= len(os.read(0, left)) or left
     while not stream.is_end(record := ahead()):
         if _gate.check_stream(record, argv, is_volume).package:
-            raise _gate.NotAllowed("a package in a package")
+            raise _gate.NotAllowed("the stream is a package within a package")
         child = os.fork()
         if child == 0:
             become(argv)
@@ -109,13 +109,16 @@ def receive(argv: list[str]) -> NoReturn:
     sys.exit(0)
 
 
-def be_seen_as(argv: list[str]) -> None:
-    """Be found by others who look for receivers, also while nothing has come yet; setproctitle(3) does it so."""
-    import ctypes  # takes its time, and only a receive needs it
+def set_title(argv: list[str]) -> None:
+    """Show ``argv`` in ps, so that others find the receive before the first byte has arrived.
+
+    Overwrites the process's own arguments and environment, as setproctitle(3) does.
+    """
+    import ctypes  # slow, and only a receive needs it
 
     with open("/proc/self/stat", "rb") as line:
         fields = line.read().rpartition(b")")[2].split()
-    begin, end = int(fields[45]), int(fields[48])  # arg_start and env_end in proc(5); the one goes over into the other
+    begin, end = int(fields[45]), int(fields[48])  # arg_start and env_end in proc(5), which are adjacent
     title = " ".join(argv).encode()
     if len(title) < end - begin:
         ctypes.memset(begin, 0, end - begin)
@@ -123,27 +126,27 @@ def be_seen_as(argv: list[str]) -> None:
 
 
 def ahead() -> bytes:
-    """The record that comes next and stays in the pipe."""
+    """The next record of standard input, which stays in the pipe. Waits for it; exits when the stream ends before."""
     import ctypes
 
     tee = ctypes.CDLL(None, use_errno=True).tee
     tee.argtypes, tee.restype = [ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_uint], ctypes.c_ssize_t
     reader, writer = os.pipe()
     writers = select.poll()
-    writers.register(0, 0)  # tells of their end, and of nothing else
+    writers.register(0, 0)  # no events but POLLHUP, which poll(2) always reports
     try:
         while True:
-            # Asked first: what comes after that is looked at once more.
+            # Before the look: what arrives between the two is seen by the next round.
             ended, there = writers.poll(0), array.array("i", [0])
             fcntl.ioctl(0, termios.FIONREAD, there)
             size = tee(0, writer, stream.RECORD, 0)
             if size < 0 or size < min(there[0], stream.RECORD):
-                raise OSError(ctypes.get_errno(), "cannot look into the stream")
+                raise OSError(ctypes.get_errno(), "cannot read the head of the stream")
             record = os.read(reader, size) if size else b""
             if size == stream.RECORD:
                 return record
             if ended or not size:
-                print("cannot receive: failed to read from stream", file=sys.stderr)  # as zfs says it
+                print("cannot receive: failed to read from stream", file=sys.stderr)  # the message of zfs receive
                 sys.exit(1)
             time.sleep(0.01)  # the rest of the record is on its way
     finally:
@@ -152,7 +155,7 @@ def ahead() -> bytes:
 
 
 def start(argv: list[str]) -> tuple[int, int]:
-    """Start a program; gives its pid, and the descriptor that what it says can be read from."""
+    """Start a program. Returns its pid and a descriptor to read its standard output from."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -163,11 +166,11 @@ def start(argv: list[str]) -> tuple[int, int]:
 
 
 def output(argv: list[str]) -> tuple[str, int]:
-    """What a program says, and its exit code."""
+    """The standard output of a program and its exit status."""
     pid, reader = start(argv)
     with os.fdopen(reader, errors="replace") as lines:
-        told = lines.read()
-    return told, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        text = lines.read()
+    return text, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def become(argv: list[str]) -> NoReturn:
@@ -179,7 +182,7 @@ def become(argv: list[str]) -> NoReturn:
 
 
 def environment() -> dict[str, str]:
-    return dict(word.split("=", 1) for word in endpoint.ENVIRONMENT[1:])
+    return dict(setting.split("=", 1) for setting in endpoint.ENVIRONMENT[1:])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, cerss.zfs contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether KVM really works here: tried once with a kernel that has to come up, then remembered."""
+"""Chooses KVM or emulation. Whether KVM works is tried once by booting a kernel, and the outcome is kept."""
 
 from __future__ import annotations
 
@@ -34,9 +34,7 @@ def qemu_version() -> str:
 def choose(image: Path) -> str:
     """kvm or tcg."""
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return _tell(
-            "tcg", "/dev/kvm is missing or not yours" if os.path.exists("/dev/kvm") else "there is no /dev/kvm"
-        )
+        return _tell("tcg", "you may not use /dev/kvm" if os.path.exists("/dev/kvm") else "/dev/kvm does not exist")
     key = " | ".join((qemu_version(), platform.release(), processor()))
     memory = cache_dir() / "kvm.json"
     with locked(cache_dir() / "kvm.lock", "another process is trying KVM, waiting for it"):
@@ -47,16 +45,16 @@ def choose(image: Path) -> str:
             memory.with_suffix(".new").replace(memory)
     if verdicts[key]:
         return _tell("kvm", "")
-    return _tell("tcg", f"/dev/kvm is there, but a guest does not boot with it; remembered in {memory}")
+    return _tell("tcg", f"/dev/kvm exists, but a guest does not boot with it; kept in {memory}")
 
 
 def _tell(accel: str, why: str) -> str:
-    say("hardware virtualization (KVM) is used" if accel == "kvm" else f"software emulation is used: {why}")
+    say("using hardware virtualization (KVM)" if accel == "kvm" else f"using software emulation: {why}")
     return accel
 
 
 def _boots(image: Path) -> bool:
-    """Whether a guest's kernel gets as far as starting its first process."""
+    """True when a guest's kernel starts its first process within BOOT_SECONDS."""
     process = subprocess.Popen(
         [QEMU, *accel_options("kvm"), "-machine", "q35", "-m", "512M", "-nodefaults", "-no-user-config",
          "-display", "none", "-no-reboot", "-serial", "stdio", "-kernel", str(image / "vmlinuz"),

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, cerss.zfs contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every part of the lab shares: places, locks, errors, telling the user."""
+"""Shared by all parts of the lab: folders, locks, errors, messages."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pathlib import Path
 CLONE = Path(__file__).resolve().parents[3]
 
 
-# Set when the user or a signal ends the command: threads that wait give up.
+# Set when the user or a signal ends the command, so that waiting threads stop.
 interrupted = threading.Event()
 
 
 class LabError(Exception):
-    """Something the user can act on; the message says what and how."""
+    """An error for the user; the message names the reason and the way out."""
 
 
 def cache_dir() -> Path:
@@ -41,7 +41,7 @@ def say(text: str) -> None:
 
 @contextmanager
 def locked(path: Path, waiting: str) -> Iterator[int]:
-    """One process at a time; the kernel drops the lock with its last holder, so a killed one leaves nothing behind."""
+    """One process at a time. ``waiting`` is said before a wait. The kernel releases the lock of a killed process."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

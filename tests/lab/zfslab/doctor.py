@@ -1,7 +1,7 @@
 # Copyright (c) 2026, cerss.zfs contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the lab needs on this machine, and the command that installs it."""
+"""The packages that the lab needs on this machine, and the command that installs them."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def require(*, build: bool) -> None:
     lacking = missing(build=build)
     if lacking:
         raise LabError(
-            f"the lab lacks {', '.join(lacking)}; install with:\n    {' '.join(install_command(lacking))}\n"
-            "or let 'lab.py doctor --install' do it"
+            f"the lab needs {', '.join(lacking)}; install with:\n    {' '.join(install_command(lacking))}\n"
+            "or run 'lab.py doctor --install'"
         )
 
 
@@ -45,7 +45,7 @@ def doctor(*, install: bool) -> None:
         if command[0] == "sudo":
             command.insert(1, "-n")
         say(" ".join(command))
-        # Package lists may be missing or old.
+        # The package lists may be missing or old.
         subprocess.run([*command[: command.index("apt-get") + 1], "-q", "update"], check=False, stdout=sys.stderr)
         if subprocess.run(command, check=False, stdout=sys.stderr).returncode:
             raise LabError(f"the installation failed; as root run:\n    {' '.join(install_command(lacking))}")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, cerss.zfs contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A lab: a folder with machines, and what can be asked of them."""
+"""A lab: a folder with machines, and the commands on them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .base import LabError, cache_dir, interrupted, locked, remove, say
 from .machine import DISKS, KERNEL_OPTIONS, Machine, process_start, run
 
 T = TypeVar("T")
-# Far more than they take on an idle machine: a busy one is no reason to fail.
+# Far more than needed on an idle machine, so that a busy one does not fail.
 BOOT_SECONDS = 600
 RESUME_SECONDS = 180
 
@@ -43,7 +43,7 @@ class Lab:
         self.folder = folder.resolve()
         self._files = threading.Lock()
 
-    # -- what is there ---------------------------------------------------------------------------------------------
+    # -- the machines ----------------------------------------------------------------------------------------------
 
     def machines(self) -> list[Machine]:
         return [self._load(file) for file in sorted(self.folder.glob("*/state.json"))]
@@ -53,9 +53,7 @@ class Lab:
             if machine.name == name:
                 return machine
         known = ", ".join(m.name for m in self.machines()) or "none"
-        raise LabError(
-            f"there is no machine '{name}' in the lab {self.folder} (there: {known}); 'lab.py up' starts one"
-        )
+        raise LabError(f"the lab {self.folder} has no machine '{name}', only {known}; 'lab.py up' starts machines")
 
     @staticmethod
     def _load(file: Path) -> Machine:
@@ -71,12 +69,12 @@ class Lab:
         new.replace(machine.folder / "state.json")
 
     def _locked(self) -> contextlib.AbstractContextManager[int]:
-        return locked(self.folder / "lock", f"another command works on the lab {self.folder}, waiting for it")
+        return locked(self.folder / "lock", f"waiting for another command on the lab {self.folder}")
 
     # -- up and down -----------------------------------------------------------------------------------------------
 
     def up(self, count: int, versions: dict[str, str], *, cold: bool = False, parent: int = 0) -> bool:
-        """Makes the lab whole; true when it started the first machines of it."""
+        """Starts the machines that do not run. Returns True when none ran before."""
         began = time.monotonic()
         with self._locked():
             known = {machine.name: machine for machine in self.machines()}
@@ -125,7 +123,7 @@ class Lab:
             machine.stop()
             remove(machine.folder)
 
-        # As they stand in the folder: an interrupted start may have gone further than our own copy knows.
+        # As stored in the folder: an interrupted start may have gone further than ``machines`` shows.
         names = {machine.name for machine in machines}
         self._each([machine for machine in self.machines() if machine.name in names], stop)
 
@@ -144,13 +142,13 @@ class Lab:
             try:
                 return [future.result() for future in futures]
             except (KeyboardInterrupt, SystemExit):
-                interrupted.set()  # they would otherwise wait to the end for what is about to be stopped
+                interrupted.set()  # so that the threads do not wait for machines that are about to be stopped
                 raise
 
     # -- starting one ----------------------------------------------------------------------------------------------
 
     def _prepare(self, machine: Machine) -> None:
-        """From the image to a running machine with its pools, by a cold boot."""
+        """Boots the image and makes the pools."""
         write_identity(machine)
         machine.create_disks(machine.image, blank_data=True)
         self._run_machine(machine, BOOT_SECONDS)
@@ -170,7 +168,7 @@ class Lab:
         self._wait_for_ssh(machine, seconds)
 
     def _wait_for_ssh(self, machine: Machine, seconds: float) -> None:
-        """The first connection also sets the clock, which after resuming stands at the moment of saving."""
+        """The first connection also sets the clock, which has the time of the save after a resume."""
         deadline = time.monotonic() + seconds
         while True:
             ssh = subprocess.Popen(
@@ -180,7 +178,7 @@ class Lab:
             assert ssh.stdin
             assert ssh.stdout
             if ssh.stdout.readline() == "ready\n":
-                # Only now, so that the connection's own second or two is not in it.
+                # Only now, since the connection itself takes a second or two.
                 ssh.communicate(f"{time.time():.3f}\n")
                 if ssh.returncode == 0:
                     return
@@ -198,51 +196,51 @@ class Lab:
     # -- saved states ----------------------------------------------------------------------------------------------
 
     def _saved_states(self, machines: Sequence[Machine]) -> dict[str, Path]:
-        """Where each machine's saved state lies; made by a cold boot, side by side, when missing."""
+        """Machine -> folder of its saved state. Missing ones are made by a cold boot, all in parallel."""
         states = {machine.name: state_dir(machine) for machine in machines}
         with contextlib.ExitStack() as stack:
             for name, state in states.items():
                 if not state.is_dir():
                     stack.enter_context(
-                        locked(state.parent / f"{state.name}.lock", f"another process saves {name}, waiting for it")
+                        locked(state.parent / f"{state.name}.lock", f"waiting for another process that saves {name}")
                     )
-            absent = [machine for machine in machines if not states[machine.name].is_dir()]
-            if absent:
-                names = " and ".join(machine.name for machine in absent)
+            missing = [machine for machine in machines if not states[machine.name].is_dir()]
+            if missing:
+                names = " and ".join(machine.name for machine in missing)
                 say(f"booting {names} once to save the state that later starts resume from (about 60 s)")
-                make_states(absent)
+                make_states(missing)
         return states
 
-    # -- what a case asks for --------------------------------------------------------------------------------------
+    # -- commands of a test case -----------------------------------------------------------------------------------
 
     def reset(self, names: Sequence[str] = ()) -> None:
-        """Fresh pools; a machine that cannot do that any more is put back to its saved state."""
+        """Makes new pools. A machine where that fails is returned to its saved state."""
 
-        def one(machine: Machine) -> None:
+        def reset_machine(machine: Machine) -> None:
             try:
                 self.script(machine, RESET, timeout=120)
             except (LabError, subprocess.TimeoutExpired) as error:
-                say(f"{machine.name} could not be reset ({str(error).strip()}), it is put back to its saved state")
+                say(f"{machine.name} could not be reset ({str(error).strip()}); returning it to its saved state")
                 self._restore(machine)
 
         with self._locked():
-            self._each(self._chosen(names), one)
+            self._each(self._chosen(names), reset_machine)
 
     def restore(self, names: Sequence[str] = ()) -> None:
-        """Back to the saved state: memory, root disk and pools."""
+        """Returns machines to their saved state: memory, root disk and pools."""
         with self._locked():
             self._each(self._chosen(names), self._restore)
 
     def power_cycle(self, names: Sequence[str] = ()) -> None:
-        """Hard off and on again: a cold boot of the disks as they are."""
+        """Cuts the power and boots the disks as they are."""
 
-        def one(machine: Machine) -> None:
+        def cycle(machine: Machine) -> None:
             self._hang_up(machine)
             machine.stop()
             self._run_machine(machine, BOOT_SECONDS)
 
         with self._locked():
-            self._each(self._chosen(names), one)
+            self._each(self._chosen(names), cycle)
 
     def _chosen(self, names: Sequence[str]) -> list[Machine]:
         chosen = [self.machine(name) for name in names] or self.machines()
@@ -253,9 +251,7 @@ class Lab:
     def _restore(self, machine: Machine) -> None:
         saved = machine.saved or state_dir(machine)
         if not saved.is_dir():
-            raise LabError(
-                f"there is no saved state of {machine.name}; 'lab.py down' and 'lab.py up' without --cold make one"
-            )
+            raise LabError(f"{machine.name} has no saved state; 'lab.py down' and 'lab.py up' without --cold make one")
         self._hang_up(machine)
         machine.stop()
         self._resume(replace(machine, saved=saved))
@@ -270,12 +266,12 @@ class Lab:
         return run([*self.ssh_argv(), machine.name, "sh", "-s"], input=text, timeout=timeout).stdout
 
     def _hang_up(self, machine: Machine) -> None:
-        """Ends the shared ssh connection, which would otherwise go on trying to speak with a machine that is gone."""
+        """Closes the shared ssh connection, which would otherwise keep trying to reach the stopped machine."""
         if (self.folder / "ssh_config").exists():
             subprocess.run([*self.ssh_argv(), "-O", "exit", machine.name], capture_output=True, check=False, timeout=20)
 
     def _write_access(self) -> None:
-        """ssh_config, known_hosts and the inventory, for the machines that are there."""
+        """Writes ssh_config, known_hosts and the inventory for the machines of the lab."""
         machines = self.machines()
         key, known = identity.keys_dir() / "id", self.folder / "known_hosts"
         keys = {machine.name: identity.public_host_key(machine.name) for machine in machines}
@@ -289,7 +285,7 @@ class Lab:
         lines += ["Host *", "    User root", f'    IdentityFile "{key}"', "    IdentitiesOnly yes"]
         lines += [f'    UserKnownHostsFile "{known}"', "    GlobalKnownHostsFile /dev/null"]
         lines += ["    StrictHostKeyChecking yes", "    PasswordAuthentication no", "    LogLevel ERROR"]
-        # A guest whose kernel died answers no more; without this ssh would wait for it for good.
+        # Without this ssh would wait forever for a guest whose kernel died.
         lines += ["    ServerAliveInterval 15", "    ServerAliveCountMax 8"]
         # A socket's path may have 107 characters, and ssh adds 17 while it makes one.
         control = str(self.folder / "ssh-%r-%p")
@@ -305,7 +301,7 @@ class Lab:
             "ansible_python_interpreter": "/usr/bin/python3",
         }
         hosts = {m.name: {"ansible_port": m.port, "lab_address": m.address} for m in machines}
-        # JSON is YAML, and quotes for itself.
+        # JSON is valid YAML, and json.dumps quotes.
         inventory = {"all": {"children": {"backends": {"hosts": hosts, "vars": shared}}}}
         self._write("inventory.yml", json.dumps(inventory, indent=2) + "\n")
 
@@ -314,10 +310,10 @@ class Lab:
         new.write_text(text)
         new.replace(self.folder / name)
 
-    # -- an owner's death ------------------------------------------------------------------------------------------
+    # -- the guard -------------------------------------------------------------------------------------------------
 
     def _guard(self, parent: int) -> None:
-        """A process that takes the lab down when its owner ends, however that ends: a signal, SIGKILL, a crash."""
+        """Starts a process that stops the lab when its owner ends in any way, also by SIGKILL."""
         script = Path(__file__).resolve().parents[1] / "lab.py"
         process = subprocess.Popen(
             [sys.executable, str(script), "guard", "--dir", str(self.folder), "--parent-pid", str(parent)],
@@ -341,7 +337,7 @@ class Lab:
 
 
 def make_states(machines: Sequence[Machine]) -> None:
-    """Boots the machines in a lab of their own inside the cache, saves them and moves what they left into place."""
+    """Boots the machines in a temporary lab inside the cache, saves them, and moves their folders into place."""
     states = cache_dir() / "states"
     for stale in states.glob(".making-*"):
         if process_start(int(stale.name.rpartition("-")[2])) is None:
@@ -368,7 +364,7 @@ def make_states(machines: Sequence[Machine]) -> None:
 
 
 def state_dir(machine: Machine) -> Path:
-    """Under a hash of all that a saved state depends on: image, hardware, QEMU, processor, keys, preparation."""
+    """The name has a hash of all that a saved state depends on: image, hardware, QEMU, processor, keys, preparation."""
     parts = [machine.image.name, *machine.hardware(), KERNEL_OPTIONS, accel.qemu_version(), PREPARE]
     parts += [accel.processor()] if machine.accel == "kvm" else []
     digest = hashlib.sha256("\0".join(parts).encode() + identity.identity_tar(machine.name)).hexdigest()
@@ -382,7 +378,7 @@ def write_identity(machine: Machine) -> None:
 
 
 def free_wire_port() -> int:
-    """A UDP port that nobody uses: QEMU's own sockets on it are shared on purpose, so another lab's would not fail."""
+    """A UDP port that no process uses. QEMU would not fail on a used one: its multicast sockets share the port."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("", 0))
         return int(probe.getsockname()[1])

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, cerss.zfs contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names, addresses and keys: each machine has its own host key and user key, all made once per cache."""
+"""Names, addresses and keys. Each machine has a host key and a user key, made once per cache."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 from .base import cache_dir, locked
 from .machine import run
 
-# The guest's lab-identity reads this. Which card the kernel finds first is chance, the last but one byte of their
-# addresses tells them apart (see Machine.hardware): eth0 leads to us, eth1 to the other machines.
+# The guest's lab-identity reads this. The kernel finds the network cards in any order; the last but one byte of their
+# addresses tells them apart (see Machine.hardware). eth0 connects to this machine, eth1 to the other guests.
 MACHINE = """name={name}
 address={address}
 until [ -e /sys/class/net/eth0 ] && [ -e /sys/class/net/eth1 ]; do sleep 0.1; done
@@ -29,13 +29,13 @@ ADDRESSES = {name: f"192.168.77.{number}" for number, name in enumerate(NAMES, 1
 
 
 def keys_dir() -> Path:
-    """The controller's key (id), and of each machine its host key and its users' key."""
+    """The folder with the controller's key (id) and each machine's host key and user key."""
     folder = cache_dir() / "keys"
-    wanted = ["id", *(f"{name}.{kind}" for name in NAMES for kind in ("host", "user"))]
-    if not all((folder / f"{key}.pub").exists() for key in wanted):
+    needed = ["id", *(f"{name}.{kind}" for name in NAMES for kind in ("host", "user"))]
+    if not all((folder / f"{key}.pub").exists() for key in needed):
         with locked(cache_dir() / "keys.lock", "another process is making the keys, waiting for it"):
             folder.mkdir(mode=0o700, exist_ok=True)
-            for key in wanted:
+            for key in needed:
                 if not (folder / f"{key}.pub").exists():
                     (folder / key).unlink(missing_ok=True)
                     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", key, "-f", folder / key])
@@ -47,7 +47,7 @@ def public_host_key(name: str) -> str:
 
 
 def identity_tar(name: str) -> bytes:
-    """What the guest unpacks at its first boot; the same bytes each time."""
+    """The archive that the guest unpacks at its first boot. The bytes are the same each time."""
     keys = keys_dir()
     hosts = "".join(f"{address} {other}\n" for other, address in ADDRESSES.items())
     authorized = "".join((keys / f"{key}.pub").read_text() for key in ("id", *(f"{n}.user" for n in NAMES)))

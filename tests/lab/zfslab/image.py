@@ -1,7 +1,7 @@
 # Copyright (c) 2026, cerss.zfs contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The machine image of each OpenZFS version: built by recipe.sh, kept in the cache under a hash of it."""
+"""The machine image of each OpenZFS version. recipe.sh builds it; its name in the cache has a hash of recipe.sh."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EXPECTED_SECONDS = 240
 
 
 def image_id(version: str) -> str:
-    # Without whole lines of comment: what they say does not change the image.
+    # Without comment lines, which do not change the image.
     recipe = re.sub(r"^\s*#.*\n", "", RECIPE.read_text(), flags=re.M)
     digest = hashlib.sha256((recipe + repr(VERSIONS[version])).encode()).hexdigest()
     return f"{version}-{digest[:12]}"
@@ -62,7 +62,7 @@ def ensure(version: str) -> Path:
         try:
             _build(version, part, lock)
             part.chmod(0o755)
-            part.rename(final)  # complete or not there at all
+            part.rename(final)  # so that it is complete or does not exist
         finally:
             remove(part)
     return final
@@ -70,11 +70,11 @@ def ensure(version: str) -> Path:
 
 def _build(version: str, part: Path, lock: int) -> None:
     suite, zfs_suite = VERSIONS[version]
-    # A plain user's packages are unpacked under foreign user ids, which must be able to reach the folder.
+    # A plain user's packages are unpacked under other user ids, which must be able to reach the folder.
     work = part if os.geteuid() == 0 else Path(tempfile.mkdtemp(prefix="cerss-zfs-image-"))
     work.chmod(0o777 if work is not part else 0o700)
-    # As root, what is mounted for building goes with the processes, and they go with the first of them: nothing of it
-    # is ever seen, or can stay, outside. A plain user's build is in such a namespace anyway.
+    # As root, the build has namespaces of its own: its mounts are not visible outside and end with its processes, and
+    # these end with the first of them. A plain user's build is in such a namespace anyway.
     alone = [] if os.geteuid() else ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     compiled = cache_dir() / "modules"
     compiled.mkdir(exist_ok=True)
@@ -84,7 +84,7 @@ def _build(version: str, part: Path, lock: int) -> None:
     started = time.monotonic()
     try:
         with log.open("wb") as out:
-            # The recipe holds the lock too: should we be killed, nobody builds beside what still runs.
+            # The recipe holds the lock too: if we are killed, no other build starts while it still runs.
             process = subprocess.Popen(
                 [*alone, "sh", str(RECIPE), str(work), suite, zfs_suite, mirror(), *apt_options()],
                 stdin=subprocess.DEVNULL, stdout=out, stderr=out, pass_fds=[lock], start_new_session=True,
@@ -97,7 +97,7 @@ def _build(version: str, part: Path, lock: int) -> None:
                     process.wait()
         if process.returncode:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-            raise LabError(f"the image build failed, its last lines are below, all of it is in {log}\n{tail}")
+            raise LabError(f"the image build failed; its whole output is in {log}, the last lines are:\n{tail}")
         subprocess.run(["qemu-img", "convert", "-O", "qcow2", work / "root.ext4", part / "root.qcow2"], check=True)
         for file in ("vmlinuz", "initrd", "version"):
             if work is not part:
@@ -116,7 +116,7 @@ def _build(version: str, part: Path, lock: int) -> None:
 
 
 def _watch(process: subprocess.Popen[bytes], log: Path, what: str, started: float) -> None:
-    """Tells the step and how far it is: on a terminal each second in place, otherwise now and then a line."""
+    """Reports the step and the time: each second on a terminal, otherwise at each step and every 30 s."""
     live = sys.stderr.isatty()
     told = -60.0
     previous = ""
@@ -149,12 +149,12 @@ def mirror() -> str:
         if origin == label == "Debian":
             return uri
     raise LabError(
-        "apt knows no Debian mirror on this machine; run 'apt-get update' as root, or name one: CERSS_MIRROR=http://..."
+        "apt on this machine has no Debian mirror; run 'apt-get update' as root, or give one: CERSS_MIRROR=http://..."
     )
 
 
 def apt_options() -> list[str]:
-    """How this machine fetches (proxy, certificates, dates) holds for the packages of the image too."""
+    """The options of apt on this machine that the image build needs too: proxy, certificates, dates."""
     dump = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=False).stdout
     ours = r'Acquire::(?:https?::.+|Check-Valid-Until|Check-Date|ForceIPv[46]|Retries) "[^"]+"'
     return [f"--aptopt={option}" for option in re.findall(rf"^({ours});$", dump, re.M)]

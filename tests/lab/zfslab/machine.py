@@ -32,7 +32,7 @@ LOAD_SECONDS = 180
 
 
 def process_start(pid: int) -> str | None:
-    """When this process began, in the kernel's ticks: with the pid it names a process for good."""
+    """When the process began, in clock ticks; None when it has ended. With the pid this identifies a process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -57,7 +57,7 @@ def run(argv: Sequence[object], **options: Any) -> subprocess.CompletedProcess[s
 
 @dataclass
 class Machine:
-    """What is needed to start it again stands here; fleet.py keeps it in state.json."""
+    """All that is needed to start a machine again. fleet.py stores it in state.json."""
 
     name: str
     number: int
@@ -65,7 +65,7 @@ class Machine:
     image: Path
     accel: str
     wire: int  # UDP port of the private wire
-    saved: Path | None = None  # the saved state that it comes from
+    saved: Path | None = None  # the saved state that it was resumed from
     port: int = 0
     pid: int = 0
     started: str = ""
@@ -76,22 +76,22 @@ class Machine:
 
     @property
     def version(self) -> str:
-        """2.3 and the like, which an image's name begins with."""
+        """The OpenZFS version that the image's name begins with, such as 2.3."""
         return self.image.name.partition("-")[0]
 
     @property
     def running(self) -> bool:
-        """Whether our process lives: the pid alone may have gone to somebody else."""
+        """True while our process lives; the pid alone may belong to another process by now."""
         if not self.pid or process_start(self.pid) != self.started:
             return False
         try:
             line = Path(f"/proc/{self.pid}/cmdline").read_bytes()
-            return not line or os.fsencode(self.folder) in line  # it is empty for a moment while a program is started
+            return not line or os.fsencode(self.folder) in line  # empty for a moment while the program starts
         except OSError:
             return False
 
     def hardware(self) -> list[str]:
-        """The part of the command line that a saved state depends on."""
+        """The arguments of QEMU that a saved state depends on."""
         disks: list[str] = []
         for disk in DISKS:
             disks += ["-drive", f"file={disk}.qcow2,id={disk},if=none,format=qcow2,cache=unsafe,discard=unmap"]
@@ -109,7 +109,7 @@ class Machine:
         ]
 
     def create_disks(self, backing: Path, *, blank_data: bool) -> None:
-        """Fresh disks on top of those in a folder (an image or a saved state), which stay as they are."""
+        """New disks on top of those in a folder (an image or a saved state), which are not changed."""
         for disk in DISKS:
             base = backing / ("root.qcow2" if blank_data else f"{disk}.qcow2")
             target = self.folder / f"{disk}.qcow2"
@@ -120,7 +120,7 @@ class Machine:
                 run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base, target])
 
     def start(self, incoming: Path | None = None) -> None:
-        """Starts the process and returns; with incoming it resumes that memory, otherwise it boots."""
+        """Starts QEMU and returns. It resumes the memory in ``incoming``, or boots without it."""
         for left in ("qmp", "console.log"):
             remove(self.folder / left)
         argv = [
@@ -158,21 +158,21 @@ class Machine:
                 monitor.wait(
                     "query-status", lambda now: now["status"] == "paused", LOAD_SECONDS, "the saved state to load"
                 )
-                monitor.execute("cont")  # it was saved standing still
-            # Port 0 lets the kernel pick a free one; asked for afterwards, nobody can take it in between.
+                monitor.execute("cont")  # it was paused when it was saved
+            # Port 0 lets the kernel choose a free one, which no other process can take in between.
             found = re.search(r"HOST_FORWARD.*?127\.0\.0\.1\s+(\d+)", monitor.command("info usernet"))
             if not found:
-                raise LabError(f"QEMU does not tell the ssh port of {self.name}")
+                raise LabError(f"QEMU does not report the ssh port of {self.name}")
             self.port = int(found.group(1))
 
     def last_words(self) -> str:
-        """The end of what QEMU and the guest's console said, since the folder goes when a start fails."""
+        """The last lines of QEMU and the guest's console, for errors: the folder is removed when a start fails."""
         files = [self.folder / name for name in ("qemu.log", "console.log")]
         lines = [file.read_text(errors="replace").splitlines()[-10:] for file in files if file.exists()]
         return "\n".join(line for part in lines for line in part)
 
     def stop(self) -> None:
-        """Off at once, as by pulling the plug: what the guest wrote to its disks is on them, what it kept is lost."""
+        """Cuts the power: what the guest wrote to its disks stays, what it had in memory is lost."""
         if self.running:
             try:
                 with Monitor(self.folder) as monitor:
@@ -248,5 +248,5 @@ class Monitor:
         deadline = time.monotonic() + seconds
         while not ready(self.execute(query)):
             if time.monotonic() > deadline or interrupted.is_set():
-                raise LabError(f"waited {seconds:.0f} s for {what}, in vain")
+                raise LabError(f"waited {seconds:.0f} s in vain for {what}")
             time.sleep(0.02)

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, cerss.zfs contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the default scenario leaves on the machines."""
+"""Checks the machines after the default scenario."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def test_pools(host: Any) -> None:
 
 
 def test_both_sides(host: Any) -> None:
-    """The same snapshot with the same file; the replica's is read through its clone."""
-    here = {
+    """Both have the same snapshot with the same file, which the replica's clone shows."""
+    places = {
         "backend-a": ("tank/molecule@s1", "/tank/molecule/.zfs/snapshot/s1/file"),
         "backend-b": ("backup/molecule@s1", "/backup/molecule-clone/file"),
     }
-    snapshot, path = here[host.check_output("hostname")]
+    snapshot, path = places[host.check_output("hostname")]
     file = host.file(path)
     assert file.content == b"seen through the replica\n"
     assert file.mode == 0o640

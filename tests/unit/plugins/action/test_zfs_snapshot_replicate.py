@@ -153,7 +153,7 @@ def test_lease_runs_out(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         sh(action.renew(RUN_ID))
         assert not lease.lost()
     now += runfiles.LEASE_SECONDS + 1
-    assert "not been heard of for 60 s" in lease.lost()
+    assert "has not renewed the lease for 60 s" in lease.lost()
     lease.remove()
     lease.remove()
 

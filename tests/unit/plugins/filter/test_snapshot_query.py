@@ -52,7 +52,7 @@ def test_selects(expression: str, expected: Any) -> None:
         ("[?name == ", "ends too early", 10),
         ("[?name == 'a' b]", "'b' is not expected here", 14),
         ("[?name # 'a']", "Unknown token #", 7),
-        ("[?nme(name)]", "there are abs, age, avg, bytes", 2),
+        ("[?nme(name)]", "the functions are abs, age, avg, bytes", 2),
         ("[?name == 'x' || age(name, name)]", "age()", 17),
         ("[?age(name) > `1`]", "'tank/db@daily-1' is not a time", 2),
         ("[?used_bytes > bytes('1X')]", "'1X' is not a size", 15),

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""From a verb's result to a module's exit."""
+"""A module's exit, by the result or the error of its entry point."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from ansible_collections.cerss.zfs.plugins.module_utils._module import run_modul
 
 @pytest.fixture
 def ended(monkeypatch, capsys):
-    """Run a module whose verb this is; (exit code, what it printed)."""
+    """Runs a module with this entry point. Returns its exit code and its result."""
 
-    def run(verb, check=False):
+    def run(main, check=False):
         handed = {"ANSIBLE_MODULE_ARGS": {"name": "tank", "_ansible_check_mode": check}}
         monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps(handed).encode())
         monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
         with pytest.raises(SystemExit) as end:
-            run_module(verb, argument_spec={"name": {"type": "str"}}, supports_check_mode=True)
+            run_module(main, argument_spec={"name": {"type": "str"}}, supports_check_mode=True)
         return end.value.code, json.loads(capsys.readouterr().out)
 
     return run
 
 
 @pytest.mark.parametrize("check", [False, True])
-def test_a_result_is_handed_on_and_its_warnings_apart(ended, check, monkeypatch):
+def test_a_result_is_returned_and_its_warnings_are_shown(ended, check, monkeypatch):
     warned = []
     monkeypatch.setattr(basic.AnsibleModule, "warn", lambda _module, text: warned.append(text))
 
-    def verb(options, check_mode):
+    def main(options, check_mode):
         return {"changed": check_mode, "seen": options["name"], "warnings": ["w1"]}
 
-    code, told = ended(verb, check)
-    assert (code, told["changed"], told["seen"]) == (0, check, "tank")
+    code, result = ended(main, check)
+    assert (code, result["changed"], result["seen"]) == (0, check, "tank")
     assert warned == ["w1"]
 
 
-def test_an_error_fails_with_its_sentence_and_details(ended):
-    def verb(_options, _check):
-        raise CerssError("tank is busy", stderr="zfs said so")
+def test_an_error_fails_with_its_message_and_details(ended):
+    def main(_options, _check):
+        raise CerssError("tank is busy", stderr="busy")
 
-    code, told = ended(verb)
-    assert (code, told["failed"], told["msg"], told["stderr"]) == (1, True, "tank is busy", "zfs said so")
+    code, result = ended(main)
+    assert (code, result["failed"], result["msg"], result["stderr"]) == (1, True, "tank is busy", "busy")
 
 
-def test_a_half_failed_result_fails_and_keeps_what_was_done(ended):
-    code, told = ended(lambda *_: {"changed": True, "failed": True, "msg": "one of two", "done": ["one"]})
-    assert (code, told["failed"], told["changed"], told["done"]) == (1, True, True, ["one"])
+def test_a_partly_failed_result_fails_with_all_its_keys(ended):
+    code, result = ended(lambda *_: {"changed": True, "failed": True, "msg": "one of two", "done": ["one"]})
+    assert (code, result["failed"], result["changed"], result["done"]) == (1, True, True, ["one"])

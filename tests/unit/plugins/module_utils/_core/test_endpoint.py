@@ -14,18 +14,18 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import En
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
 
 
-def test_here_a_command_stays_as_it_is():
+def test_on_this_host_a_command_is_unchanged():
     assert Endpoint().argv(["zfs", "list"]) == ["zfs", "list"]
     assert Endpoint(become=True).argv(["zfs", "list"]) == ["sudo", "-n", "zfs", "list"]
     assert Endpoint.from_params({"host": "local"}, "target") == Endpoint()
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1), min_size=1))
-def test_over_ssh_every_word_arrives_as_it_is(words):
-    """The login shell there takes the one line apart again into the very same words."""
-    *_ssh, dashes, host, line = Endpoint("b").argv(["zfs", *words])
+def test_over_ssh_every_argument_arrives_unchanged(arguments):
+    """The login shell there splits the line into the same arguments."""
+    *_ssh, dashes, host, line = Endpoint("b").argv(["zfs", *arguments])
     assert (dashes, host) == ("--", "b")
-    assert shlex.split(line)[3:] == ["zfs", *words]
+    assert shlex.split(line)[3:] == ["zfs", *arguments]
     assert shlex.split(line)[0] == "env"
 
 
@@ -55,7 +55,7 @@ def test_all_options():
         "ssh_options": ["Ciphers=aes128-ctr"],
     }
     argv = Endpoint.from_params(options, "target").with_control("/c").argv(["true"])
-    words = " ".join(argv)
+    command = " ".join(argv)
     for part in (
         "-p 2222",
         "-l u",
@@ -64,12 +64,12 @@ def test_all_options():
         "UserKnownHostsFile=/k",
         "ControlPath=/c/%C",
     ):
-        assert part in words
+        assert part in command
     assert "ControlPath=none" in " ".join(Endpoint("b", control_dir="/c").argv(["true"], own_connection=True))
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "reason"),
     [
         ({"host": ""}, "target.host is ''"),
         ({"host": "-oProxyCommand=x"}, "give a host name"),
@@ -82,12 +82,12 @@ def test_all_options():
         ({"host": "b", "ssh_options": ["Ciphers="]}, "Name=value"),
     ],
 )
-def test_bad_options_are_named(options, words):
-    with pytest.raises(BadInput, match=words):
+def test_invalid_options(options, reason):
+    with pytest.raises(BadInput, match=reason):
         Endpoint.from_params(options, "target")
 
 
-def test_here_has_a_name_elsewhere(monkeypatch):
+def test_this_host_has_a_name_on_other_hosts(monkeypatch):
     monkeypatch.setattr("platform.node", lambda: "me")
     here, there = Endpoint(), Endpoint("b")
     assert here.seen_from(there).address("backup/v") == "me:backup/v"

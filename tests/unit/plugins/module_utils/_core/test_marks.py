@@ -1,7 +1,7 @@
 # Copyright (c) 2026, cerss.zfs contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Marks: what is formatted is parsed again, and nothing else is."""
+"""What format writes, parse reads. Any other text is Spoilt."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ CLASSES = (
 
 ids = st.text("0123456789abcdef", min_size=16, max_size=16)
 guids = st.integers(0, 2**64 - 1).map(str)
-words = st.text(min_size=1).filter(str.isprintable)
+texts = st.text(min_size=1).filter(str.isprintable)
 modes = st.sampled_from(marks.MODES)
 MARKS = st.one_of(
-    st.builds(SourceMark, ids, words, words, guids, modes, st.booleans()),
+    st.builds(SourceMark, ids, texts, texts, guids, modes, st.booleans()),
     st.builds(
         Announcement,
-        st.lists(st.builds(Announced, guids, words, st.none() | st.integers(0, 2**63))).map(tuple),
+        st.lists(st.builds(Announced, guids, texts, st.none() | st.integers(0, 2**63))).map(tuple),
     ),
     st.builds(LastHold, ids),
-    st.builds(ReplicaRecord, words, words, st.none() | modes, st.none() | words),
+    st.builds(ReplicaRecord, texts, texts, st.none() | modes, st.none() | texts),
     st.builds(Cursor, ids, guids),
     st.builds(OpenCursor, ids),
     st.builds(StepHold, ids),
@@ -58,7 +58,7 @@ MARKS = st.one_of(
 
 
 @given(MARKS)
-def test_what_is_formatted_is_parsed_again(mark: Any) -> None:
+def test_format_and_parse_are_inverse(mark: Any) -> None:
     assert type(mark).parse(mark.format()) == mark
 
 
@@ -67,7 +67,7 @@ JSON = st.recursive(LEAVES, lambda each: st.lists(each) | st.dictionaries(st.tex
 
 
 @given(st.sampled_from(CLASSES), st.text() | JSON)
-def test_anything_is_a_mark_or_spoilt(kind: Any, text: str) -> None:
+def test_any_text_is_a_mark_or_spoilt(kind: Any, text: str) -> None:
     found = kind.parse(text)
     assert isinstance(found, Spoilt) or kind.parse(found.format()) == found
 
@@ -135,12 +135,12 @@ def test_every_field_is_checked(kind: Any, value: Any) -> None:
         (TemporaryMark, "True"),
     ],
 )
-def test_names_and_words_are_exact(kind: Any, text: str) -> None:
+def test_names_and_tags_are_exact(kind: Any, text: str) -> None:
     assert kind.parse(text) == Spoilt(text)
 
 
 @given(ids, guids)
-def test_a_cursor_is_no_longer_than_it_says(id_: str, guid: str) -> None:
+def test_a_cursor_has_at_most_the_documented_length(id_: str, guid: str) -> None:
     name = Cursor(id_, guid).format()
     assert len(name) <= Cursor.LENGTH
     BookmarkName.parse(f"tank#{name}")

@@ -87,7 +87,7 @@ def test_longest_name() -> None:
 
 @pytest.mark.parametrize("text", ["tank/v@s", "tank/v#b"])
 def test_dataset_is_wanted(text: str) -> None:
-    with pytest.raises(BadInput, match="a dataset is wanted here"):
+    with pytest.raises(BadInput, match="give a dataset here"):
         DatasetName.parse(text)
 
 

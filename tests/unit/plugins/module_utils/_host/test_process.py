@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Ending programs, on real processes."""
+"""With real processes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def lives(group):
     return True
 
 
-def test_one_that_does_not_listen_is_killed_with_its_children():
+def test_a_program_that_ignores_sigterm_is_killed_with_its_children():
     program = started("trap '' TERM; sleep 600 & echo ready; wait; wait")
     process.end(program, patience=0.1)
     assert program.returncode == -signal.SIGKILL
@@ -36,7 +36,7 @@ def test_one_that_does_not_listen_is_killed_with_its_children():
         pass
 
 
-def test_one_that_runs_under_sudo_is_ended_by_sudo(monkeypatch):
+def test_a_program_under_sudo_is_ended_by_sudo(monkeypatch):
     program = started("echo ready; exec sleep 600")
     asked = []
 
@@ -52,7 +52,7 @@ def test_one_that_runs_under_sudo_is_ended_by_sudo(monkeypatch):
     assert program.returncode == -signal.SIGTERM
 
 
-def test_one_that_has_just_ended_is_no_error(monkeypatch):
+def test_a_program_that_has_just_ended_is_no_error(monkeypatch):
     program = started("echo ready")
     program.wait()
     monkeypatch.setattr(program, "poll", lambda: None)  # as it was a moment ago

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run files and locks, in a folder of their own."""
+"""In a temporary folder."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def folder(monkeypatch, tmp_path):
     return tmp_path / "cerss.zfs"
 
 
-def test_only_those_that_live_are_running(folder):
-    mine, gone = runfiles.RunFile(), runfiles.RunFile(folder / "gone.json")
+def test_only_run_files_of_live_processes_count(folder):
+    mine, ended = runfiles.RunFile(), runfiles.RunFile(folder / "ended.json")
     mine.write({"operation": "send"})
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    gone.write({"operation": "create", "pid": ended.pid})
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    ended.write({"operation": "create", "pid": process.pid})
     runfiles.RunFile(folder / "odd.json").write({"operation": "create", "pid": "none"})
     (folder / "half.json").write_text("{")
     assert [run["operation"] for run in runfiles.running()] == ["send"]
@@ -36,7 +36,7 @@ def test_only_those_that_live_are_running(folder):
     assert runfiles.running() == []
 
 
-def test_one_of_another_user_lives_too(folder, monkeypatch):
+def test_a_process_of_another_user_is_alive_too(folder, monkeypatch):
     def refused(_pid, _number):
         raise PermissionError
 
@@ -45,7 +45,7 @@ def test_one_of_another_user_lives_too(folder, monkeypatch):
     assert len(runfiles.running()) == 1
 
 
-def test_nobody_else_has_the_lock_meanwhile():
+def test_only_one_process_has_a_lock():
     with runfiles.lock("backup/v") as alone, runfiles.lock("backup/v") as other, runfiles.lock("backup/w") as another:
         assert (alone, other, another) == (True, False, True)
     with runfiles.lock("backup/v") as again:
@@ -54,8 +54,8 @@ def test_nobody_else_has_the_lock_meanwhile():
     assert [path.stat().st_mode & 0o777 for path in locks] == [0o644, 0o644]  # root's do not lock other users out
 
 
-def test_no_place_for_files_is_an_error_in_words(monkeypatch, folder):
+def test_without_a_writable_folder_the_error_names_the_folders(monkeypatch, folder):
     monkeypatch.setenv(runfiles.RUN_ID, "0123456789abcdef")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder / "not" / "there"))
-    with pytest.raises(Refused, match="no place for the files of a running transfer"):
+    with pytest.raises(Refused, match=r"the files of a running transfer cannot be written: .*none of"):
         runfiles.Lease()

@@ -15,7 +15,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Value
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import properties as zfs_properties
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.properties import same, stored
 
-ZVOL = {
+VOLUME = {
     "type": Value("volume", "-"),
     "volsize": Value(str(16 * 2**20), "local"),
     "volblocksize": Value("16384", "-"),
@@ -27,7 +27,7 @@ ZVOL = {
 
 
 @pytest.mark.parametrize(
-    ("name", "have", "text"),
+    ("name", "current", "text"),
     [
         ("quota", "0", "none"),
         ("quota", "0", "0"),
@@ -47,12 +47,12 @@ ZVOL = {
         ("org.example:size", "1G", "1G"),
     ],
 )
-def test_the_same_in_other_words(name: str, have: str, text: str) -> None:
-    assert same(name, have, text)
+def test_another_spelling_is_the_same(name: str, current: str, text: str) -> None:
+    assert same(name, current, text)
 
 
 @pytest.mark.parametrize(
-    ("name", "have", "text"),
+    ("name", "current", "text"),
     [
         ("quota", "1073741824", "none"),
         ("quota", "0", "1G"),
@@ -63,8 +63,8 @@ def test_the_same_in_other_words(name: str, have: str, text: str) -> None:
         ("mountpoint", "/10g", "10G"),
     ],
 )
-def test_not_the_same(name: str, have: str, text: str) -> None:
-    assert not same(name, have, text)
+def test_not_the_same(name: str, current: str, text: str) -> None:
+    assert not same(name, current, text)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_yaml_values_as_text(value: Any, text: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("requested", "told"),
+    ("requested", "reason"),
     [
         ({"quota": [1]}, "is a list"),
         ({"quota": ""}, "has an empty value"),
@@ -89,45 +89,45 @@ def test_yaml_values_as_text(value: Any, text: str | None) -> None:
         ({"recordsize": "1"}, "a volume has no such property"),
         ({"volblocksize": None}, "cannot be unset"),
         ({"volsize": None}, "cannot be unset"),
-        ({"volblocksize": "8K"}, "fixed when a dataset is made"),
+        ({"volblocksize": "8K"}, "fixed when a dataset is created"),
         ({"volsize": "8M"}, "shrinking a volume destroys"),
     ],
 )
-def test_what_cannot_be_is_told(requested: dict[str, Any], told: str) -> None:
-    with pytest.raises(CerssError, match=told):
-        zfs_properties.plan("tank/zv", ZVOL, zfs_properties.requested(requested))
+def test_invalid_requests(requested: dict[str, Any], reason: str) -> None:
+    with pytest.raises(CerssError, match=reason):
+        zfs_properties.plan("tank/vol", VOLUME, zfs_properties.requested(requested))
 
 
 def planned(requested: dict[str, Any], moved: bool = False) -> list[str]:
-    return zfs_properties.plan("tank/zv", ZVOL, zfs_properties.requested(requested), moved).actions
+    return zfs_properties.plan("tank/vol", VOLUME, zfs_properties.requested(requested), moved).actions
 
 
 def test_one_command_sets_all_and_each_unset_is_its_own() -> None:
     assert planned({"volsize": "20M", "compression": "zstd", "org.example:a": None, "volblocksize": "16K"}) == [
-        "set compression=zstd and volsize=20971520 on tank/zv",
-        "unset org.example:a on tank/zv",
+        "set compression=zstd and volsize=20971520 on tank/vol",
+        "unset org.example:a on tank/vol",
     ]
 
 
 def test_sizes_are_rounded_to_the_block_size() -> None:
     assert planned({"volsize": 16 * 2**20 - 5}) == []
-    assert planned({"volsize": 16 * 2**20 + 1}) == [f"set volsize={16 * 2**20 + 16384} on tank/zv"]
+    assert planned({"volsize": 16 * 2**20 + 1}) == [f"set volsize={16 * 2**20 + 16384} on tank/vol"]
 
 
-def test_what_is_inherited_stays_unless_the_parent_changes() -> None:
+def test_an_inherited_value_stays_unless_the_parent_changes() -> None:
     assert planned({"compression": "lz4"}) == []
-    assert planned({"compression": "lz4"}, moved=True) == ["set compression=lz4 on tank/zv"]
+    assert planned({"compression": "lz4"}, moved=True) == ["set compression=lz4 on tank/vol"]
     assert planned({"compression": None, "refreservation": None}) == []
 
 
-def test_unset_of_what_is_not_inheritable_sets_the_default() -> None:
-    values = {**ZVOL, "refreservation": Value("4096", "local")}
-    plan = zfs_properties.plan("tank/zv", values, {"refreservation": None})
-    assert plan.actions == ["set refreservation=none on tank/zv"]
+def test_to_unset_a_property_that_is_not_inheritable_sets_its_default() -> None:
+    values = {**VOLUME, "refreservation": Value("4096", "local")}
+    plan = zfs_properties.plan("tank/vol", values, {"refreservation": None})
+    assert plan.actions == ["set refreservation=none on tank/vol"]
 
 
-def test_results_show_what_is_set_without_our_marks() -> None:
-    assert zfs_properties.shown(ZVOL) == {"volsize": str(16 * 2**20)}
+def test_results_show_local_properties() -> None:
+    assert zfs_properties.shown(VOLUME) == {"volsize": str(16 * 2**20)}
 
 
 @given(st.integers(1, 2**50), st.sampled_from(["", "K", "M", "G"]))
@@ -137,13 +137,13 @@ def test_a_size_is_the_same_as_it_is_stored(number: int, unit: str) -> None:
 
 @given(st.dictionaries(st.sampled_from(["compression", "org.example:a"]), st.sampled_from([None, "on", "off"])))
 def test_a_second_plan_is_empty(requested: dict[str, str | None]) -> None:
-    values = dict(ZVOL)
-    for effect in zfs_properties.plan("tank/zv", values, requested).effects:
+    values = dict(VOLUME)
+    for effect in zfs_properties.plan("tank/vol", values, requested).effects:
         for name, text in effect.after.items():
             values[name] = Value("lz4", "inherited from tank") if text is None else Value(text, "local")
-    assert not zfs_properties.plan("tank/zv", values, requested).actions
+    assert not zfs_properties.plan("tank/vol", values, requested).actions
 
 
-def test_bad_input_is_told_before_anything_is_asked() -> None:
+def test_a_property_that_cannot_be_unset_is_refused_at_creation() -> None:
     with pytest.raises(BadInput):
         zfs_properties.at_creation({"volblocksize": None})

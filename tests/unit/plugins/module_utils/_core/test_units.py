@@ -1,0 +1,58 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core import units
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("15m", 900), ("2h", 7200), ("7d", 604800), ("4w", 2419200), ("5", 5), (5, 5)]
+)
+def test_duration(text: Any, seconds: int) -> None:
+    assert units.duration(text, "x") == seconds
+
+
+@pytest.mark.parametrize("text", ["", "1y", "-1", "1.5h", "h", "1 h x", "\u0661h"])
+def test_invalid_duration(text: str) -> None:
+    with pytest.raises(BadInput, match=r"wait: .* is not a duration; write 90s"):
+        units.duration(text, "wait")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("64K", 65536), ("10m", 10 << 20), ("2GiB", 2 << 30), ("1.5K", 1536), (7, 7)]
+)
+def test_size(text: Any, size: int) -> None:
+    assert units.size(text, "x") == size
+
+
+def test_invalid_size() -> None:
+    with pytest.raises(BadInput, match="is not a size"):
+        units.size("many", "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("0", 0), ("18446744073709551615", 2**64 - 1), ("-", None), ("", None), ("-1", None)]
+)
+def test_number(text: str, number: int | None) -> None:
+    assert units.number(text) == number
+
+
+@given(st.integers(0, 2**35))
+def test_time_round_trip(epoch: int) -> None:
+    assert units.epoch_of(units.iso_time(epoch)) == epoch
+
+
+def test_time() -> None:
+    assert units.iso_time(1795417682.9) == "2026-11-23T07:08:02Z"
+    assert units.iso_time(None) is None
+    assert units.epoch_of("2026-11-23 07:08:02") is None
+    assert units.epoch_of(None) is None

@@ -1,0 +1,81 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""With real programs that print and end as zfs does."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import stat
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Busy, NotFound, TimedOut, ZfsError
+from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend, session
+
+MISSING = "cannot open 'tank/x': dataset does not exist"
+
+
+def program(stdout: str = "", stderr: str = "", rc: int = 0) -> list[str]:
+    script = f"printf %s {shlex.quote(stdout)}; printf %s {shlex.quote(stderr)} >&2; exit {rc}"
+    return ["sh", "-c", script]
+
+
+def test_a_failure_is_an_error_of_its_kind() -> None:
+    with pytest.raises(Busy, match="dataset is busy"):
+        Backend().run(program(stderr="cannot destroy 'tank/v': dataset is busy", rc=1))
+
+
+def test_a_failure_without_check_is_a_result() -> None:
+    result = Backend().run(program("out", "err", 3), check=False)
+    assert (result.rc, result.stdout, result.stderr) == (3, "out", "err")
+
+
+def test_a_missing_program_is_an_error() -> None:
+    with pytest.raises(ZfsError, match="command not found"):
+        Backend().run(["cerss-zfs-no-such-program"])
+
+
+def test_a_command_that_takes_too_long_is_stopped() -> None:
+    with pytest.raises(TimedOut, match=r"sleep 0 60 did not end within 0\.1 s"):
+        Backend().run(["sleep", "0", "60"], timeout=0.1)
+
+
+def test_read_tells_missing_names_from_failures() -> None:
+    assert Backend().read(program("a\nb\x0b\n", MISSING, 1)) == (["a", "b\x0b"], ["tank/x"])
+    with pytest.raises(ZfsError, match="something else"):
+        Backend().read(program("a\n", f"{MISSING}\nsomething else", 1))
+    with pytest.raises(ZfsError, match="exit status 1"):
+        Backend().read(program(rc=1))
+
+
+def test_lines_add_missing_names_at_the_end() -> None:
+    missing: list[str] = []
+    assert list(Backend().lines(program("a\nb\n", MISSING, 1), missing)) == ["a", "b"]
+    assert missing == ["tank/x"]
+
+
+def test_lines_without_a_list_for_missing_names_fail() -> None:
+    with pytest.raises(NotFound):
+        list(Backend().lines(program("a\n", MISSING, 1)))
+
+
+def test_the_name_of_this_host_is_used_in_marks() -> None:
+    assert Backend().node == platform.node()
+    assert Backend(Endpoint("b")).node == "b"
+
+
+def test_over_ssh_fewer_names_fit_into_a_command_line() -> None:
+    assert Backend(Endpoint("b")).argument_bytes < 128 * 1024 < Backend().argument_bytes
+
+
+def test_a_session_removes_its_folders() -> None:
+    with session(Endpoint(), Endpoint()) as backends:
+        folders = [Path(backend.endpoint.control_dir or "") for backend in backends]
+        assert [stat.S_IMODE(os.stat(folder).st_mode) for folder in folders] == [0o700, 0o700]
+    assert not any(folder.exists() for folder in folders)

@@ -1,0 +1,82 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Records of zfs get in the model. tests/recorded covers the commands that read them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import SourceMark, TemporaryMark
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import PENDING_DELETE, Dataset, Snapshot, Value
+from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import Things, fill_dataset, fill_snapshot
+
+TEMPORARY = TemporaryMark.NAME
+EXPIRES = "cerss.zfs:expires"
+
+
+def filled(*record: str, keep: tuple[str, ...] = ()) -> Snapshot:
+    snapshot = Snapshot("tank/v@s")
+    fill_snapshot(snapshot, *record, keep=keep)
+    return snapshot
+
+
+@pytest.mark.parametrize(
+    ("record", "field", "value"),
+    [
+        (("guid", "-", "18446744073709551615"), "guid", "18446744073709551615"),
+        (("creation", "-", "1795417682"), "created", 1795417682),
+        (("used", "-", "-"), "used", None),
+        (("defer_destroy", "-", "on"), "state", PENDING_DELETE),
+        (("defer_destroy", "-", "off"), "state", "full"),
+        (("clones", "-", "tank/c,tank/b"), "clones", ["tank/b", "tank/c"]),
+        (("clones", "-", ""), "clones", []),
+        ((TEMPORARY, "local", "true"), "temporary", True),
+        ((TEMPORARY, "inherited from tank/v", "true"), "temporary", False),
+        ((TEMPORARY, "local", "odd"), "temporary", False),
+        ((EXPIRES, "local", "60"), "lifetime", 60),
+        ((EXPIRES, "received", "60"), "lifetime", None),
+        ((EXPIRES, "local", "soon"), "lifetime", None),
+    ],
+)
+def test_snapshot_fields(record: tuple[str, str, str], field: str, value: Any) -> None:
+    assert getattr(filled(*record), field) == value
+
+
+def test_a_snapshot_keeps_its_own_user_properties_and_the_requested_native_ones() -> None:
+    assert filled("org:note", "local", "x").properties == {"org:note": "x"}
+    assert filled("org:note", "received", "x").properties == {"org:note": "x"}
+    assert filled("org:note", "inherited from tank", "x").properties == {}
+    assert filled("compression", "default", "on").properties is None
+    assert filled("compression", "default", "on", keep=("compression",)).properties == {"compression": "on"}
+    assert filled(TEMPORARY, "local", "true").properties is None
+
+
+def test_a_dataset_keeps_our_properties_apart_and_only_local_ones() -> None:
+    dataset = Dataset("tank/v")
+    fill_dataset(dataset, SourceMark.NAME, "inherited from tank", "{}")
+    assert (dataset.ours, dataset.values) == ({}, {})
+    fill_dataset(dataset, SourceMark.NAME, "local", "{}")
+    fill_dataset(dataset, "origin", "-", "tank/o@s")
+    fill_dataset(dataset, "guid", "-", "7")
+    assert dataset.ours == {SourceMark.NAME: "{}"}
+    assert dataset.values == {"origin": Value("tank/o@s"), "guid": Value("7")}
+    assert (dataset.origin, dataset.guid) == ("tank/o@s", "7")
+
+
+def test_a_token_that_cannot_be_decoded_is_kept_as_a_value() -> None:
+    dataset = Dataset("backup/v")
+    fill_dataset(dataset, "receive_resume_token", "-", "1-odd")
+    assert dataset.token is None
+    assert dataset.has_partial_receive
+
+
+def test_things_have_datasets_and_snapshots() -> None:
+    things = Things({"tank/v": Dataset("tank/v")})
+    things.update(Things(snapshots={"tank/v@s": Snapshot("tank/v@s")}))
+    assert "tank/v" in things
+    assert "tank/v@s" in things
+    assert "tank/w" not in things
