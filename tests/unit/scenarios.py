@@ -310,6 +310,7 @@ SESSIONS: dict[str, Session] = {
         info("tank/v", "tank/none"),
         info("tank/v", "tank/v@none", detail="names"),
         info("tank/v", detail="full"),
+        info("tank/c1", "tank/c2"),
         info(limit=0),
     ],
     "info_many": [
