@@ -108,7 +108,7 @@ def save(name: str, recording: Recording) -> None:
 #   NAME:          how the commands with the prompt NAME$ are started
 #   #              a shell step
 #   run, check     a run of a module for real, or in check mode, with its options
-#   $, NAME$       a command of that run
+#   $, NAME$       a command of that run; over ssh ~ is the environment that it is given
 #   |, !           a line that the command wrote to stdout, or to stderr
 #   (as before)    the answer that the same command had the last time
 #   result         what the run returned, as YAML in indented lines
