@@ -44,7 +44,11 @@ REPLICATION, CLOSURE, GATE, DELETION, RETENTION = (
         "_snapshot/test_retention",
     )
 )
-RECORDED = "tests/unit/test_recorded.py"
+RECORDED, LAYERS = "tests/unit/test_recorded.py", "tests/unit/test_layers.py"
+MARKS, EXECUTE, PROPERTIES = (
+    f"tests/unit/plugins/module_utils/{name}.py"
+    for name in ("_core/test_marks", "_host/test_execute", "_zfs/test_properties")
+)
 PAIR, DIVERGENCE, BOOKKEEPING = (
     f"tests/unit/plugins/module_utils/_replication/test_{name}.py" for name in ("pair", "divergence", "bookkeeping")
 )
@@ -121,6 +125,32 @@ MUTANTS = [
            'return ["zfs", "rollback", snapshot_name]', 'return ["zfs", "rollback", "-r", snapshot_name]', RECORDED),
     Mutant("a snapshot with dependents is only deferred", "_zfs/commands",
            '"destroy", *(["-d"] if defer else [])', '"destroy", *([] if defer else [])', RECORDED),
+    Mutant("a lower package imports no upper one", "_zfs/output",
+           "import number\n", "import number\n"
+           "from ansible_collections.cerss.zfs.plugins.module_utils._host import process\n", LAYERS),
+    Mutant("what decides starts nothing", "_zfs/output", "import re\n", "import re\nimport subprocess\n", LAYERS),
+    Mutant("no import goes in a circle", "_core/units",
+           "import BadInput\n", "import BadInput\n"
+           "from ansible_collections.cerss.zfs.plugins.module_utils._core import names\n"
+           "from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Hold\n", LAYERS),
+    Mutant("a mark has the id of a relationship", "_core/marks", 'and is_id(value["id"])', 'and value["id"]', MARKS),
+    Mutant("a mark has its keys and no others", "_core/marks",
+           "{*required} <= value.keys() <= {*required, *optional}", "{*required} <= value.keys()", MARKS),
+    Mutant("a mark that nests deeply is spoilt", "_core/marks", "(ValueError, RecursionError)", "ValueError", MARKS),
+    Mutant("a lifetime is no longer than any time", "_core/marks", "[0-9]{1,11}", "[0-9]+", MARKS),
+    Mutant("a plan stops at the first refusal", "_host/execute",
+           "            error.details.update(actions=done, changed=bool(done))\n            raise\n",
+           "            error.details.update(actions=done, changed=bool(done))\n", EXECUTE),
+    Mutant("what a batch does not name goes on", "_host/execute",
+           "+ ([step.part(rest)] if rest else [])", "+ []", EXECUTE),
+    Mutant("a name is no part of another", "_host/execute",
+           """(f"'{name}'", f"snapshot {name}:", f" {name}: ")""", "(name,)", EXECUTE),
+    Mutant("what gets a hold meanwhile is deferred", "_host/execute",
+           "isinstance(error, (HasClones, Held)):\n            _attempt", "False:\n            _attempt", EXECUTE),
+    Mutant("null unsets a property", "_zfs/properties",
+           "if value is None or isinstance(value, str):", "if isinstance(value, str):", PROPERTIES),
+    Mutant("booleans of user properties are true and false", "_zfs/properties",
+           'if is_user_property(name) else ("off", "on")[value]', 'if not name else ("off", "on")[value]', PROPERTIES),
     Mutant("gate: nothing outside the root", "_gate",
            "if not job.root.covers(name):", "if job.root.pool != name.pool:", GATE),
     Mutant("gate: no flag that we do not write, such as -F", "_gate",

@@ -88,10 +88,10 @@ def test_a_refused_batch_is_split_by_the_names_in_stderr(tmp_path: Path) -> None
     log = tmp_path / "log"
     deferred: list[str] = []
     effects = [Effect(f"t@{part}") for part in ("a", "ab", "b", "c d")]
-    refused = {"t@a": HELD.format("t@a"), "t@c d": BUSY.format("t@c d")}
+    refused = {"t@ab": HELD.format("t@ab"), "t@c d": BUSY.format("t@c d")}
     outcome = attempt(Backend(), [batch(log, refused, deferred, effects)])
-    assert log.read_text().splitlines() == ["defer t@a", "t@ab t@b"]
-    assert deferred == ["t@a"]
+    assert log.read_text().splitlines() == ["defer t@ab", "t@a t@b"], "t@a is only the beginning of a name in stderr"
+    assert deferred == ["t@ab"]
     assert {name: type(error) for name, error in outcome.failures.items()} == {"t@c d": Busy}
     assert {effect.name for effect in outcome.done} == {"t@a", "t@ab", "t@b"}
 

@@ -73,6 +73,8 @@ def test_not_the_same(name: str, current: str, text: str) -> None:
 )
 def test_yaml_values_as_text(value: Any, text: str | None) -> None:
     assert zfs_properties.requested({"atime": value}) == {"atime": text}
+    words = {"on": "true", "off": "false"}.get(text or "", text)
+    assert zfs_properties.requested({"org.example:x": value}) == {"org.example:x": words}
 
 
 @pytest.mark.parametrize(
