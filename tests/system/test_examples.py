@@ -79,13 +79,13 @@ WORLD: dict[str, dict[str, str]] = {
     "zfs_snapshot_replicate": {
         "": "for n in vol home home/scratch db; do zfs create tank/$n; zfs snapshot tank/$n@s1; done"
         "; zfs snapshot tank/vol@s2",
-        "Only the daily snapshots, compressed and at most 20 MiB a second": "zfs snapshot tank/vol@daily-1"
+        "Replicate only the daily snapshots, compressed, at up to 20 MiB/s": "zfs snapshot tank/vol@daily-1"
         "; rm -rf /etc/cerss.zfs; mkdir /etc/cerss.zfs; cd /etc/cerss.zfs; ssh-keygen -q -t ed25519 -N '' -f id_ed25519"
         "; cp /etc/ssh/ssh_known_hosts known_hosts; ssh backend-b 'userdel --remove zfs-replica 2> /dev/null"
         '; useradd --create-home --password "*" zfs-replica'
         f"; zfs allow zfs-replica {RIGHTS} backup; install -d -o zfs-replica -m 700 ~zfs-replica/.ssh"
         "; cat > ~zfs-replica/.ssh/authorized_keys' < id_ed25519.pub",
-        "Take back what was written to the replica, then replicate": "zfs snapshot tank/vol@s3"
+        "Discard what was written to the replica, then replicate": "zfs snapshot tank/vol@s3"
         "; ssh backend-b zfs snapshot backup/vol@local",
     },
     "zfs_replication_info": {
@@ -95,10 +95,10 @@ WORLD: dict[str, dict[str, str]] = {
         "": "zfs create tank/vol; zfs snapshot tank/vol@s1; zfs send tank/vol@s1 | zfs receive -u backup/vol"
         "; zfs send tank/vol@s1 | ssh backend-b zfs receive -u backup/vol"
         f"; {REMOTELY}",
-        "End it by its id": REMOTELY,
-        "End it although the other backend is gone for good": by_hand("backend-b:"),
-        "On the replica's side, when the source is gone for good": LOCALLY,
-        "End a relationship from pool to pool": LOCALLY,
+        "End a relationship by its id": REMOTELY,
+        "End a relationship whose other backend no longer exists": by_hand("backend-b:"),
+        "Turn a replica whose source no longer exists into a normal dataset": LOCALLY,
+        "End a relationship between two pools of the same host": LOCALLY,
     },
 }
 

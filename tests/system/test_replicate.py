@@ -391,7 +391,7 @@ def test_bad_input(filled: list[Backend]) -> None:
         (options(target=target("local", dataset="tank/vol")), "is the source itself"),
         (options(target=target(dataset="nopool/vol")), "there is no pool nopool on backend-b"),
         (options(target=target(dataset="backup/" + "x" * 243)), "249"),
-        (options(target=target("no-such-host.invalid")), "check address"),
+        (options(target=target("no-such-host.invalid")), "check the address"),
         (options(target=target(port=1)), "Connection refused"),
         (options(target=target(identity_file="/root/stranger")), "authorized_keys"),
         (options(target=target(known_hosts_file="/root/nobody")), "host keys are always checked"),
