@@ -64,9 +64,8 @@ options:
         type: str
       host:
         description:
-          - Address of the backend that receives, as seen from the host that the module runs on. V(local) is that host
-            itself.
-          - Required unless O(source.host) is given.
+          - Address of the backend that receives, as seen from the host that the module runs on. V(local), the default,
+            is that host itself.
         type: str
       port:
         description: Port of sshd there. By default ssh decides.

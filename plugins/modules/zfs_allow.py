@@ -12,9 +12,9 @@ version_added: 0.1.0
 author:
   - cerss.zfs contributors (@cerss)
 description:
-  - Ensures that a user has exactly these permissions on a dataset, no less and no more (see zfs-allow(8)).
-  - Does not change the permissions of groups and of everyone, permission sets, create time permissions, and what the
-    user has on datasets above and below.
+  - Ensures that a user has exactly these permissions on a dataset (see zfs-allow(8)).
+  - Does not change permissions of groups or of everyone, permission sets, create-time permissions, or what the user has
+    on datasets above and below.
 options:
   dataset:
     description: The filesystem or volume (zvol), as V(pool/dataset).
@@ -40,7 +40,7 @@ options:
     choices: [both, local, descendents]
     default: both
   state:
-    description: V(absent) removes all permissions of the user. The dataset need not exist then.
+    description: V(absent) removes the permissions of the user that O(reach) covers. The dataset need not exist then.
     type: str
     choices: [present, absent]
     default: present
@@ -57,7 +57,7 @@ EXAMPLES = r"""
   cerss.zfs.zfs_allow:
     dataset: tank/db
     user: cerss-zfs
-    permissions: [send, hold, release, bookmark, userprop, destroy, mount]
+    permissions: [send, hold, release, bookmark, userprop, destroy]
 
 - name: Delegate permissions on everything below a dataset, but not on the dataset itself
   cerss.zfs.zfs_allow:

@@ -12,8 +12,8 @@ version_added: 0.1.0
 author:
   - cerss.zfs contributors (@cerss)
 description:
-  - A clone is a writable filesystem or volume (zvol) that starts with the content of a snapshot and uses space only for
-    what changes.
+  - Creates, promotes and removes clones. A clone is a writable filesystem or volume (zvol) that starts with the content
+    of a snapshot and uses space only for what changes.
   - The GUID of the snapshot is recorded on the clone (C(cerss.zfs:origin)), so later runs can tell whether the dataset
     was created from that snapshot, even after a promotion or a rename.
 options:
@@ -24,8 +24,10 @@ options:
   snapshot:
     description:
       - The snapshot to clone, as V(pool/dataset@snapshot), in the same pool.
-      - Required with O(state=present). If given with O(state=absent), a clone of another snapshot is not removed.
-      - If the clone exists, the snapshot is compared by GUID, even if a promotion has moved it.
+      - Required with O(state=present).
+      - With O(state=absent), a clone is not removed if its origin has another part after the C(@). Only this part is
+        compared, and a promoted clone, which has no origin, is not checked.
+      - With O(state=present), the snapshot of an existing clone is compared by GUID, even if a promotion has moved it.
     type: str
   properties:
     description:
@@ -33,12 +35,15 @@ options:
       - YAML booleans become V(on) and V(off), and for user properties V(true) and V(false). Sizes such as V(10G) are
         compared by value. V(null) unsets a property, so that it is inherited.
       - A property that has the requested value by inheritance or default is left as it is.
-      - Properties that are fixed at creation, such as C(volblocksize), C(casesensitivity) and C(encryption), are those
-        of the origin. Another value is an error.
+      - Properties that are fixed at creation, such as C(volblocksize), C(casesensitivity) and C(encryption), are taken
+        from the origin. Another value is an error.
     type: dict
     default: {}
   state:
-    description: Whether the clone must exist. V(absent) removes only clones, never another dataset.
+    description:
+      - Whether the clone must exist.
+      - V(absent) removes the dataset if it is a clone or was created as one, even if it has been promoted since. Any
+        other dataset is an error.
     type: str
     choices: [present, absent]
     default: present
@@ -54,9 +59,9 @@ options:
     description:
       - What to do on removal if the clone has snapshots, clones of these, or datasets below it.
       - V(fail) lists them and changes nothing.
-      - V(cascade) also removes the snapshots and their clones, the last one of a chain first; RV(actions) lists each
-        one. If anything else is in the way, such as a hold, a replication or another dataset below, nothing is
-        changed.
+      - V(cascade) also removes the snapshots and their clones, starting at the end of each chain; RV(actions) lists
+        each one. After a promotion, these clones include the dataset that the clone was created from. If anything else
+        is in the way, such as a hold, a replication or another dataset below, nothing is changed.
     type: str
     choices: [fail, cascade]
     default: fail

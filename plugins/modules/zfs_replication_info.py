@@ -22,8 +22,8 @@ options:
     default: []
   max_lag:
     description:
-      - How far a replica may be behind before its source is reported as not healthy, such as V(90s), V(15m), V(2h),
-        V(7d) or a number of seconds.
+      - How far a replica may be behind before the relationship is reported as unhealthy, such as V(90s), V(15m),
+        V(2h), V(7d) or a number of seconds.
       - A replica does not know what is new on its source, so there the limit applies to the age of the last received
         snapshot.
     type: str
@@ -115,8 +115,10 @@ replications:
       returned: success
       sample: 1048576
     in_progress:
-      description: The transfer that is running or can be resumed, in the shape of the key C(progress) of a snapshot.
-        V(null) if there is none.
+      description:
+        - On a source, the transfer that is running, if its module runs on this host. On a replica, also an interrupted
+          transfer.
+        - It has the shape of the key C(progress) of a snapshot. V(null) if there is none.
       type: dict
       returned: success
       sample: null
@@ -126,7 +128,8 @@ replications:
       returned: success
       sample: true
     problems:
-      description: One sentence for each problem.
+      description: One sentence for each problem. A source reports a transfer as interrupted while it runs from another
+        host, as in a pull or a relay.
       type: list
       elements: str
       returned: success

@@ -45,7 +45,7 @@ extends_documentation_fragment:
   - cerss.zfs.attributes
   - cerss.zfs.attributes.changes
 notes:
-  - Only its replication can roll a replica back, see O(cerss.zfs.zfs_snapshot_replicate#module:on_divergence).
+  - A replica can be rolled back only by its replication (O(cerss.zfs.zfs_snapshot_replicate#module:on_divergence)).
 seealso:
   - module: cerss.zfs.zfs_clone
     description: Read a snapshot, or continue from it, without losing anything.
@@ -101,7 +101,7 @@ snapshot:
   sample: tank/db@monday
 lost:
   description: What was lost, or would be lost in check mode or on failure.
-  returned: success, and when the loss was not allowed
+  returned: success, and when the snapshot exists but the rollback was refused
   type: dict
   contains:
     snapshots:

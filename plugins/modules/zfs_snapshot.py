@@ -12,8 +12,8 @@ version_added: 0.1.0
 author:
   - cerss.zfs contributors (@cerss)
 description:
-  - Creates snapshots, those of one pool atomically, and sets their user properties and holds and whether they are
-    temporary.
+  - Creates snapshots. Those of one pool are created atomically. Sets their user properties, their holds, and whether
+    they are temporary.
   - Deletes snapshots. If a clone or hold still needs a snapshot, its deletion is deferred (state V(pending_delete)),
     and ZFS destroys the snapshot when the last of these is gone.
 extends_documentation_fragment:
@@ -34,12 +34,13 @@ options:
       - V(absent) deletes the snapshots.
       - A snapshot that is pending deletion cannot become V(present) again, since ZFS cannot undo that. The error names
         what still needs the snapshot.
+      - O(on_dependents) and O(wait) need V(absent). All other options except O(name) and O(recursive) need V(present).
     type: str
     choices: [present, absent]
     default: present
   recursive:
     description:
-      - Also the snapshots of the same name of all datasets below.
+      - Also include the snapshots of that name on all datasets below.
     type: bool
     default: false
   properties:
@@ -138,9 +139,10 @@ options:
     default: 0
 notes:
   - Without root, the user needs those of the permissions C(snapshot), C(mount), C(userprop), C(hold), C(release) and
-    C(destroy) (see zfs-allow(8)) that the task makes use of.
-  - ZFS can neither delete a snapshot that is being sent nor defer its deletion. It is listed in RV(busy), and the task
-    fails after the other snapshots have been deleted.
+    C(destroy) (see zfs-allow(8)) that the task uses.
+  - ZFS can neither delete a snapshot that is being sent nor defer its deletion. With O(on_dependents=defer), it is
+    listed in RV(busy), and the task fails after the other snapshots have been deleted. With V(fail) and V(cascade),
+    nothing is deleted.
 seealso:
   - module: cerss.zfs.zfs_snapshot_info
   - module: cerss.zfs.zfs_snapshot_prune
@@ -251,7 +253,8 @@ snapshots:
       type: dict
       sample: {"snapshot": "tank/vol@sunday", "guid": "5216584613086530271", "kind": "prior"}
     dependents:
-      description: What needs it, so that it cannot be deleted at once.
+      description: The clones, holds and relationships that use it. Clones and holds defer its deletion. A relationship
+        with the role V(base) does not.
       type: dict
       sample: {"clones": ["tank/c1"], "holds": [{"tag": "audit", "created": "2026-11-23T08:00:00Z", "ours": false}],
                "replications": []}

@@ -31,8 +31,8 @@ options:
     elements: str
   recursive:
     description:
-      - Also the snapshots of all datasets below.
-      - For V(pool/dataset@snapshot), also the snapshots of that name of all datasets below.
+      - Also list the snapshots of all datasets below.
+      - For V(pool/dataset@snapshot), also list the snapshots of that name on all datasets below.
     type: bool
     default: false
   states:
@@ -181,7 +181,7 @@ snapshots:
           last of these is gone.
         - V(inbound) means that it is being received, or that its transfer was interrupted.
         - V(creating) means that it is being created, with the commands before and after.
-        - V(absent) means none of these.
+        - V(absent) means that it does not exist.
       type: str
       sample: full
     temporary:
@@ -200,7 +200,8 @@ snapshots:
       type: dict
       sample: {"snapshot": "tank/vol@sunday", "guid": "5216584613086530271", "kind": "prior"}
     dependents:
-      description: Its clones and holds, and the relationships that need it.
+      description: The clones, holds and relationships that use it. Clones and holds defer its deletion. A relationship
+        with the role V(base) does not.
       type: dict
       sample:
         clones: [tank/c1]

@@ -16,7 +16,8 @@ description:
     and deletes the others. Each rule is applied on its own, and a snapshot is kept if any rule keeps it. Periods
     without a snapshot do not count.
   - Never deletes a snapshot that has a hold or that a replication needs.
-  - Keeps temporary snapshots until they expire, and deletes them first then. The rules do not count them.
+  - Keeps temporary snapshots until they expire. Expired ones are deleted before any others. The rules do not count
+    temporary snapshots.
   - Defers the deletion of a snapshot with clones (state V(pending_delete)). ZFS destroys it with its last clone.
 options:
   name:
@@ -25,7 +26,7 @@ options:
     elements: str
     required: true
   recursive:
-    description: Also all datasets below.
+    description: Also prune all datasets below.
     type: bool
     default: false
   match:
@@ -37,8 +38,8 @@ options:
   keep:
     description:
       - How many to keep of each kind. At least one number must be positive.
-      - Periods are calendar periods in the time zone of the host. A day is one day even if summer time begins or ends
-        on it, and an hour that comes twice then counts twice. Weeks begin on Monday (ISO 8601).
+      - Periods are calendar periods in the time zone of the host. When daylight saving time ends, the repeated hour
+        counts as two hours. Weeks begin on Monday (ISO 8601).
     type: dict
     required: true
     suboptions:

@@ -14,11 +14,11 @@ author:
 description:
   - Sends snapshots of filesystems and volumes (zvols) to a replica on another pool or another backend, in full the
     first time and then as the smallest possible increments. Snapshots are compared by GUID, never by name.
-  - The stream goes directly from one storage backend to the other. Nothing is ever forced on the replica (no
-    C(receive -F)).
+  - The stream goes directly from one storage backend to the other, unless both O(source.host) and O(target.host) are
+    remote. Nothing is ever forced on the replica (no C(receive -F)).
   - An interrupted transfer can be resumed, and the next run does so.
-  - If a source dataset was renamed, its existing replica is continued, provided that it lies where the options would
-    have put it under the former name.
+  - If a source dataset was renamed, replication continues into its existing replica, if that is where these options
+    would have placed it under the old name.
   - The base of the next increment is kept as a bookmark on the source, so you may delete the snapshot itself there.
 options:
   name:
@@ -110,7 +110,10 @@ options:
     type: bool
     default: true
   retries:
-    description: How often to try a dataset again after a temporary error, each time with a new plan and a longer pause.
+    description:
+      - How many times in a row to try a dataset again after a temporary error. The count starts again when data has
+        arrived.
+      - Each try makes a new plan, after a longer pause.
     type: int
     default: 3
   stall_timeout:

@@ -57,7 +57,7 @@ class SourceMark:
     dataset: str
     guid: str
     mode: str  # RAW or PLAIN: how its streams are sent; ZFS cannot mix the two on one replica
-    released: bool = False  # by a failover: the replica may be written to
+    released: bool = False  # no longer a replica; the collection reads this but never sets it
 
     @classmethod
     def parse(cls, text: str) -> SourceMark | Spoilt:

@@ -156,7 +156,7 @@ class Snapshot:
         return not self.userrefs and not self.clones
 
     def to_result(self) -> dict[str, Any]:
-        """The object as every module returns it (docs/docsite/rst/architecture.rst, "The object")."""
+        """The snapshot as zfs_snapshot and zfs_snapshot_info return it."""
         dependents = None
         if self.clones is not None:
             dependents = {

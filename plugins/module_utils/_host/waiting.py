@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The only loop around sleep."""
+"""Waits for a state. A replication also waits for its stop event, so that a signal ends the wait."""
 
 from __future__ import annotations
 
