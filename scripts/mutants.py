@@ -45,6 +45,10 @@ REPLICATION, CLOSURE, GATE, DELETION, RETENTION = (
     )
 )
 RECORDED, LAYERS = "tests/unit/test_recorded.py", "tests/unit/test_layers.py"
+RELATIONSHIP = "tests/unit/plugins/module_utils/_replication/test_relationship.py"
+PRESENT, ABSENT, PRUNE = (
+    f"tests/unit/plugins/module_utils/_snapshot/test_{name}.py" for name in ("present", "absent", "prune")
+)
 MARKS, EXECUTE, PROPERTIES = (
     f"tests/unit/plugins/module_utils/{name}.py"
     for name in ("_core/test_marks", "_host/test_execute", "_zfs/test_properties")
@@ -151,6 +155,16 @@ MUTANTS = [
            "if value is None or isinstance(value, str):", "if isinstance(value, str):", PROPERTIES),
     Mutant("booleans of user properties are true and false", "_zfs/properties",
            'if is_user_property(name) else ("off", "on")[value]', 'if not name else ("off", "on")[value]', PROPERTIES),
+    Mutant("ending one relationship leaves others alone", "_replication/relationship",
+           "return mark is not None and mark.id == id_", "return mark is not None", RELATIONSHIP),
+    Mutant("a mark that cannot be read is not taken over", "_replication/relationship",
+           "if isinstance(SourceMark.of(pair.replica.ours), Spoilt):", "if pair.replica is None:", RELATIONSHIP),
+    Mutant("what was not created is no action", "_snapshot/present",
+           "for effect in step.effects if effect.key not in left)", "for effect in step.effects)", PRESENT),
+    Mutant("what was not deleted is no action", "_snapshot/absent",
+           "for effect in outcome.done if effect.name not in failures]", "for effect in outcome.done]", ABSENT),
+    Mutant("what was not pruned is no action", "_snapshot/prune",
+           "for effect in outcome.done if effect.name not in left)", "for effect in outcome.done)", PRUNE),
     Mutant("gate: nothing outside the root", "_gate",
            "if not job.root.covers(name):", "if job.root.pool != name.pool:", GATE),
     Mutant("gate: no flag that we do not write, such as -F", "_gate",

@@ -163,7 +163,7 @@ class ReplicaRecord:
             value
             and _is_text(value["target"])
             and value.get("mode") in (*MODES, None)
-            and all(_is_text(value.get(key) or "none") for key in ("since", "aside"))
+            and all(value.get(key) is None or _is_text(value[key]) for key in ("since", "aside"))
         ):
             return Spoilt(text)
         return cls(**value)

@@ -377,7 +377,7 @@ def _absent(backend: Backend, options: Options, check_mode: bool) -> dict[str, A
     roots = [name, *([clone.origin] if clone.origin else [])]
     tree = inventory.read_things(backend, roots, _DEPENDENTS, TREE, depth=None)
     origin = tree.snapshots.pop(clone.origin, None) if clone.origin else None
-    del tree.datasets[name]
+    tree.datasets.pop(name, None)
     check_removable(options, clone, origin)
     plan = Plan()
     dependents = _dependents(tree)

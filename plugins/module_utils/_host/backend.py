@@ -34,7 +34,7 @@ class Backend:
     @property
     def node(self) -> str:
         """The host's name in marks, which are read on other hosts too."""
-        return self.endpoint.host or platform.node()
+        return self.endpoint.host or platform.node() or "localhost"
 
     @property
     def argument_bytes(self) -> int:

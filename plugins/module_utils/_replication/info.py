@@ -53,7 +53,7 @@ def look(backend: Backend, found: Inventory) -> None:
         return
     # The names of our properties end in an id, so they cannot be asked for by name.
     inventory.read_values(backend, found, sorted(found), ("all",))
-    for name in [name for name, dataset in found.items() if not ids(dataset) and not dataset.source_mark]:
+    for name in [name for name, dataset in found.items() if not ids(dataset) and SourceMark.NAME not in dataset.ours]:
         if not any(snapshot.userrefs for snapshot in found[name].snapshots):
             del found[name]
     snapshots = [snapshot for dataset in found.values() for snapshot in dataset.snapshots]

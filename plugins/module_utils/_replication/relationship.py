@@ -14,6 +14,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import En
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     Announcement,
+    LastHold,
     OpenCursor,
     ReplicaRecord,
     SourceMark,
@@ -111,6 +112,11 @@ def adopt(pair: Pair) -> Plan:
     if pair.replica is None:
         raise Refused(f"{pair.target_address} does not exist; replicate to it with zfs_snapshot_replicate instead")
     mark = pair.mark
+    if isinstance(SourceMark.of(pair.replica.ours), Spoilt):
+        raise Refused(
+            f"{pair.target_address} has a property {SourceMark.NAME} that cannot be read, so it may be the replica of "
+            "another dataset; end that relationship first (zfs_replication with state=absent, name and target.dataset)"
+        )
     if mark and not mark.released and mark.guid != pair.source.guid:
         raise Refused(
             f"{pair.target_address} is the replica of {mark.host}:{mark.dataset}; end that relationship "
@@ -162,7 +168,7 @@ def _end(options: Options, source: Backend, target: Backend) -> tuple[Plan, str 
         plan.steps = list({str(step.commands): step for step in reversed(plan.steps)}.values())[::-1]
     receiving = sides.get(TARGET) and processes.receiving(target.run(zfs.receivers()).stdout.splitlines())[0]
     for dataset in sides.get(TARGET, []):
-        ours = dataset.source_mark and dataset.source_mark.id == relationship
+        ours = relationship is not None and _is_replica_of(dataset, relationship, str(options.replica))
         if ours and receiving and processes.receiver_of(receiving, dataset.name) is not None:
             raise Refused(f"{options.target.address(dataset.name)} is currently receiving; stop that first")
     if unreached:
@@ -196,7 +202,7 @@ def end(
     if known is None:
         return plan, None
     for dataset in replicas:
-        _end_replica(plan, dataset, known, target)
+        _end_replica(plan, dataset, known, target, replica)
     for dataset in sources:
         _end_source(plan, dataset, known)
     return plan, known
@@ -212,11 +218,22 @@ def _check_is_of(replica: Dataset, source: Dataset, address: str) -> None:
         )
 
 
-def _end_replica(plan: Plan, dataset: Dataset, id_: str, target: Endpoint) -> None:
+def _is_replica_of(dataset: Dataset, id_: str, named: str | None) -> bool:
+    """Whether the marks of the relationship on a dataset are to go.
+
+    A mark that cannot be read counts if the user named the dataset, or if the relationship's hold is there.
+    """
+    mark = SourceMark.of(dataset.ours)
+    if isinstance(mark, Spoilt):
+        return dataset.name == named or bool(with_hold(dataset, LastHold(id_).format()))
+    return mark is not None and mark.id == id_
+
+
+def _end_replica(plan: Plan, dataset: Dataset, id_: str, target: Endpoint, named: str | None) -> None:
     address = target.address(dataset.name)
     _step, last_hold = bookkeeping.tags(id_)
     held = [snap.name for snap in with_hold(dataset, last_hold)]
-    ours = dataset.source_mark is not None and dataset.source_mark.id == id_
+    ours = _is_replica_of(dataset, id_, named)
     if ours and dataset.token:
         plan.add(
             f"abort the partial receive of {dataset.token.toname} in {address}"

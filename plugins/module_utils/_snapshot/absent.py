@@ -53,6 +53,11 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     snapshots = [_copy(name, seen.current) for name in seen.names]
     if planned.plan.changed or outcome.failures or options.wait:
         snapshots = _reread(backend, seen.datasets, snapshots, options.wait)
+    return _result(planned, outcome, snapshots)
+
+
+def _result(planned: Absent, outcome: deletion.Outcome, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
+    """The re-read ``snapshots`` decide what has failed, whatever the commands reported."""
     failures = _failures(snapshots, outcome.failures)
     done = [effect for effect in outcome.done if effect.name not in failures]
     steps = [*planned.cascade.steps, *([Step(tuple(done))] if done else [])]

@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
-from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import LifetimeMark, TemporaryMark
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import LifetimeMark, Spoilt, TemporaryMark
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
     SnapshotName,
@@ -111,6 +111,8 @@ def _lifetime(params: Mapping[str, Any]) -> int | None:
     lifetime = units.duration(params["expires"], "expires")
     if not lifetime:
         raise BadInput("expires is 0, so the snapshot would expire at its creation; give a duration such as 2h or 7d")
+    if isinstance(LifetimeMark.parse(LifetimeMark(lifetime).format()), Spoilt):
+        raise BadInput(f"expires is {params['expires']}, longer than ZFS snapshots can exist; give a shorter duration")
     return lifetime
 
 

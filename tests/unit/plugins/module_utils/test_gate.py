@@ -414,14 +414,18 @@ def test_a_record_that_arrives_in_two_parts_is_read_whole(stdin: int, monkeypatc
 
 
 def test_the_role_installs_all_that_the_gate_imports() -> None:
-    """Starts it as on a host: with only the folder that the role creates."""
-    parts = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())["zfs_backend_gate_parts"]
+    """Starts it as on a host: with only the folder that the role creates, and what an earlier version left there."""
+    variables = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())
+    parts, packages = variables["zfs_backend_gate_parts"], variables["zfs_backend_gate_packages"]
     utils = ROLE.parents[1] / "plugins" / "module_utils"
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / "ansible_collections" / "cerss" / "zfs" / "plugins" / "module_utils"
         for part in (path for glob in parts for path in utils.glob(glob)):
             (package / part.relative_to(utils)).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(part, package / part.relative_to(utils))
+        (package / "_zfs.py").write_text("raise ImportError('of an earlier version')")
+        for name in packages:
+            Path(folder, name, "__init__.py").touch()
         shutil.copy(ROLE / "files" / "gate.py", folder)
         gate = [sys.executable, "-I", "-S", f"{folder}/gate.py", "receive", "tank/a b"]
 

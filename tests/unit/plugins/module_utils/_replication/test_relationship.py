@@ -72,6 +72,24 @@ def test_ending_aborts_a_partial_receive():
     assert "which destroys b:backup/v" in plan.steps[0].text
 
 
+def test_ending_leaves_the_replica_of_another_relationship_alone():
+    there = replica(1, 2, held=2, id=OTHER)
+    there.token, there.ours[Announcement.NAME] = Token("1-x", "2", "tank/v@s2", 30), "[]"
+    plan, _id = end(ID, {TARGET: [there]}, None, Endpoint("b"))
+    assert [step.commands[0][1:3] for step in plan.steps] == [["release", LastHold(ID).format()]]
+
+
+@pytest.mark.parametrize(
+    ("held", "named", "ended"),
+    [(2, None, True), (None, "backup/v", True), (None, None, False), (None, "backup", False)],
+)
+def test_ending_removes_a_mark_that_cannot_be_read(held, named, ended):
+    """Otherwise every way out of it would lead back here."""
+    there = replica(1, 2, held=held, mode="clear")
+    plan, _id = end(ID, {SOURCE: [source(1)], TARGET: [there]}, named, Endpoint("b"))
+    assert (["zfs", "inherit", SourceMark.NAME, "backup/v"] in [step.commands[0] for step in plan.steps]) is ended
+
+
 def adoptable(there: Dataset | None) -> Pair:
     return Pair(source(1, 2, at=None, recorded=False), "backup/v", there, None, "77", "tank/v", "b:backup/v", "a", "b")
 
@@ -89,6 +107,7 @@ def test_adopting_marks_both_sides():
         (None, "does not exist"),
         (replica(8), "no snapshot in common"),
         (replica(1, guid="5"), "end that relationship first"),
+        (replica(1, more="than we write"), "cannot be read, so it may be the replica of another dataset"),
     ],
 )
 def test_what_cannot_be_adopted(there, message):

@@ -12,7 +12,8 @@ import pytest
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Hold, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
-from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.absent import Seen, foretold, plan_absent
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.absent import Seen, _result, foretold, plan_absent
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.deletion import Outcome
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.dependents import Closure, closure_of
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.options import Options
 
@@ -87,3 +88,16 @@ def test_check_mode_tells_what_will_be() -> None:
         ("tank/v@none", None, "absent"),
     ]
     assert (free.state, held.state) == ("full", "full")  # what was read is not changed
+
+
+def test_what_still_exists_is_no_action_and_a_failure() -> None:
+    free, stays = snapshot("tank/v@free"), snapshot("tank/v@stays")
+    planned = plan_absent(Options([]), [free, stays], Closure(), NOW)
+    outcome = Outcome(planned.plan.effects, {}, [])
+    told = _result(planned, outcome, [Snapshot("tank/v@free", state="absent"), stays])
+    assert told["actions"] == ["destroy snapshot tank/v@free"]
+    assert told["diff"]["before"] == {"tank/v@free": {"state": "full"}}
+    assert told["failed"]
+    assert "tank/v@stays" in told["msg"]
+    told = _result(planned, Outcome([], {"tank/v@stays": "busy"}, ["tank/v@stays"]), [stays])
+    assert (told["actions"], told["changed"], told["busy"], told["msg"]) == ([], False, ["tank/v@stays"], "busy")

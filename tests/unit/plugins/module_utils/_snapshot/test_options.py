@@ -42,6 +42,7 @@ def options(**params: Any) -> Options:
         ({"expires": "2h", "temporary": False}, "expires needs temporary=true"),
         ({"expires": "0", "temporary": True}, "would expire at its creation"),
         ({"expires": "soon", "temporary": True}, "is not a duration"),
+        ({"expires": "200000000w", "temporary": True}, "longer than ZFS snapshots can exist"),
         ({"min_age": "1h"}, "min_age and match need each other"),
         ({"match": ["*"]}, "min_age and match need each other"),
         ({"properties": {"compression": "on"}}, "only user properties"),

@@ -16,7 +16,9 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Ac
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.hooks import Command
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.options import Options
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.present import (
+    _plan_rest,
     _ready,
+    _result,
     _transactions,
     foretold,
     plan_present,
@@ -144,3 +146,17 @@ def test_check_mode_tells_what_will_be() -> None:
     assert [hold.tag for hold in old.holds or []] == [hold.tag for hold in new.holds or []] == ["keep"]
     assert new.depends_on == {"snapshot": "tank/v@s", "guid": "1", "kind": "prior"}
     assert [hold.tag for hold in existing["tank/v@s"].holds or []] == ["old", "keep"]  # as it was
+
+
+def test_what_zfs_did_not_do_is_no_action_and_a_failure() -> None:
+    requested = options("tank/v@new", holds=["h"])
+    planned = plan_present(requested, ["tank/v@new"], current(), NOW)
+    created = Snapshot("tank/v@new", "2", 6, created=1000, clones=[], userrefs=0, holds=[])
+    told = _result(planned, [created], _plan_rest(requested, [created], NOW.now), {}, None)
+    assert told["actions"] == ["create snapshot tank/v@new"]
+    assert told["diff"]["after"] == {"tank/v@new": {"state": "full"}}
+    assert (told["failed"], told["changed"]) == (True, True)
+    assert "tank/v@new is not as requested" in told["msg"]
+    missing = Snapshot("tank/v@new", state="absent")
+    told = _result(planned, [missing], _plan_rest(requested, [missing], NOW.now), {"tank/v@new": "out of space"}, None)
+    assert (told["actions"], told["changed"], told["msg"]) == ([], False, "out of space")

@@ -13,7 +13,8 @@ import pytest
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import PENDING_DELETE, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
-from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.prune import Options, decide
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.deletion import Outcome
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.prune import Options, _result, decide
 
 NOW = 1795417682
 
@@ -63,3 +64,17 @@ def test_bad_input(options: dict[str, Any], told: str) -> None:
     given = {"name": ["tank"], "recursive": False, "match": ["*"], "keep": {"last": 1}, **options}
     with pytest.raises(BadInput, match=told):
         Options.from_params(given)
+
+
+def test_what_still_exists_is_no_action() -> None:
+    old, stays, newest = snapshot("tank/a@1", 1), snapshot("tank/a@2", 2), snapshot("tank/a@3", 3)
+    options = Options(["tank/a"], False, ["*"], {"last": 1})
+    decided = decide([old, stays, newest], options, Activity(), NOW, time.gmtime)
+    gone = Snapshot("tank/a@1", state="absent")
+    told = _result(decided, [gone, stays], Outcome(decided.deletion.plan.effects, {}, []))
+    assert (told["actions"], told["pruned"]) == (["destroy snapshot tank/a@1"], ["tank/a@1"])
+    assert told["failed"]
+    told = _result(decided, [gone, stays], Outcome(decided.deletion.plan.effects, {"tank/a@2": "busy"}, ["tank/a@2"]))
+    assert told["actions"] == ["destroy snapshot tank/a@1"]
+    assert {"name": "tank/a@2", "reason": "is in use"} in told["kept"]
+    assert "failed" not in told
