@@ -130,8 +130,8 @@ def test_deleted_with_dependents(backend: Backend) -> None:
         assert blocker in refused[1]["msg"]
     assert done[1]["actions"] == [
         "destroy snapshot tank/vol@free1",
-        "defer deletion of tank/vol@held (needed by hold keep)",
         "destroy snapshot tank/vol@free2",
+        "defer deletion of tank/vol@held (needed by hold keep)",
         "defer deletion of tank/vol@cloned (needed by clone tank/c1)",
         "defer deletion of tank/vol@both (needed by clone tank/c2 and hold keep)",
     ]

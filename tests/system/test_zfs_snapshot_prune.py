@@ -37,8 +37,8 @@ def test_keeps_with_a_reason_and_prunes_the_others(backend: Backend) -> None:
     assert one[1]["actions"] == [
         "destroy snapshot tank/v@auto-6",
         "destroy snapshot tank/v@auto-0",
-        "defer deletion of tank/v@auto-3 (needed by clone tank/c)",
         "destroy snapshot tank/v@auto-5",
+        "defer deletion of tank/v@auto-3 (needed by clone tank/c)",
     ]
     assert one[1]["kept"] == [
         {"name": "tank/v@auto-1", "reason": "has hold mine"},
