@@ -123,9 +123,9 @@ def run(
     Of these four as many as ``passes`` says; 1 is just for real. The verb runs as ``USER``, the rest as root.
 
     ``verb``: the file in module_utils that has the entry point, as ``_dataset.clone``; ``{state}`` in it is the option.
-    Each answer has ``zfs``, the first words of the zfs command lines. With ``look`` it is asserted that check runs
-    foretell the real ones and change nothing, that the second pair has nothing left to do, and that a failure changed
-    nothing.
+    Each answer has ``zfs``, the first words of the zfs command lines. With ``look`` it asserts that a
+    check run reports what the real run then does and changes nothing, that the second pair of runs has nothing to do,
+    and that a failed run changed nothing.
     """
     install(backend)
     phases = [False] if passes == 1 else [True, False, True, False][:passes]

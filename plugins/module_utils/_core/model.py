@@ -13,6 +13,7 @@ from typing import Any
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     Cursor,
     LastHold,
+    OpenCursor,
     ReplicaRecord,
     SourceMark,
     Spoilt,
@@ -49,7 +50,8 @@ class Hold:
     @property
     def relationship(self) -> str | None:
         """Id of the relationship that the hold belongs to; None for any other hold."""
-        return self.mark.id if self.mark else None
+        mark = self.mark
+        return mark.id if mark else None
 
     def to_result(self) -> dict[str, Any]:
         return {"tag": self.tag, "created": iso_time(self.created), "ours": self.ours}
@@ -204,6 +206,12 @@ class Bookmark:
         found = Cursor.parse(self.bookmark)
         return None if isinstance(found, Spoilt) else found
 
+    @property
+    def relationship(self) -> str | None:
+        """Id of the relationship that the bookmark belongs to; None for any other bookmark."""
+        found = self.cursor or OpenCursor.parse(self.bookmark)
+        return None if isinstance(found, Spoilt) else found.id
+
 
 @dataclass(frozen=True)
 class Value:
@@ -274,7 +282,7 @@ class Dataset:
 
     def cursors(self) -> list[tuple[Cursor, Bookmark]]:
         """Every cursor, with its bookmark."""
-        return [(bookmark.cursor, bookmark) for bookmark in self.bookmarks if bookmark.cursor]
+        return [(cursor, bookmark) for bookmark in self.bookmarks if (cursor := bookmark.cursor)]
 
     @property
     def source_mark(self) -> SourceMark | None:
@@ -287,6 +295,11 @@ class Dataset:
         """True for a replica that is not released. A spoilt mark counts too: it may have been a replica's."""
         found = SourceMark.of(self.ours)
         return found is not None and not (isinstance(found, SourceMark) and found.released)
+
+    def records(self) -> dict[str, ReplicaRecord]:
+        """The source's records of its replicas by relationship id, without spoilt ones."""
+        found = ReplicaRecord.all_of(self.ours)
+        return {id_: record for id_, record in found.items() if isinstance(record, ReplicaRecord)}
 
     def relationships(self) -> list[str]:
         """The relationships of the dataset, as messages name them."""

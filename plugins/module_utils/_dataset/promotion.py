@@ -40,9 +40,10 @@ def add(plan: Plan, clone: Dataset, dataset: Dataset, origin: str, family: Inven
 
 def _refuse_replicated(clone: Dataset, dataset: Dataset) -> None:
     for each in (dataset, clone):
-        if each.relationships():
+        relationships = each.relationships()
+        if relationships:
             raise Refused(
-                f"{clone.name} cannot be promoted: {each.name} is {' and '.join(each.relationships())}, and promotion "
+                f"{clone.name} cannot be promoted: {each.name} is {' and '.join(relationships)}, and promotion "
                 "moves snapshots, holds and bookmarks that the relationship needs. End the relationship first "
                 "(zfs_replication with state=absent), or leave promoted out"
             )

@@ -108,7 +108,7 @@ def protect(pair: Pair, plan: PairPlan) -> list[Step]:
         result.append(
             Step.of(f"create the bookmark {name}", (zfs.bookmark(plan.sends[0].carries[0].name, name),), side=SOURCE)
         )
-    mode = "raw" if plan.raw else "plain"
+    mode = RAW if plan.raw else PLAIN
     relation = f"the relationship with {pair.target_address}"
     return [*_record(pair, relation, mode, pair.aside), *result]
 

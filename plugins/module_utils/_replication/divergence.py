@@ -9,13 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Refused
-from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
-    Announcement,
-    LastHold,
-    OpenCursor,
-    SourceMark,
-    Spoilt,
-)
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import Announcement, LastHold, SourceMark
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import (
     Bookmark,
     Dataset,
@@ -225,8 +219,7 @@ def _rollback(pair: Pair, there: Snapshot, newer: list[Snapshot]) -> list[Step]:
 
 def _is_foreign(bookmark: Bookmark, relationship: str) -> bool:
     """True for a cursor of another relationship."""
-    found = bookmark.cursor or OpenCursor.parse(bookmark.bookmark)
-    return not isinstance(found, Spoilt) and found.id != relationship
+    return bookmark.relationship not in (None, relationship)
 
 
 def _foreign_needs(snapshot: Snapshot, relationship: str) -> list[str]:

@@ -15,10 +15,8 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Refu
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     Announcement,
     LastHold,
-    OpenCursor,
     ReplicaRecord,
     SourceMark,
-    Spoilt,
     StepHold,
     TemporaryMark,
 )
@@ -64,22 +62,11 @@ def look(backend: Backend, found: Inventory) -> None:
     inventory.read_holds(backend, snapshots)
 
 
-def records(dataset: Dataset) -> dict[str, ReplicaRecord]:
-    """The source's records of its replicas by relationship id, without invalid ones."""
-    found = ReplicaRecord.all_of(dataset.ours)
-    return {id_: record for id_, record in found.items() if isinstance(record, ReplicaRecord)}
-
-
 def ids(dataset: Dataset) -> set[str]:
     """The ids of all relationships that have a mark on the dataset as their source."""
     held = {hold.relationship for snap in dataset.snapshots for hold in snap.holds or []}
-    first_transfers = [OpenCursor.parse(bookmark.bookmark) for bookmark in dataset.bookmarks]
-    return {
-        *ReplicaRecord.all_of(dataset.ours),
-        *(cursor.id for cursor, _bookmark in dataset.cursors()),
-        *filter(None, held),
-        *(found.id for found in first_transfers if not isinstance(found, Spoilt)),
-    }
+    marked = {bookmark.relationship for bookmark in dataset.bookmarks}
+    return {*ReplicaRecord.all_of(dataset.ours), *filter(None, held | marked)}
 
 
 def relationships(
@@ -107,8 +94,7 @@ def relationships(
 def _as_source(
     dataset: Dataset, id_: str, run: dict[str, Any] | None, now: float, max_lag: int | None
 ) -> dict[str, Any]:
-    record = ReplicaRecord.all_of(dataset.ours).get(id_)
-    known = record if isinstance(record, ReplicaRecord) else None
+    known = dataset.records().get(id_)
     cursors = sorted((bookmark for cursor, bookmark in dataset.cursors() if cursor.id == id_), key=txg)
     cursor = cursors[-1] if cursors else None
     last = dataset.by_guid(cursor.guid) if cursor else None
@@ -120,7 +106,7 @@ def _as_source(
     lag = int(now - created) if created and (requested or behind) else 0 if created else None
     held = with_hold(dataset, StepHold(id_).format())
     problems = []
-    if record is None:
+    if ReplicaRecord.name(id_) not in dataset.ours:
         problems.append("left over: the relationship is no longer recorded on the dataset; end it with zfs_replication")
     elif cursor is None and run is None:
         problems.append("nothing has been replicated yet")

@@ -68,8 +68,7 @@ class Pair:
     @property
     def record(self) -> ReplicaRecord | None:
         """The source's record of this replica; None if there is none or it is invalid."""
-        found = ReplicaRecord.all_of(self.source.ours).get(self.id)
-        return found if isinstance(found, ReplicaRecord) else None
+        return self.source.records().get(self.id)
 
     @property
     def target_record(self) -> str:

@@ -15,7 +15,6 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadI
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     Announcement,
     LastHold,
-    OpenCursor,
     ReplicaRecord,
     SourceMark,
     Spoilt,
@@ -28,7 +27,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend, session
 from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import execute
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.info import ids, look, records
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.info import ids, look
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import (
     SOURCE,
     TARGET,
@@ -161,14 +160,13 @@ def _end(options: Options, source: Backend, target: Backend) -> tuple[Plan, str 
                 error.msg += "; force=true ends the relationship on the side that can be reached"
                 raise
             unreached.append(f"{backend.endpoint.label or 'this machine'} ({error.msg})")
-    plan, relationship = end(
-        options.id, sides, str(options.replica) if options.replica else None, options.target.seen_from(options.source)
-    )
+    replica = str(options.replica) if options.replica else None
+    plan, relationship = end(options.id, sides, replica, options.target.seen_from(options.source))
     if options.source.host == options.target.host:  # on one machine an id finds the same datasets twice
         plan.steps = list({str(step.commands): step for step in reversed(plan.steps)}.values())[::-1]
     receiving = sides.get(TARGET) and processes.receiving(target.run(zfs.receivers()).stdout.splitlines())[0]
     for dataset in sides.get(TARGET, []):
-        ours = relationship is not None and _is_replica_of(dataset, relationship, str(options.replica))
+        ours = relationship is not None and _is_replica_of(dataset, relationship, replica)
         if ours and receiving and processes.receiver_of(receiving, dataset.name) is not None:
             raise Refused(f"{options.target.address(dataset.name)} is currently receiving; stop that first")
     if unreached:
@@ -191,7 +189,7 @@ def end(
     if known is None:
         known = next((dataset.source_mark.id for dataset in replicas if dataset.source_mark), None)
         address = target.address(replica)
-        recorded = [id_ for dataset in sources for id_, record in records(dataset).items() if record.target == address]
+        recorded = [id_ for dataset in sources for id_, record in dataset.records().items() if record.target == address]
         elsewhere = known is not None and recorded and not any(known in ids(dataset) for dataset in sources)
         if known and sources and not any(known in ids(dataset) for dataset in sources):
             for dataset in replicas:
@@ -262,13 +260,12 @@ def _end_source(plan: Plan, dataset: Dataset, id_: str) -> None:
             names = [snap.name for snap in held]
             plan.add(f"release {tag} from {', '.join(names)}{freed}", zfs.release(tag, names), side=SOURCE)
     for bookmark in dataset.bookmarks:
-        found = bookmark.cursor or OpenCursor.parse(bookmark.bookmark)
-        if not isinstance(found, Spoilt) and found.id == id_:
+        if bookmark.relationship == id_:
             plan.add(
                 f"remove the bookmark {bookmark.name}", zfs.destroy(bookmark.name),
                 before={bookmark.name: {"state": "present"}}, after={bookmark.name: {"state": "absent"}}, side=SOURCE,
             )  # fmt: skip
-    name, record = ReplicaRecord.name(id_), records(dataset).get(id_)
+    name, record = ReplicaRecord.name(id_), dataset.records().get(id_)
     if record and record.aside:
         plan.warnings.append(
             f"a reseed was not finished: the datasets that were below the replica stay below {record.aside}"

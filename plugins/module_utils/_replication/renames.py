@@ -43,7 +43,7 @@ def follow(source: Backend, target: Backend, options: Options, pairs: Sequence[P
     known = {
         record.target.removeprefix(here): pair
         for pair in lost.values()
-        for record in info.records(pair.source).values()
+        for record in pair.source.records().values()
         if record.target.startswith(here) and (here or ":" not in record.target.partition("/")[0])
     }
     found, _missing = inventory.read(target, sorted(known)) if known else ({}, [])
@@ -54,7 +54,7 @@ def follow(source: Backend, target: Backend, options: Options, pairs: Sequence[P
             _move(pair, options, place, replica)
     _follow_parents(target, options, pairs)
     for pair in lost.values():
-        for id_, record in info.records(pair.source).items():
+        for id_, record in pair.source.records().items():
             if not pair.replica and record.aside and record.target == pair.target_record:
                 pair.known_id = id_
 
@@ -81,7 +81,7 @@ def find_strayed(target: Backend, pairs: Sequence[Pair]) -> None:
     strays = {
         id_: pair
         for pair in pairs
-        for id_, record in info.records(pair.source).items()
+        for id_, record in pair.source.records().items()
         if not pair.replica and (id_ == pair.id or record.target == pair.target_record)
     }
 

@@ -201,7 +201,7 @@ class Reader:
         _read_origins(self.source, [pair.source for pair in clones])
 
         def read(name: str) -> Inventory:
-            return inventory.read(self.target, [name], None, "filesystem,volume,snapshot")[0]
+            return inventory.read(self.target, [name], None, inventory.TREE)[0]
 
         there = [dataset for found in renames.around(clones, read) for dataset in found.values()]
         return {snap.guid: snap.name for dataset in there for snap in dataset.snapshots if snap.guid}

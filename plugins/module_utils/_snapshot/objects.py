@@ -109,12 +109,7 @@ def _read_values(
 
 def _targets(datasets: Iterable[Dataset]) -> dict[str, str]:
     """Relationship -> its target as ``host:dataset``, as recorded on the source datasets."""
-    found = {}
-    for dataset in datasets:
-        for id_, record in ReplicaRecord.all_of(dataset.ours).items():
-            if isinstance(record, ReplicaRecord):
-                found[id_] = record.target
-    return found
+    return {id_: record.target for dataset in datasets for id_, record in dataset.records().items()}
 
 
 def replications(snapshot: Snapshot, dataset: Dataset, targets: Mapping[str, str]) -> list[dict[str, str | None]]:

@@ -48,9 +48,7 @@ class Options:
 def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     options = Options.from_params(params)
     backend = Backend()
-    found, missing = inventory.read(
-        backend, options.names, None if options.recursive else 1, "filesystem,volume,snapshot"
-    )
+    found, missing = inventory.read(backend, options.names, None if options.recursive else 1, inventory.TREE)
     if missing:
         raise Refused(f"there is no dataset {', '.join(missing)}, so nothing was pruned; check name")
     matched = _matched(found, options.match)
