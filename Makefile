@@ -32,7 +32,7 @@ demo-down: ## Remove the demo's machines
 
 .PHONY: test lint unit mutants release-check sanity system trust molecule
 test: .venv/.controller .venv/.docs .venv/.unit .venv/.system lab-packages ## Everything that must pass, in 45 to 60 minutes
-	@scripts/parts system -- trust lint unit mutants release-check sanity molecule
+	@scripts/parts system -- trust lint unit mutants release-check sanity-ends molecule
 
 lint: .venv/.make .venv/.controller docs ## Style, types, workflows, documentation, licences, changelog, the package and its use
 	nox -s lint style workflows ansible-lint docs-check license-check extra-checks changelog requirements galaxy install ee
@@ -47,16 +47,21 @@ mutants: .venv/.make .venv/.unit ## Unit tests once more for each important rule
 release-check: .venv/.make ## Releases in a copy of this clone, dry and for real
 	nox -s release
 
-CORES := $(patsubst requirements/core-%.txt,%,$(wildcard requirements/core-*.txt))
+CORES := $(sort $(patsubst requirements/core-%.txt,%,$(wildcard requirements/core-*.txt)))
 sanity: .venv/.make ## ansible-test sanity on every supported ansible-core, two at a time
 	@scripts/need shellcheck
 	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=target $(CORES:%=sanity-%)
+
+.PHONY: sanity-ends
+sanity-ends: .venv/.make ## ansible-test sanity on the oldest and the newest of them only, as "test" does
+	@scripts/need shellcheck
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going --output-sync=target sanity-$(firstword $(CORES)) sanity-$(lastword $(CORES))
 
 sanity-%: .venv/.make
 	nox -s $@
 
 system: .venv/.system lab-packages ## System tests, on machines with real ZFS
-	$(LAB) run -- pytest tests/system $(addprefix --ignore tests/system/test_,replicate_cuts.py trust.py)
+	$(LAB) run -- pytest --durations 20 tests/system $(addprefix --ignore tests/system/test_,lab.py replicate_cuts.py trust.py)
 
 trust: .venv/.system lab-packages ## Service users, their permissions, the gate, and what a stolen key cannot do
 	CERSS_GATE_LINES=10000 pytest tests/unit/plugins/module_utils/test_gate.py
@@ -66,7 +71,10 @@ molecule: .venv/.system lab-packages ## Molecule scenarios, on machines with rea
 	$(LAB) run --dir .cache/lab-molecule -- molecule test --all
 
 REPLICATION := $(addprefix tests/system/test_replicate,.py _encrypted.py)
-.PHONY: gated cuts
+.PHONY: gated cuts lab-check
+lab-check: .venv/.system lab-packages ## The lab itself: fresh pools, saved states, machines that die; "test" leaves it out
+	$(LAB) run -- pytest tests/system/test_lab.py
+
 gated: .venv/.system lab-packages ## The replication tests once more as a service user through the gates: half an hour, so "test" leaves it out
 	$(LAB) run -- pytest --gate $(REPLICATION)
 
