@@ -240,13 +240,14 @@ def _list(argv: _Arguments, job: Job) -> list[str]:
 
 def _get(argv: _Arguments, job: Job) -> list[str]:
     argv.flag("-Hp")
-    depth, types = argv.depth(), argv.value("-t")
-    local = argv.value("-s") is not None
-    argv.value("-o")
+    set_only = argv.value("-s") is not None
+    columns = argv.value("-o")
     properties = _columns(argv.next())
-    # With -t zfs also lists the snapshots and bookmarks of the named datasets.
-    names = _anything(argv.argv, job, above=depth == 0 and not types)
-    return zfs.get(names, properties, ",".join(_columns(types, _TYPES)) if types else None, depth, local)
+    if columns == "name,property":
+        return zfs.get_names(_anything(argv.argv, job), set_only)
+    if "all" in properties or len({":" in name for name in properties}) > 1:
+        raise NotAllowed("cerss.zfs asks for native properties and for user properties apart, each by its name")
+    return zfs.get(_anything(argv.argv, job, above=True), properties)
 
 
 def _holds(argv: _Arguments, job: Job) -> list[str]:

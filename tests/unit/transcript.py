@@ -143,7 +143,7 @@ def form(recording: Recording) -> str:
         # PyYAML would write these three as they are, and read them as the ends of lines.
         strange = re.search("[\x85\u2028\u2029]", json.dumps(step["result"], ensure_ascii=False))
         result = yaml.safe_dump(step["result"], sort_keys=False, allow_unicode=not strange, width=10**6)
-        rows += ["result", *(f"  {line}".rstrip() for line in result.splitlines())]
+        rows += ["result", *(f"  {line}".rstrip(" ") for line in result.splitlines())]
     heads = [f"{prompt}: {ssh}" for ssh, prompt in prompts.items() if ssh]
     return "\n".join([f"OpenZFS {recording.openzfs}", *heads, *rows, ""])
 

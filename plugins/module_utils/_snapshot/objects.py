@@ -17,7 +17,8 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     ReplicaRecord,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Progress, Snapshot
-from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import is_user_property
+from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory, values
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import (
@@ -49,18 +50,21 @@ def fill(
     backend: Backend, datasets: Inventory, snapshots: Sequence[Snapshot], running: Activity, detail: str = "state",
     keep: Collection[str] = (),
 ) -> None:  # fmt: skip
-    """Read everything that the fast read leaves out, with one zfs get and, if anything is held, one zfs holds.
+    """Read everything that the fast read leaves out, with two zfs get and, if anything is held, one zfs holds.
 
     ``datasets`` must have the dataset of each snapshot. A snapshot that no longer exists gets the state absent.
-    ``detail``: "full" reads all user properties. ``keep``: names of properties to return in ``properties``.
+    ``detail``: "full" reads all user properties; a third zfs get finds their names. ``keep``: names of properties to
+    return in ``properties``.
     """
     origins = {
         snapshot.depends_on["snapshot"]: Snapshot(snapshot.depends_on["snapshot"])
         for snapshot in snapshots
         if snapshot.depends_on and snapshot.depends_on["kind"] == "origin"
     }
-    columns = ["all"] if detail == "full" else _columns(datasets, keep)
+    columns = _columns(datasets, keep)
     by_name = {**origins, **{snapshot.name: snapshot for snapshot in snapshots}}
+    if detail == "full":
+        columns += _user_properties(backend, [*datasets, *by_name])
     missing = _read_values(backend, datasets, by_name.values(), running, columns, keep)
     inventory.read_holds(backend, [snapshot for snapshot in snapshots if snapshot.userrefs])
     targets = _targets(datasets.values())
@@ -68,8 +72,6 @@ def fill(
         if snapshot.name in missing:
             snapshot.state = model.ABSENT
             continue
-        if detail == "full":  # "all" leaves out what is not set
-            snapshot.clones, snapshot.temporary = snapshot.clones or [], bool(snapshot.temporary)
         if detail == "full" or keep:
             snapshot.properties = snapshot.properties or {}
         if snapshot.name in running.creating():
@@ -84,6 +86,12 @@ def _columns(datasets: Inventory, keep: Collection[str]) -> list[str]:
     relationships = sorted({cursor.id for dataset in datasets.values() for cursor, _bookmark in dataset.cursors()})
     records = [ReplicaRecord.name(id_) for id_ in relationships]
     return list(dict.fromkeys(["guid", "createtxg", *SNAPSHOT_VALUES, *DATASET_VALUES, *records, *keep]))
+
+
+def _user_properties(backend: Backend, names: Sequence[str]) -> list[str]:
+    """The user properties that are set on any of the datasets and snapshots."""
+    found = values.property_names(backend, names, set_only=True)
+    return sorted({name for properties in found.values() for name in properties if is_user_property(name)})
 
 
 def _read_values(

@@ -62,9 +62,10 @@ BOTH = [
     zfs.list_([IN, SNAP], inventory.ALL_TYPES, depth=1),
     zfs.list_([str(ROOT)], "snapshot", depth=None, by_dataset=True),
     zfs.list_([IN], "snapshot"),
-    zfs.get([IN, "tank", SNAP, f"{IN}#b"], ["guid", "cerss.zfs:source"]),
-    zfs.get([IN], ["all"], "filesystem,volume,snapshot", depth=None, local=True),
-    zfs.get([IN], ["all"], "snapshot", depth=1),
+    zfs.get([IN, "tank", SNAP, f"{IN}#b"], ["guid", "written"]),
+    zfs.get([IN, "tank", SNAP], ["cerss.zfs:source", "cerss.zfs:inbound"]),
+    zfs.get_names([IN, SNAP]),
+    zfs.get_names([IN], set_only=True),
     zfs.holds([SNAP, f"{IN}@b"]),
     zfs.holds([SNAP], exact_time=False),
     zfs.hold(f"cerss.zfs:last:{ID}", [SNAP, f"{IN}@b"]),
@@ -130,8 +131,8 @@ NEVER = {
 }
 # The functions of commands that at least one key may run; INSIDE has their commands
 SOMETIMES = {
-    "list_", "get", "holds", "hold", "release", "set_", "inherit", "create", "receive", "receive_abort", "receivers",
-    "send", "send_resume", "bookmark", "destroy",
+    "list_", "get", "get_names", "holds", "hold", "release", "set_", "inherit", "create", "receive", "receive_abort",
+    "receivers", "send", "send_resume", "bookmark", "destroy",
 }  # fmt: skip
 
 
@@ -184,11 +185,10 @@ def test_ancestors_of_the_root_can_only_be_read():
     look = zfs.get(["tank", "tank/a", "tank/a/b"], ["guid"])
     assert decide(line(look), job) == [look]
     for command in (
-        zfs.get(["tank"], ["all"], "filesystem", depth=None),
-        zfs.get(["tank/a"], ["all"], "snapshot", depth=1),
-        zfs.get(["tank/a"], ["all"], "snapshot"),
-        zfs.get(["tank/a@s"], ["all"]),
-        zfs.get(["tank/c"], ["all"]),
+        zfs.get(["tank/a@s"], ["guid"]),
+        zfs.get(["tank/c"], ["guid"]),
+        zfs.get_names(["tank/a"]),
+        zfs.get_names(["tank/a/b", "tank/a"], set_only=True),
         zfs.list_(["tank"], "filesystem"),
         zfs.create("tank/a", {"canmount": "off"}),
     ):
@@ -257,6 +257,11 @@ REFUSED: list[tuple[str, str, str]] = [
     (RECEIVE, line(["zfs", "set", "cerss.zfs:source=1"]), "no dataset"),
     (RECEIVE, line(["zfs", "inherit", "-r", "cerss.zfs:source", IN]), "this job needs"),
     (RECEIVE, line(zfs.get([IN], ["-rtsnapshot"])), "no such list"),
+    (RECEIVE, line(zfs.get([IN], ["all"])), "apart, each by its name"),
+    (RECEIVE, line(zfs.get([IN], ["guid", "cerss.zfs:source"])), "apart, each by its name"),
+    (RECEIVE, line(["zfs", "get", "-Hp", "-r", *zfs.get([IN], ["guid"])[3:]]), "no such list"),
+    (RECEIVE, line(["zfs", "get", "-Hp", "-s", "local", *zfs.get([IN], ["guid"])[3:]]), "these arguments"),
+    (RECEIVE, line(["zfs", "get", "-Hp", "-o", "name,property", "guid", IN]), "these arguments"),
     (RECEIVE, line(zfs.list_([], "snapshot", depth=None)), "would mean all of them"),
     (RECEIVE, line(zfs.list_([f"{IN}%recv"], "snapshot")), "not a valid"),
     (RECEIVE, line(zfs.list_(["tank/site \N{CYRILLIC SMALL LETTER A}/v"], "snapshot")), "not a valid"),

@@ -13,8 +13,10 @@ import pytest
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import PENDING_DELETE, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import prune
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.deletion import Outcome
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.prune import Options, _result, decide
+from ansible_collections.cerss.zfs.tests.unit.printer import Host, Set
 
 NOW = 1795417682
 
@@ -49,6 +51,35 @@ def test_each_dataset_is_judged_on_its_own_and_expired_snapshots_go_first() -> N
         {"name": "tank/b@5", "reason": "last 1"},
     ]
     assert [snap.name for snap in decided.pending] == ["tank/b@3"]
+
+
+def forged(names: list[str], **properties: str) -> str:
+    """A value that goes on with lines that look like other records."""
+    return "\n".join(["x", *(f"{name}\t{key}\tlocal\t{text}" for name in names for key, text in properties.items())])
+
+
+@pytest.mark.parametrize("name", ["backup/site-b", "backup/site-b@daily-1", "backup/a"])
+@pytest.mark.parametrize("mark", ["cerss.zfs:inbound", "cerss.zfs:source", "cerss.zfs:temporary"])
+def test_a_value_cannot_forge_what_prunes_another_dataset(
+    name: str, mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who may set a property on one dataset must not make the snapshots of another one look expired."""
+    victims = ["backup/site-a/db@daily-1", "backup/site-a/db@daily-2"]
+    known: Set = {
+        **{name: {"guid": ("-", "1")} for name in ("backup", "backup/a", "backup/site-a/db", "backup/site-b")},
+        **{
+            name: {"guid": ("-", "2"), "creation": ("-", "100"), "userrefs": ("-", "0"), "defer_destroy": ("-", "off")}
+            for name in [*victims, "backup/site-b@daily-1"]
+        },
+    }
+    expired = {"cerss.zfs:temporary": "true", "cerss.zfs:expires": "1", "userrefs": "0", "defer_destroy": "off"}
+    known[name][mark] = ("local", forged(victims, **expired))
+    host = Host(known)
+    monkeypatch.setattr(prune, "Backend", lambda: host)
+    params = {"name": ["backup"], "recursive": True, "match": ["*"], "keep": {"last": 1000}}
+    result = prune.main(params, True)
+    assert (result["changed"], result["pruned"]) == (False, [])
+    assert {kept["name"] for kept in result["kept"]} == {*victims, "backup/site-b@daily-1"}
 
 
 @pytest.mark.parametrize(
