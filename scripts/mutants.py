@@ -181,6 +181,7 @@ MUTANTS = [
            "    if not ours:\n", "    if not name:\n", GATE),
     Mutant("gate: the line is one that we write", "_gate",
            "if not all(commands) or endpoint.line(commands) != line:", "if not all(commands):", GATE),
+    Mutant("gate: no control characters", "_gate", "if _CONTROL.search(line):", 'if "\\0" in line:', GATE),
     Mutant("gate: a pipeline is one compressor and one stream", "_gate",
            "if other not in others or command[: len(begin)] != begin:", "if other not in others:", GATE),
     Mutant("gate: no package with a payload", "_gate",

@@ -40,6 +40,9 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs.stream import read_
 RECEIVE, SEND = "receive", "send"
 MAX_LINE = 128 * 1024  # bytes of one argument of a program on Linux (MAX_ARG_STRLEN)
 
+# Characters that end or redraw a line, and bytes that are no text (PEP 383). What reads values line by line must not
+# depend on noticing them.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _WORD = re.compile(r"""(?:[A-Za-z0-9_@%+=:,./-]+|'[^']*'|"'")+""")
 _PART = re.compile(r"""[^'"]+|'([^']*)'|"(')\"""")
 _TYPES = ("filesystem", "volume", "snapshot", "bookmark")
@@ -84,8 +87,10 @@ def split_line(line: str) -> list[list[str]]:
     >>> split_line("env LC_ALL=C PATH=… zfs receive 'a b'")
     [['zfs', 'receive', 'a b']]
     """
-    if len(line) > MAX_LINE or "\0" in line:
-        raise NotAllowed("the command line is too long or has a NUL character in it")
+    if len(line) > MAX_LINE:
+        raise NotAllowed("the command line is too long")
+    if _CONTROL.search(line):
+        raise NotAllowed("the command line has a control character in it, such as a line end")
     commands: list[list[str]] = [[]]
     at = 0
     while True:

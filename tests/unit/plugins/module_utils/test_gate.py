@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -78,7 +78,7 @@ INSIDE: dict[str, list[list[list[str]]]] = {
         [zfs.receivers()],
         [zfs.create(IN, {"canmount": "off"})],
         [zfs.set_({"cerss.zfs:inbound": '[{"guid":"1","snapshot":"it\'s","bytes":null}]'}, [IN])],
-        [zfs.set_({"cerss.zfs:source": "a=b $(id) ; `id`\n'\"'\"'"}, [IN])],
+        [zfs.set_({"cerss.zfs:source": "a=b $(id) ; `id`'\"'\"'"}, [IN])],
         [zfs.inherit("cerss.zfs:inbound", [IN])],
         [zfs.receive(IN, {})],
         [
@@ -88,7 +88,7 @@ INSIDE: dict[str, list[list[list[str]]]] = {
                 f"{IN}x@s",
             )
         ],
-        [zfs.receive(IN, {"compression": "zstd", "org.example:note": "-o\n x=y"})],
+        [zfs.receive(IN, {"compression": "zstd", "org.example:note": "-o ä x=y"})],
         [ZSTD[1], zfs.receive(IN, {})],
         [LZ4[1], zfs.receive(IN, {})],
         [zfs.receive_abort(IN)],
@@ -203,7 +203,7 @@ REFUSED: list[tuple[str, str, str]] = [
     (RECEIVE, "internal-sftp", "no such command line"),
     (RECEIVE, "scp -t /tmp", "no such command line"),
     (RECEIVE, "zfs list", "no such command line"),
-    (RECEIVE, line(["true"]) + "\n", "no such command line"),
+    (RECEIVE, line(["true"]) + "\n", "a control character"),
     (RECEIVE, line(["true"]) + ";id", "no such command line"),
     (RECEIVE, line(["true"]) + " ", "no such command line"),
     (RECEIVE, line(["true"]) + " | ", "no such command line"),
@@ -215,7 +215,7 @@ REFUSED: list[tuple[str, str, str]] = [
     (RECEIVE, line(["true"])[:-4] + "$(id)", "no such command line"),
     (RECEIVE, line(["true"])[:-4] + "'true", "no such command line"),
     (RECEIVE, line(["true"])[:-5], "no such command line"),
-    (RECEIVE, line(["true"]) + " '\0'", "NUL"),
+    (RECEIVE, line(["true"]) + " '\0'", "a control character"),
     (RECEIVE, line(["true"]) + " x" * 70_000, "too long"),
     (RECEIVE, line(["true", "x"]), "cannot run"),
     (RECEIVE, line(["ps", "-ef"]), "cannot run"),
@@ -280,6 +280,30 @@ REFUSED: list[tuple[str, str, str]] = [
     (SEND, line(zfs.destroy(IN)), "anything but cursors"),
     (SEND, line(["zfs", "destroy", "-r", f"{IN}#cerss.zfs_{ID}_1"]), "anything but cursors"),
 ]
+
+
+CONTROL = ["\0", "\t", "\n", "\r", "\v", "\f", "\x1b", "\x7f", "\x85", "\x9b", "\u2028", "\u2029", "\udc80"]
+TAG = f"cerss.zfs:last:{ID}"
+
+
+@pytest.mark.parametrize("char", CONTROL, ids=ascii)
+@pytest.mark.parametrize(
+    "command",
+    [
+        lambda char: (RECEIVE, zfs.set_({"cerss.zfs:inbound": f"x{char}y"}, [IN])),
+        lambda char: (SEND, zfs.set_({f"cerss.zfs:replica.{ID}": f"x{char}y"}, [IN])),
+        lambda char: (RECEIVE, zfs.receive(IN, {"org.example:note": f"x{char}y"})),
+        lambda char: (RECEIVE, zfs.receive(IN + char, {})),
+        lambda char: (RECEIVE, zfs.hold(TAG + char, [SNAP])),
+        lambda char: (SEND, zfs.release(TAG, [SNAP + char])),
+        lambda char: (SEND, zfs.get([IN], ["guid" + char])),
+    ],
+    ids=["set to receive", "set to send", "receive -o", "dataset", "tag", "snapshot", "property"],
+)
+def test_no_control_character_passes(command: Callable[[str], tuple[str, list[str]]], char: str) -> None:
+    kind, argv = command(char)
+    with pytest.raises(NotAllowed, match="a control character"):
+        decide(line(argv), JOBS[kind])
 
 
 @pytest.mark.parametrize(("kind", "text", "why"), REFUSED)
