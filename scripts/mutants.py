@@ -121,6 +121,8 @@ MUTANTS = [
            DELETION),
     Mutant("a held snapshot is not pruned", "_snapshot/retention",
            "kept = [*reasons, *held]", "kept = [*reasons]", RETENTION),
+    Mutant("no mark on a replica's snapshot has it pruned", "_snapshot/prune",
+           "        if name in replicas:\n", "        if not name:\n", PRUNE),
     Mutant("a snapshot is held before its first byte is sent", "_replication/replicate",
            "for action in bookkeeping.protect(pair, plan):", "for action in plan.prepare[:0]:", RECORDED),
     Mutant("the cursor moves only after the snapshot has arrived", "_replication/replicate",

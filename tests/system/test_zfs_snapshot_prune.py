@@ -88,6 +88,17 @@ def test_no_value_or_tag_says_anything_about_another_dataset(backend: Backend) -
     assert reasons["tank/b@daily-1"] == "last 1; has hold x\t1\ntank/a/db@daily-1\tforged"
 
 
+def test_on_a_replica_only_the_rules_count(backend: Backend) -> None:
+    mark = '{"id":"00112233445566aa","host":"b","dataset":"a/v","guid":"7","mode":"plain"}'
+    made = (
+        f"zfs create tank/v; zfs set 'cerss.zfs:source={mark}' tank/v; zfs snapshot tank/v@1; zfs snapshot tank/v@2; "
+        "zfs set cerss.zfs:temporary=true cerss.zfs:expires=1 tank/v@1; sleep 2"
+    )
+    (four,) = verbs.run(backend, VERB, [made, prune("tank/v", match=["*"], keep={"last": 2})])
+    assert four[1]["pruned"] == []
+    assert four[1]["kept"][0] == {"name": "tank/v@1", "reason": "last 2"}
+
+
 def test_bad_input(backend: Backend) -> None:
     cases = [
         (prune(), "name is empty"),

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,7 +55,8 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     running = read_activity(backend)
     if matched:
         objects.fill(backend, {snap.dataset: found[snap.dataset] for snap in matched}, matched, running)
-    decided = decide(matched, options, running, time.time(), time.localtime)
+    replicas = {name for name, dataset in found.items() if dataset.is_replica}
+    decided = decide(matched, options, running, time.time(), time.localtime, replicas)
     if check_mode:
         return _result(decided, _foretold(decided), Outcome(decided.deletion.plan.effects, {}, []))
     outcome = deletion.delete(backend, decided.deletion)
@@ -83,11 +84,14 @@ class Decision:
 
 
 def decide(
-    matched: Sequence[Snapshot], options: Options, running: Activity, now: float, localtime: LocalTime
-) -> Decision:
+    matched: Sequence[Snapshot], options: Options, running: Activity, now: float, localtime: LocalTime,
+    replicas: Collection[str] = (),
+) -> Decision:  # fmt: skip
     """What to keep and what to prune, expired snapshots first.
 
-    The matched snapshots must have been read with values and holds. ``now``: seconds since 1970.
+    The matched snapshots must have been read with values and holds. ``now``: seconds since 1970. ``replicas``: the
+    datasets that are replicas; only the rules count for their snapshots. zfs_snapshot sets no temporary or expires
+    there, so if one is there somebody else wrote it, such as the host that sends.
     """
     by_dataset: dict[str, list[Snapshot]] = {}
     for snapshot in matched:
@@ -95,7 +99,9 @@ def decide(
     kept: list[dict[str, str]] = []
     expired: list[Snapshot] = []
     ruled_out: list[Snapshot] = []
-    for snapshots in by_dataset.values():
+    for name, snapshots in by_dataset.items():
+        if name in replicas:
+            snapshots = [replace(snapshot, temporary=False, lifetime=None) for snapshot in snapshots]
         for verdict in retention.judge(snapshots, options.rules, now, localtime):
             in_use = None if verdict.keep else _in_use(verdict.snapshot, running)
             if verdict.keep or in_use:

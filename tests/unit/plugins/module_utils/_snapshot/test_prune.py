@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import SourceMark
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import PENDING_DELETE, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import prune
@@ -19,6 +20,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.prune import O
 from ansible_collections.cerss.zfs.tests.unit.printer import Host, Set
 
 NOW = 1795417682
+SOURCE = SourceMark("00112233445566aa", "host", "tank/v", "7", "plain").format()
 
 
 def snapshot(name: str, txg: int, **more: Any) -> Snapshot:
@@ -51,6 +53,31 @@ def test_each_dataset_is_judged_on_its_own_and_expired_snapshots_go_first() -> N
         {"name": "tank/b@5", "reason": "last 1"},
     ]
     assert [snap.name for snap in decided.pending] == ["tank/b@3"]
+
+
+@pytest.mark.parametrize("mark", [{"cerss.zfs:source": "spoilt"}, {"cerss.zfs:source": SOURCE}], ids=["spoilt", "live"])
+@pytest.mark.parametrize("mode", ["replica", "released", "no replica"])
+def test_on_a_replica_only_the_rules_count(mode: str, mark: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    released = {"cerss.zfs:source": SOURCE.replace("}", ',"released":true}')}
+    given = {"replica": mark, "released": released, "no replica": {}}[mode]
+    old, new = (
+        {"creation": ("-", created), "userrefs": ("-", "0"), "cerss.zfs:temporary": ("local", "true"), **expires}
+        for created, expires in (("100", {"cerss.zfs:expires": ("local", "1")}), ("200", {}))
+    )
+    known: Set = {
+        "backup/v": {key: ("local", text) for key, text in given.items()}, "backup/v@1": old, "backup/v@2": new,
+    }  # fmt: skip
+    monkeypatch.setattr(prune, "Backend", lambda: Host(known))
+    results = [
+        prune.main({"name": ["backup/v"], "recursive": False, "match": ["*"], "keep": {"last": last}}, True)
+        for last in (2, 1)
+    ]
+    if mode == "replica":
+        assert [result["pruned"] for result in results] == [[], ["backup/v@1"]]
+        assert results[0]["kept"][0] == {"name": "backup/v@1", "reason": "last 2"}
+    else:
+        assert [result["pruned"] for result in results] == [["backup/v@1"], ["backup/v@1"]]
+        assert results[0]["kept"] == [{"name": "backup/v@2", "reason": "temporary, never expires"}]
 
 
 def forged(names: list[str], **properties: str) -> str:
