@@ -49,9 +49,15 @@ RELATIONSHIP = "tests/unit/plugins/module_utils/_replication/test_relationship.p
 PRESENT, ABSENT, PRUNE = (
     f"tests/unit/plugins/module_utils/_snapshot/test_{name}.py" for name in ("present", "absent", "prune")
 )
-MARKS, EXECUTE, PROPERTIES = (
+MARKS, EXECUTE, PROPERTIES, VALUES, INVENTORY = (
     f"tests/unit/plugins/module_utils/{name}.py"
-    for name in ("_core/test_marks", "_host/test_execute", "_zfs/test_properties")
+    for name in (
+        "_core/test_marks",
+        "_host/test_execute",
+        "_zfs/test_properties",
+        "_host/test_values",
+        "_host/test_inventory",
+    )
 )
 PAIR, DIVERGENCE, BOOKKEEPING = (
     f"tests/unit/plugins/module_utils/_replication/test_{name}.py" for name in ("pair", "divergence", "bookkeeping")
@@ -167,6 +173,16 @@ MUTANTS = [
            "for effect in outcome.done if effect.name not in failures]", "for effect in outcome.done]", ABSENT),
     Mutant("what was not pruned is no action", "_snapshot/prune",
            "for effect in outcome.done if effect.name not in left)", "for effect in outcome.done)", PRUNE),
+    Mutant("no value counts while a name is in doubt", "_host/values",
+           "        if not doubtful:\n            part.add(values)\n            break\n",
+           "        part.add(values)\n        if not doubtful:\n            break\n", VALUES),
+    Mutant("a line too many is noticed", "_zfs/output",
+           "return len(printed) == len(properties) and all(", "return all(", VALUES),
+    Mutant("a missing line is noticed", "_host/values", "doubtful | (silent ^ gone)", "doubtful", VALUES),
+    Mutant("native and user properties are never read at once", "_host/values",
+           "for kind in (native, user) for part", "for kind in (native + user,) for part", VALUES),
+    Mutant("a hold that a tag imitates is no hold", "_host/inventory",
+           "if doubtful and len(batch) > 1:", "if doubtful and not batch:", INVENTORY),
     Mutant("gate: nothing outside the root", "_gate",
            "if not job.root.covers(name):", "if job.root.pool != name.pool:", GATE),
     Mutant("gate: no flag that we do not write, such as -F", "_gate",

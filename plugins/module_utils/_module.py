@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
+import os
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError
+from ansible_collections.cerss.zfs.plugins.module_utils._core.text import shown
 
 Main = Callable[[Mapping[str, Any], bool], "dict[str, Any]"]
 
@@ -26,9 +29,25 @@ def run_module(main: Main | Mapping[str, Main], **spec: Any) -> None:
     try:
         result = (main if callable(main) else main[module.params["state"]])(module.params, module.check_mode)
     except CerssError as error:
-        module.fail_json(msg=error.msg, **error.details)
+        module.fail_json(**shown({"msg": error.msg, **error.details}))
+    except Exception as error:  # pylint: disable=broad-except
+        # Otherwise Ansible would print all options, passwords included.
+        module.fail_json(msg=shown(_unexpected(error)), exception=shown(traceback.format_exc()))
+    result = shown(result)
     for warning in result.pop("warnings", []):
         module.warn(warning)
     if result.get("failed"):
         module.fail_json(**result)
     module.exit_json(**result)
+
+
+def _unexpected(error: Exception) -> str:
+    """The message for an error that no part of the collection expects."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "module_utils" in frame.filename] or frames
+    where = f"{ours[-1].name} in {os.path.basename(ours[-1].filename)}"
+    text = " ".join(str(error).split())
+    return (
+        f"the module ended unexpectedly in {where}: {type(error).__name__}{': ' if text else ''}{text}. What it had "
+        "done by then is not known; please report this as a bug, with the traceback"
+    )

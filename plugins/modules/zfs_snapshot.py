@@ -100,7 +100,9 @@ options:
         type: str
         default: 60s
       environment:
-        description: Further environment variables.
+        description:
+          - Further environment variables. They may be secret, so Ansible hides their values wherever these occur in
+            the results and in the log.
         type: dict
   after:
     description:
@@ -120,7 +122,9 @@ options:
         type: str
         default: 60s
       environment:
-        description: Further environment variables.
+        description:
+          - Further environment variables. They may be secret, so Ansible hides their values wherever these occur in
+            the results and in the log.
         type: dict
   on_dependents:
     description:
@@ -308,7 +312,7 @@ def main() -> None:
         "options": {
             "argv": {"type": "list", "elements": "str", "required": True},
             "timeout": {"type": "str", "default": "60s"},
-            "environment": {"type": "dict"},
+            "environment": {"type": "dict", "no_log": True},
         },
     }
     run_module(

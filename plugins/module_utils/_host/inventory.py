@@ -23,9 +23,10 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     TemporaryMark,
     is_ours,
 )
-from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Snapshot, Value
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Hold, Snapshot, Value
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.values import (
+    MOST,
     Properties,
     in_batches,
     read_all,
@@ -241,22 +242,36 @@ def check_values(backend: Backend, name: str, requested: Requested, size: str | 
 
 
 def read_holds(backend: Backend, snapshots: Iterable[Snapshot]) -> None:
-    """Read the holds of the snapshots. ``userrefs`` must have been read. One process per batch of held snapshots."""
+    """Read the holds of the snapshots. ``userrefs`` must have been read. One process per batch of held snapshots.
+
+    Snapshots for which ``zfs holds`` prints more or fewer holds than ``userrefs`` are read one at a time, in case a
+    tag looks like a line about them.
+    """
     by_name = {snapshot.name: snapshot for snapshot in snapshots}
     for snapshot in by_name.values():
         snapshot.holds = []
-    for batch in zfs.batches(
-        [name for name, snapshot in by_name.items() if snapshot.userrefs != 0], max_bytes=backend.argument_bytes
-    ):
-        command = zfs.holds(batch)
+    held = [name for name, snapshot in by_name.items() if snapshot.userrefs != 0]
+    for batch in zfs.batches(held, MOST, backend.argument_bytes):
+        found = _holds(backend, batch)
+        doubtful = [name for name in batch if by_name[name].userrefs not in (None, len(found.get(name, [])))]
+        if doubtful and len(batch) > 1:
+            found = _holds(backend, [name for name in batch if name not in {*doubtful}])
+            for name in doubtful:
+                found.update(_holds(backend, [name]))
+        for name in batch:
+            by_name[name].holds = found.get(name, [])
+
+
+def _holds(backend: Backend, names: list[str]) -> dict[str, list[Hold]]:
+    """The holds of snapshots, without those that do not exist any more."""
+    if not names:
+        return {}
+    command = zfs.holds(names)
+    result = backend.run(command, check=False)
+    if result.rc != 0 and "invalid option" in result.stderr:  # OpenZFS 2.1 has no -p
+        command = zfs.holds(names, exact_time=False)
         result = backend.run(command, check=False)
-        if result.rc != 0 and "invalid option" in result.stderr:  # OpenZFS 2.1 has no -p
-            command = zfs.holds(batch, exact_time=False)
-            result = backend.run(command, check=False)
-        _missing, other = output.missing(result.stderr)
-        if result.rc != 0 and other:
-            raise zfs_error(command, result.rc, result.stderr, backend.endpoint.label)
-        for name, hold in output.holds(result.stdout.splitlines()):
-            holds = by_name[name].holds
-            if holds is not None:
-                holds.append(hold)
+    _missing, other = output.missing(result.stderr)
+    if result.rc != 0 and other:
+        raise zfs_error(command, result.rc, result.stderr, backend.endpoint.label)
+    return output.holds(result.stdout.split("\n")[:-1], frozenset(names))

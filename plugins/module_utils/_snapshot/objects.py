@@ -48,13 +48,13 @@ def dependence(prior: Snapshot | None, origin: str | None) -> dict[str, Any] | N
 
 def fill(
     backend: Backend, datasets: Inventory, snapshots: Sequence[Snapshot], running: Activity, detail: str = "state",
-    keep: Collection[str] = (),
+    keep: Collection[str] = (), spoilt: dict[str, str] | None = None,
 ) -> None:  # fmt: skip
     """Read everything that the fast read leaves out, with two zfs get and, if anything is held, one zfs holds.
 
     ``datasets`` must have the dataset of each snapshot. A snapshot that no longer exists gets the state absent.
     ``detail``: "full" reads all user properties; a third zfs get finds their names. ``keep``: names of properties to
-    return in ``properties``.
+    return in ``properties``. ``spoilt``: see `inventory.read_values`.
     """
     origins = {
         snapshot.depends_on["snapshot"]: Snapshot(snapshot.depends_on["snapshot"])
@@ -65,7 +65,7 @@ def fill(
     by_name = {**origins, **{snapshot.name: snapshot for snapshot in snapshots}}
     if detail == "full":
         columns += _user_properties(backend, [*datasets, *by_name])
-    missing = _read_values(backend, datasets, by_name.values(), running, columns, keep)
+    missing = _read_values(backend, datasets, by_name.values(), running, columns, keep, spoilt)
     inventory.read_holds(backend, [snapshot for snapshot in snapshots if snapshot.userrefs])
     targets = _targets(datasets.values())
     for snapshot in snapshots:
@@ -96,7 +96,7 @@ def _user_properties(backend: Backend, names: Sequence[str]) -> list[str]:
 
 def _read_values(
     backend: Backend, datasets: Inventory, snapshots: Iterable[Snapshot], running: Activity, columns: Sequence[str],
-    keep: Collection[str],
+    keep: Collection[str], spoilt: dict[str, str] | None,
 ) -> set[str]:  # fmt: skip
     """Read the columns of the datasets and snapshots; the names of those that do not exist."""
     # A receive without -s into an existing dataset shows only as this hidden one, and only while it runs.
@@ -108,6 +108,7 @@ def _read_values(
         [*datasets, *(dataset.name for dataset in hidden.values()), *(snapshot.name for snapshot in holder.snapshots)],
         columns,
         keep=keep,
+        spoilt=spoilt,
     )
     for name, dataset in hidden.items():
         if dataset.values:

@@ -106,11 +106,24 @@ def missing(stderr: str) -> tuple[list[str], list[str]]:
     return names, other
 
 
-def holds(lines: Iterable[str]) -> Iterator[tuple[str, Hold]]:
-    """(snapshot, hold) of ``zfs holds -Hp``. Without ``-p`` (OpenZFS 2.1) the time is local and whole minutes."""
-    for columns in rows(lines):
-        name, tag, when = columns[0], "\t".join(columns[1:-1]), columns[-1]
-        yield name, Hold(tag, _hold_time(when))
+def holds(lines: Iterable[str], names: Collection[str]) -> dict[str, list[Hold]]:
+    """Snapshot -> its holds, of ``zfs holds`` with these names. Without ``-p`` (OpenZFS 2.1) times are whole minutes.
+
+    A tag may have tabs and newlines, so a line that does not begin with one of the names goes on with the tag before
+    it. One that does may be a part of a tag too: compare the number of holds with ``userrefs``.
+    """
+    records: list[list[str]] = []
+    for line in lines:
+        name, tab, rest = line.partition("\t")
+        if tab and name in names:
+            records.append([name, rest])
+        elif records:
+            records[-1].append(line)
+    found: dict[str, list[Hold]] = {}
+    for name, *texts in records:
+        tag, _tab, when = "\n".join(texts).rpartition("\t")
+        found.setdefault(name, []).append(Hold(tag, _hold_time(when)))
+    return found
 
 
 def _hold_time(text: str) -> int | None:

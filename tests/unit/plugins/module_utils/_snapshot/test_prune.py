@@ -80,6 +80,15 @@ def test_on_a_replica_only_the_rules_count(mode: str, mark: dict[str, str], monk
         assert results[0]["kept"] == [{"name": "backup/v@2", "reason": "temporary, never expires"}]
 
 
+def test_what_cannot_be_read_is_kept_and_hides_no_other() -> None:
+    matched = [snapshot("tank/a@1", 1), snapshot("tank/a@2", 2), snapshot("tank/a@3", 3), snapshot("tank/b@1", 1)]
+    spoilt = {"tank/a@1": "no 1", "tank/b": "no b"}
+    options = Options(["tank/a", "tank/b"], False, ["*"], {"last": 1})
+    decided = decide(matched, options, Activity(), NOW, time.gmtime, spoilt=spoilt)
+    assert [snap.name for snap in decided.pruned] == ["tank/a@2"]
+    assert decided.kept[:2] == [{"name": "tank/a@1", "reason": "no 1"}, {"name": "tank/b@1", "reason": "no b"}]
+
+
 def forged(names: list[str], **properties: str) -> str:
     """A value that goes on with lines that look like other records."""
     return "\n".join(["x", *(f"{name}\t{key}\tlocal\t{text}" for name in names for key, text in properties.items())])

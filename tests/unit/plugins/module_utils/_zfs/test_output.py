@@ -86,14 +86,18 @@ def test_missing_names_and_other_messages() -> None:
     ],
 )
 def test_holds(line: str, hold: Hold) -> None:
-    assert list(output.holds([line])) == [("tank/v@a", hold)]
+    assert output.holds([line], ["tank/v@a"]) == {"tank/v@a": [hold]}
 
 
 def test_holds_of_2_1_have_the_hosts_time() -> None:
-    ((name, hold),) = output.holds(["tank/v@a\tkeep\tMon Nov 23 17:13 2026"])
-    assert name == "tank/v@a"
+    (hold,) = output.holds(["tank/v@a\tkeep\tMon Nov 23 17:13 2026"], ["tank/v@a"])["tank/v@a"]
     assert hold.created
     assert hold.created % 60 == 0
+
+
+def test_a_tag_may_have_tabs_and_newlines() -> None:
+    lines = ["noise", "a@1\tx\ty", "", "b@1\tz\t1\t7", "a@2\tkeep\t8"]
+    assert output.holds(lines, ["a@1", "a@2"]) == {"a@1": [Hold("x\ty\n\nb@1\tz\t1", 7)], "a@2": [Hold("keep", 8)]}
 
 
 def test_estimate() -> None:
