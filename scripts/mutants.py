@@ -167,6 +167,8 @@ MUTANTS = [
            "return mark is not None and mark.id == id_", "return mark is not None", RELATIONSHIP),
     Mutant("a mark that cannot be read is not taken over", "_replication/relationship",
            "if isinstance(SourceMark.of(pair.replica.ours), Spoilt):", "if pair.replica is None:", RELATIONSHIP),
+    Mutant("no replica gets a snapshot of its own", "_snapshot/present",
+           ".is_replica and not dataset.by_name(name)", ".is_replica and dataset.by_name(name)", PRESENT),
     Mutant("what was not created is no action", "_snapshot/present",
            "for effect in step.effects if effect.key not in left)", "for effect in step.effects)", PRESENT),
     Mutant("what was not deleted is no action", "_snapshot/absent",

@@ -136,6 +136,15 @@ options:
     type: str
     choices: [defer, fail, cascade]
     default: defer
+  on_replica:
+    description:
+      - What to do if a snapshot would be created on a replica, which makes the replica diverge from its source.
+      - V(refuse) creates nothing if one of O(name) is on a replica. With O(recursive), replicas further below are left
+        out, with a warning.
+      - V(allow) creates the snapshots.
+    type: str
+    choices: [refuse, allow]
+    default: refuse
   wait:
     description:
       - Seconds to wait for pending deletions to end.
@@ -185,6 +194,11 @@ EXAMPLES = r"""
     recursive: true
     min_age: 50m
     match: hourly-*
+
+- name: Keep the state of a replica before it is rolled back to what the source has
+  cerss.zfs.zfs_snapshot:
+    name: backup/vol@diverged
+    on_replica: allow
 
 - name: Create a temporary snapshot that expires after two days
   cerss.zfs.zfs_snapshot:
@@ -331,6 +345,7 @@ def main() -> None:
             "before": commands,
             "after": commands,
             "on_dependents": {"type": "str", "choices": ["defer", "fail", "cascade"], "default": "defer"},
+            "on_replica": {"type": "str", "choices": ["refuse", "allow"], "default": "refuse"},
             "wait": {"type": "int", "default": 0},
         },
         supports_check_mode=True,

@@ -20,7 +20,8 @@ TRICKY = "tab\tnewline\nreturn\rnext\u0085line\u2028 größer ≠"
 VOLUMES = "for n in vol vol/below log; do zfs create tank/$n; done; zfs create backup/other; zfs create -V 8M tank/z"
 OPTIONS: dict[str, Any] = {
     "state": "present", "recursive": False, "properties": None, "holds": None, "purge_holds": False, "temporary": None,
-    "expires": None, "min_age": None, "match": None, "before": None, "after": None, "on_dependents": "defer", "wait": 0,
+    "expires": None, "min_age": None, "match": None, "before": None, "after": None, "on_dependents": "defer",
+    "on_replica": "refuse", "wait": 0,
 }  # fmt: skip
 
 
@@ -320,3 +321,20 @@ def test_through_ansible(backend: Backend, ansible: Ansible) -> None:
     assert states(made[1]) == {"tank/vol@s": "full"}
     gone = ansible.four_times(backend.name, {MODULE: {"name": "tank/vol@s", "state": "absent"}})
     assert gone[1]["pending"] == ["tank/vol@s"]
+
+
+def test_on_replicas(backend: Backend) -> None:
+    mark = '{"id":"00112233445566aa","host":"b","dataset":"a/v","guid":"7","mode":"plain"}'
+    made = f"zfs create tank/vol; zfs create tank/vol/replica; zfs set 'cerss.zfs:source={mark}' tank/vol/replica"
+    tree, _allowed = verbs.run(
+        backend,
+        VERB,
+        [made, present("tank/vol@s1", recursive=True), present("tank/vol/replica@s2", on_replica="allow")],
+    )
+    assert tree[1]["actions"] == ["create snapshot tank/vol@s1"]
+    assert tree[0]["actions"] == tree[1]["actions"]
+    assert "tank/vol/replica is replica of the replication 00112233445566aa; it is left out" in tree[1]["warnings"][0]
+    verbs.refused(backend, VERB, [(present("tank/vol/replica@s3"), "Create them on the source")])
+    assert backend.zfs("list", "-Ht", "snapshot", "-o", "name", "-r", "tank").split() == [
+        "tank/vol@s1", "tank/vol/replica@s2",
+    ]  # fmt: skip
