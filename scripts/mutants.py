@@ -45,6 +45,7 @@ REPLICATION, CLOSURE, GATE, DELETION, RETENTION = (
     )
 )
 RECORDED, LAYERS = "tests/unit/test_recorded.py", "tests/unit/test_layers.py"
+MODULE = "tests/unit/plugins/module_utils/test_module.py"
 RELATIONSHIP = "tests/unit/plugins/module_utils/_replication/test_relationship.py"
 PRESENT, ABSENT, PRUNE = (
     f"tests/unit/plugins/module_utils/_snapshot/test_{name}.py" for name in ("present", "absent", "prune")
@@ -185,6 +186,8 @@ MUTANTS = [
            "for kind in (native, user) for part", "for kind in (native + user,) for part", VALUES),
     Mutant("a hold that a tag imitates is no hold", "_host/inventory",
            "if doubtful and len(batch) > 1:", "if doubtful and not batch:", INVENTORY),
+    Mutant("a required option must not be blank", "_module",
+           'known[name].get("required") or not', "not", MODULE),
     Mutant("gate: nothing outside the root", "_gate",
            "if not job.root.covers(name):", "if job.root.pool != name.pool:", GATE),
     Mutant("gate: no flag that we do not write, such as -F", "_gate",

@@ -19,13 +19,52 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.text import shown
 Main = Callable[[Mapping[str, Any], bool], "dict[str, Any]"]
 
 
+class _Module(AnsibleModule):  # type: ignore[misc]
+    """An AnsibleModule for which blank strings and null count as options that are not given."""
+
+    params: dict[str, Any]
+
+    def _load_params(self) -> None:
+        super()._load_params()
+        self.params = without_blanks(self.params, self.argument_spec)
+
+
+def without_blanks(params: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The options before they are checked, without optional ones that are blank strings or None, at any depth.
+
+    A survey, and ``"{{ variable | default('') }}"``, hand over a blank string for what nobody has filled in. ansible-core
+    makes None a blank string from 2.20 on if the option has a default. ``spec``: the argument spec.
+
+    >>> without_blanks({"a": "", "b": "", "c": " "}, {"a": {"required": True}, "b": {}, "c": {"default": 1}})
+    {'a': ''}
+    """
+    known = {name: option for key, option in spec.items() for name in (key, *option.get("aliases", ()))}
+    return {
+        name: _without_blanks(value, known.get(name, {}).get("options"))
+        for name, value in params.items()
+        if name not in known or known[name].get("required") or not _is_blank(value)
+    }
+
+
+def _without_blanks(value: Any, suboptions: Mapping[str, Any] | None) -> Any:
+    if suboptions and isinstance(value, Mapping):
+        return without_blanks(value, suboptions)
+    if suboptions and isinstance(value, list):
+        return [_without_blanks(item, suboptions) for item in value]
+    return value
+
+
+def _is_blank(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
 def run_module(main: Main | Mapping[str, Main], **spec: Any) -> None:
     """Exit with the result of ``main(params, check_mode)``, or fail with the message of its CerssError.
 
     ``main``: the entry point, or state -> entry point. ``spec``: the arguments of AnsibleModule.
     A result with a true ``failed`` must have a ``msg``; the module fails with all its keys (part of the work was done).
     """
-    module = AnsibleModule(**spec)
+    module = _Module(**spec)
     try:
         result = (main if callable(main) else main[module.params["state"]])(module.params, module.check_mode)
     except CerssError as error:

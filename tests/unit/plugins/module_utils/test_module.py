@@ -7,24 +7,33 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from ansible.module_utils import basic
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError
-from ansible_collections.cerss.zfs.plugins.module_utils._module import run_module
+from ansible_collections.cerss.zfs.plugins.module_utils._module import run_module, without_blanks
+from ansible_collections.cerss.zfs.tests.unit.transcript import handed_over
+
+SPEC = {
+    "name": {"type": "str"},
+    "count": {"type": "int", "default": 3, "aliases": ["number"]},
+    "way": {"type": "dict", "options": {"host": {"type": "str", "required": True}, "port": {"type": "int"}}},
+}
 
 
 @pytest.fixture
 def ended(monkeypatch, capsys):
     """Runs a module with this entry point. Returns its exit code and its result."""
 
-    def run(main, check=False):
-        handed = {"ANSIBLE_MODULE_ARGS": {"name": "tank", "_ansible_check_mode": check}}
+    def run(main, check=False, **options):
+        handed = {"ANSIBLE_MODULE_ARGS": {"name": "tank", "_ansible_check_mode": check, **options}}
         monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps(handed).encode())
         monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
         with pytest.raises(SystemExit) as end:
-            run_module(main, argument_spec={"name": {"type": "str"}}, supports_check_mode=True)
+            run_module(main, argument_spec=SPEC, supports_check_mode=True)
         return end.value.code, json.loads(capsys.readouterr().out)
 
     return run
@@ -98,3 +107,76 @@ def test_bytes_that_are_no_text_are_shown_as_escapes(ended):
         raise ValueError("caf\udce9")
 
     assert "ValueError: caf\\xe9" in ended(fail)[1]["msg"]
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n", None])
+def test_a_blank_string_is_an_option_that_is_not_given(ended, blank):
+    given = {"name": blank, "number": blank, "way": {"host": "a", "port": blank}}
+    code, result = ended(lambda params, _check: {"params": params}, **given)
+    assert code == 0
+    assert {key: result["params"][key] for key in SPEC} == {
+        "name": None,
+        "count": 3,
+        "way": {"host": "a", "port": None},
+    }
+
+
+def values_of(spec):
+    """A value for each required option."""
+    made = {"str": "x", "list": ["x"], "dict": {}, "int": 1, "bool": True}
+    return {
+        name: values_of(option["options"]) if "options" in option else made[option.get("type", "str")]
+        for name, option in spec.items()
+        if option.get("required")
+    }
+
+
+def optional(spec, *above):
+    """The path of each optional option, at any depth."""
+    for name, option in spec.items():
+        if not option.get("required"):
+            yield (*above, name)
+        yield from optional(option.get("options", {}), *above, name)
+
+
+def with_blank(spec, path):
+    """The required options, and a blank string at the path, which goes through dicts and lists of dicts."""
+    values, (name, *rest) = values_of(spec), path
+    if not rest:
+        return {**values, name: ""}
+    inner = with_blank(spec[name]["options"], rest)
+    return {**values, name: [inner] if spec[name]["type"] == "list" else inner}
+
+
+def without(values, path):
+    name, *rest = path
+    if not rest:
+        return {key: value for key, value in values.items() if key != name}
+    inner = values[name]
+    return {**values, name: [without(inner[0], rest)] if isinstance(inner, list) else without(inner, rest)}
+
+
+MODULES = sorted(path.stem for path in Path(__file__).parents[4].glob("plugins/modules/*.py"))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_optional_option_of_every_module_may_be_blank(module):
+    _main, spec = handed_over(module)
+    spec.pop("supports_check_mode")
+    validator = ArgumentSpecValidator(**spec)
+    paths = [*optional(spec["argument_spec"])]
+    assert paths
+    for path in paths:
+        given = with_blank(spec["argument_spec"], path)
+        left = without_blanks(given, spec["argument_spec"])
+        assert left == without(given, path)
+        told = validator.validate(left).error_messages
+        assert not [text for text in told if "convert" in text or "value of" in text], path
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_required_option_must_not_be_blank(module):
+    _main, spec = handed_over(module)
+    for name, option in spec["argument_spec"].items():
+        if option.get("required"):
+            assert without_blanks({name: ""}, spec["argument_spec"]) == {name: ""}
