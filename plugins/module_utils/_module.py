@@ -32,8 +32,8 @@ class _Module(AnsibleModule):  # type: ignore[misc]
 def without_blanks(params: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
     """The options before they are checked, without optional ones that are blank strings or None, at any depth.
 
-    A survey, and ``"{{ variable | default('') }}"``, hand over a blank string for what nobody has filled in. ansible-core
-    makes None a blank string from 2.20 on if the option has a default. ``spec``: the argument spec.
+    A survey, and ``"{{ variable | default('') }}"``, hand over a blank string for what nobody has filled in. From 2.20
+    on ansible-core makes None a blank string if the option has a default. ``spec``: the argument spec.
 
     >>> without_blanks({"a": "", "b": "", "c": " "}, {"a": {"required": True}, "b": {}, "c": {"default": 1}})
     {'a': ''}
