@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -58,6 +58,15 @@ def _is_blank(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
+def secrets(values: Iterable[str], names: object) -> set[str]:
+    """What Ansible is to hide in the result, of the values of options that may be secret.
+
+    It hides them wherever they occur, even in a number. So a variable DEBUG=1 would garble every number with a 1, and
+    PGUSER=postgres the name tank/postgres@nightly. ``names``: the option ``name``, which shows what is in it anyway.
+    """
+    return {value for value in values if len(value) > 3 and value not in str(names)}
+
+
 def run_module(main: Main | Mapping[str, Main], **spec: Any) -> None:
     """Exit with the result of ``main(params, check_mode)``, or fail with the message of its CerssError.
 
@@ -65,6 +74,7 @@ def run_module(main: Main | Mapping[str, Main], **spec: Any) -> None:
     A result with a true ``failed`` must have a ``msg``; the module fails with all its keys (part of the work was done).
     """
     module = _Module(**spec)
+    module.no_log_values = secrets(module.no_log_values, module.params.get("name"))
     try:
         result = (main if callable(main) else main[module.params["state"]])(module.params, module.check_mode)
     except CerssError as error:

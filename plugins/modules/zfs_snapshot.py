@@ -101,8 +101,8 @@ options:
         default: 60s
       environment:
         description:
-          - Further environment variables. They may be secret, so Ansible hides their values wherever these occur in
-            the results and in the log.
+          - Further environment variables. Ansible hides their values wherever these occur in the result and in the log,
+            except values of up to three characters and those that are part of O(name).
         type: dict
   after:
     description:
@@ -123,8 +123,8 @@ options:
         default: 60s
       environment:
         description:
-          - Further environment variables. They may be secret, so Ansible hides their values wherever these occur in
-            the results and in the log.
+          - Further environment variables. Ansible hides their values wherever these occur in the result and in the log,
+            except values of up to three characters and those that are part of O(name).
         type: dict
   on_dependents:
     description:

@@ -14,12 +14,13 @@ from ansible.module_utils import basic
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError
-from ansible_collections.cerss.zfs.plugins.module_utils._module import run_module, without_blanks
+from ansible_collections.cerss.zfs.plugins.module_utils._module import run_module, secrets, without_blanks
 from ansible_collections.cerss.zfs.tests.unit.transcript import handed_over
 
 SPEC = {
     "name": {"type": "str"},
     "count": {"type": "int", "default": 3, "aliases": ["number"]},
+    "token": {"type": "dict", "no_log": True},
     "way": {"type": "dict", "options": {"host": {"type": "str", "required": True}, "port": {"type": "int"}}},
 }
 
@@ -109,6 +110,19 @@ def test_bytes_that_are_no_text_are_shown_as_escapes(ended):
     assert "ValueError: caf\\xe9" in ended(fail)[1]["msg"]
 
 
+def test_secrets_are_hidden_but_names_and_numbers_are_not_garbled(ended):
+    assert secrets({"1", "on", "hunter2", "postgres"}, ["tank/postgres@nightly"]) == {"hunter2"}
+    _main, spec = handed_over("zfs_snapshot")
+    for option in ("before", "after"):
+        assert spec["argument_spec"][option]["options"]["environment"]["no_log"]
+    code, result = ended(
+        lambda *_: {"count": 11, "snapshots": ["tank/vol"], "said": "hunter2"},
+        token={"A": "1", "B": "hunter2", "C": "tank"},
+    )
+    assert (code, result["count"], result["snapshots"]) == (0, 11, ["tank/vol"])
+    assert "hunter2" not in str(result)
+
+
 @pytest.mark.parametrize("blank", ["", " ", "\n", None])
 def test_a_blank_string_is_an_option_that_is_not_given(ended, blank):
     given = {"name": blank, "number": blank, "way": {"host": "a", "port": blank}}
@@ -117,6 +131,7 @@ def test_a_blank_string_is_an_option_that_is_not_given(ended, blank):
     assert {key: result["params"][key] for key in SPEC} == {
         "name": None,
         "count": 3,
+        "token": None,
         "way": {"host": "a", "port": None},
     }
 
