@@ -45,13 +45,20 @@ REPLICATION, CLOSURE, GATE, DELETION, RETENTION = (
     )
 )
 RECORDED, LAYERS = "tests/unit/test_recorded.py", "tests/unit/test_layers.py"
+MODULE = "tests/unit/plugins/module_utils/test_module.py"
 RELATIONSHIP = "tests/unit/plugins/module_utils/_replication/test_relationship.py"
 PRESENT, ABSENT, PRUNE = (
     f"tests/unit/plugins/module_utils/_snapshot/test_{name}.py" for name in ("present", "absent", "prune")
 )
-MARKS, EXECUTE, PROPERTIES = (
+MARKS, EXECUTE, PROPERTIES, VALUES, INVENTORY = (
     f"tests/unit/plugins/module_utils/{name}.py"
-    for name in ("_core/test_marks", "_host/test_execute", "_zfs/test_properties")
+    for name in (
+        "_core/test_marks",
+        "_host/test_execute",
+        "_zfs/test_properties",
+        "_host/test_values",
+        "_host/test_inventory",
+    )
 )
 PAIR, DIVERGENCE, BOOKKEEPING = (
     f"tests/unit/plugins/module_utils/_replication/test_{name}.py" for name in ("pair", "divergence", "bookkeeping")
@@ -121,6 +128,8 @@ MUTANTS = [
            DELETION),
     Mutant("a held snapshot is not pruned", "_snapshot/retention",
            "kept = [*reasons, *held]", "kept = [*reasons]", RETENTION),
+    Mutant("no mark on a replica's snapshot has it pruned", "_snapshot/prune",
+           "        if name in replicas:\n", "        if not name:\n", PRUNE),
     Mutant("a snapshot is held before its first byte is sent", "_replication/replicate",
            "for action in bookkeeping.protect(pair, plan):", "for action in plan.prepare[:0]:", RECORDED),
     Mutant("the cursor moves only after the snapshot has arrived", "_replication/replicate",
@@ -159,12 +168,26 @@ MUTANTS = [
            "return mark is not None and mark.id == id_", "return mark is not None", RELATIONSHIP),
     Mutant("a mark that cannot be read is not taken over", "_replication/relationship",
            "if isinstance(SourceMark.of(pair.replica.ours), Spoilt):", "if pair.replica is None:", RELATIONSHIP),
+    Mutant("no replica gets a snapshot of its own", "_snapshot/present",
+           ".is_replica and not dataset.by_name(name)", ".is_replica and dataset.by_name(name)", PRESENT),
     Mutant("what was not created is no action", "_snapshot/present",
            "for effect in step.effects if effect.key not in left)", "for effect in step.effects)", PRESENT),
     Mutant("what was not deleted is no action", "_snapshot/absent",
            "for effect in outcome.done if effect.name not in failures]", "for effect in outcome.done]", ABSENT),
     Mutant("what was not pruned is no action", "_snapshot/prune",
            "for effect in outcome.done if effect.name not in left)", "for effect in outcome.done)", PRUNE),
+    Mutant("no value counts while a name is in doubt", "_host/values",
+           "        if not doubtful:\n            part.add(values)\n            break\n",
+           "        part.add(values)\n        if not doubtful:\n            break\n", VALUES),
+    Mutant("a line too many is noticed", "_zfs/output",
+           "return len(printed) == len(properties) and all(", "return all(", VALUES),
+    Mutant("a missing line is noticed", "_host/values", "doubtful | (silent ^ gone)", "doubtful", VALUES),
+    Mutant("native and user properties are never read at once", "_host/values",
+           "for kind in (native, user) for part", "for kind in (native + user,) for part", VALUES),
+    Mutant("a hold that a tag imitates is no hold", "_host/inventory",
+           "if doubtful and len(batch) > 1:", "if doubtful and not batch:", INVENTORY),
+    Mutant("a required option must not be blank", "_module",
+           'known[name].get("required") or not', "not", MODULE),
     Mutant("gate: nothing outside the root", "_gate",
            "if not job.root.covers(name):", "if job.root.pool != name.pool:", GATE),
     Mutant("gate: no flag that we do not write, such as -F", "_gate",
@@ -181,6 +204,7 @@ MUTANTS = [
            "    if not ours:\n", "    if not name:\n", GATE),
     Mutant("gate: the line is one that we write", "_gate",
            "if not all(commands) or endpoint.line(commands) != line:", "if not all(commands):", GATE),
+    Mutant("gate: no control characters", "_gate", "if _CONTROL.search(line):", 'if "\\0" in line:', GATE),
     Mutant("gate: a pipeline is one compressor and one stream", "_gate",
            "if other not in others or command[: len(begin)] != begin:", "if other not in others:", GATE),
     Mutant("gate: no package with a payload", "_gate",

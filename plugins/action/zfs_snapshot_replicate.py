@@ -27,7 +27,6 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -107,6 +106,7 @@ class Watch:
     def __init__(self, command: Callable[[str], str], run_id: str, interval: float, label: str) -> None:
         self.command, self.run_id, self.label = command, run_id, label
         self.schedule = Schedule(interval)
+        self._last = b""  # what the thread was told
         self._told, self._tells = socket.socketpair()
         self._told.settimeout(LOOK)
         # ansible-core keeps the task in a context variable, which a new thread does not inherit.
@@ -133,6 +133,7 @@ class Watch:
 
         It takes no lock, so a signal handler may call it, even while the same call is interrupted.
         """
+        self._last = self._last if self._last == CANCEL else message
         self._tells.send(message)
         until = time.monotonic() + PATIENCE
         while self._thread.is_alive() and time.monotonic() < until:
@@ -155,19 +156,29 @@ class Watch:
             return self._told.recv(1)
         except TimeoutError:
             return b""
+        except OSError:  # the with block ended while this thread waited for a host that does not answer
+            return self._last or CANCEL
 
     def _look(self) -> None:
         answer = self._ask(renew(self.run_id))
         if self.schedule.lines_due():
-            for run in running(answer):
-                Display().display(progress_line(self.label, run))
+            try:
+                for run in running(answer):
+                    Display().display(progress_line(self.label, run))
+            except Exception as error:  # pylint: disable=broad-except  # run files may have anything in them
+                self._report(error)
 
     def _ask(self, script: str) -> str:
+        """What the script prints; "" if it could not be run. Without this thread the transfer would end."""
         try:
             return self.command(script)
-        except (AnsibleError, OSError) as error:  # a later command may succeed before the lease expires
-            Display().vvv(f"{self.label}: {error}")
+        except Exception as error:  # pylint: disable=broad-except  # a later one may succeed before the lease expires
+            self._report(error)
             return ""
+
+    def _report(self, error: Exception) -> None:
+        with contextlib.suppress(Exception):
+            Display().vvv(f"{self.label}: {type(error).__name__}: {error}")
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

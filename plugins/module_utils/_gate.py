@@ -40,6 +40,9 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs.stream import read_
 RECEIVE, SEND = "receive", "send"
 MAX_LINE = 128 * 1024  # bytes of one argument of a program on Linux (MAX_ARG_STRLEN)
 
+# Characters that end or redraw a line, and bytes that are no text (PEP 383). What reads values line by line must not
+# depend on noticing them.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _WORD = re.compile(r"""(?:[A-Za-z0-9_@%+=:,./-]+|'[^']*'|"'")+""")
 _PART = re.compile(r"""[^'"]+|'([^']*)'|"(')\"""")
 _TYPES = ("filesystem", "volume", "snapshot", "bookmark")
@@ -84,8 +87,10 @@ def split_line(line: str) -> list[list[str]]:
     >>> split_line("env LC_ALL=C PATH=… zfs receive 'a b'")
     [['zfs', 'receive', 'a b']]
     """
-    if len(line) > MAX_LINE or "\0" in line:
-        raise NotAllowed("the command line is too long or has a NUL character in it")
+    if len(line) > MAX_LINE:
+        raise NotAllowed("the command line is too long")
+    if _CONTROL.search(line):
+        raise NotAllowed("the command line has a control character in it, such as a line end")
     commands: list[list[str]] = [[]]
     at = 0
     while True:
@@ -240,13 +245,14 @@ def _list(argv: _Arguments, job: Job) -> list[str]:
 
 def _get(argv: _Arguments, job: Job) -> list[str]:
     argv.flag("-Hp")
-    depth, types = argv.depth(), argv.value("-t")
-    local = argv.value("-s") is not None
-    argv.value("-o")
+    set_only = argv.value("-s") is not None
+    columns = argv.value("-o")
     properties = _columns(argv.next())
-    # With -t zfs also lists the snapshots and bookmarks of the named datasets.
-    names = _anything(argv.argv, job, above=depth == 0 and not types)
-    return zfs.get(names, properties, ",".join(_columns(types, _TYPES)) if types else None, depth, local)
+    if columns == "name,property":
+        return zfs.get_names(_anything(argv.argv, job), set_only)
+    if "all" in properties or len({":" in name for name in properties}) > 1:
+        raise NotAllowed("cerss.zfs asks for native properties and for user properties apart, each by its name")
+    return zfs.get(_anything(argv.argv, job, above=True), properties)
 
 
 def _holds(argv: _Arguments, job: Job) -> list[str]:

@@ -100,7 +100,9 @@ options:
         type: str
         default: 60s
       environment:
-        description: Further environment variables.
+        description:
+          - Further environment variables. Ansible hides their values wherever these occur in the result and in the log,
+            except values of up to three characters and those that are part of O(name).
         type: dict
   after:
     description:
@@ -120,7 +122,9 @@ options:
         type: str
         default: 60s
       environment:
-        description: Further environment variables.
+        description:
+          - Further environment variables. Ansible hides their values wherever these occur in the result and in the log,
+            except values of up to three characters and those that are part of O(name).
         type: dict
   on_dependents:
     description:
@@ -132,6 +136,15 @@ options:
     type: str
     choices: [defer, fail, cascade]
     default: defer
+  on_replica:
+    description:
+      - What to do if a snapshot would be created on a replica, which makes the replica diverge from its source.
+      - V(refuse) creates nothing if one of O(name) is on a replica. With O(recursive), replicas further below are left
+        out, with a warning.
+      - V(allow) creates the snapshots.
+    type: str
+    choices: [refuse, allow]
+    default: refuse
   wait:
     description:
       - Seconds to wait for pending deletions to end.
@@ -181,6 +194,11 @@ EXAMPLES = r"""
     recursive: true
     min_age: 50m
     match: hourly-*
+
+- name: Keep the state of a replica before it is rolled back to what the source has
+  cerss.zfs.zfs_snapshot:
+    name: backup/vol@diverged
+    on_replica: allow
 
 - name: Create a temporary snapshot that expires after two days
   cerss.zfs.zfs_snapshot:
@@ -308,7 +326,7 @@ def main() -> None:
         "options": {
             "argv": {"type": "list", "elements": "str", "required": True},
             "timeout": {"type": "str", "default": "60s"},
-            "environment": {"type": "dict"},
+            "environment": {"type": "dict", "no_log": True},
         },
     }
     run_module(
@@ -327,6 +345,7 @@ def main() -> None:
             "before": commands,
             "after": commands,
             "on_dependents": {"type": "str", "choices": ["defer", "fail", "cascade"], "default": "defer"},
+            "on_replica": {"type": "str", "choices": ["refuse", "allow"], "default": "refuse"},
             "wait": {"type": "int", "default": 0},
         },
         supports_check_mode=True,

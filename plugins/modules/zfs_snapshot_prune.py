@@ -18,6 +18,8 @@ description:
   - Never deletes a snapshot that has a hold or that a replication needs.
   - Keeps temporary snapshots until they expire. Expired ones are deleted before any others. The rules do not count
     temporary snapshots.
+  - On a replica only the rules count. Whether a snapshot is marked as temporary there makes no difference, because the
+    host that sends can write the marks of its replica.
   - Defers the deletion of a snapshot with clones (state V(pending_delete)). ZFS destroys it with its last clone.
 options:
   name:

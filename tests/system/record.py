@@ -30,7 +30,7 @@ errors = importlib.import_module(PREFIX + 'module_utils._core.errors')
 process = importlib.import_module(PREFIX + 'module_utils._host.process')
 for name in ('ansible', 'ansible.module_utils', 'ansible.module_utils.basic'):  # not there, but modules import it
     sys.modules[name] = types.ModuleType(name)
-sys.modules['ansible.module_utils.basic'].AnsibleModule = None
+sys.modules['ansible.module_utils.basic'].AnsibleModule = object
 real_run, real_spawn, real_end, RealLines = process.run, process.spawn, process.end, process.Lines
 real_which, real_time = shutil.which, time.time
 commands, streams, lacks = [], [], []

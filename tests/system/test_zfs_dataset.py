@@ -78,8 +78,10 @@ def test_made_changed_renamed_and_removed(backend: Backend) -> None:
     assert zmoved[1]["actions"] == ["rename tank/zv to tank/prod/eu/zv"]
     assert removed[1]["actions"] == ["destroy filesystem tank/quiet"]
     assert not gone[1]["changed"]
-    assert [four[3]["zfs"] for four in (made, moved, gone)] == [["get"], ["get"], ["get"]]
-    assert made[1]["zfs"] == ["get", "create", "create", "mount", "get"]  # the first one is the judge of the values
+    read = ["get", "get", "get"]  # the names of properties, native ones, and those of users
+    assert [four[3]["zfs"] for four in (made, moved, gone)] == [read, read, ["get"]]
+    # The first create is the judge of the values.
+    assert made[1]["zfs"] == ["get", "get", "create", "create", "mount", *read]
 
 
 def test_every_refusal_changes_nothing_and_says_why(backend: Backend) -> None:

@@ -67,7 +67,7 @@ def test_loses_what_was_allowed_and_nothing_else(backend: Backend) -> None:
     ]
     assert backend.run("cat /tank/v/file").stdout == "one\n"
     assert backend.zfs("list", "-H", "-o", "name", "-t", "bookmark", "tank/v") == "tank/v#b1\n"
-    assert two[1]["zfs"] == ["list", "get", "destroy", "rollback", "list"]
+    assert two[1]["zfs"] == ["list", "get", "get", "destroy", "rollback", "list"]
 
 
 def test_what_others_need_blocks_whatever_is_allowed(backend: Backend) -> None:

@@ -14,12 +14,14 @@ import verbs
 from harness import Ansible, Backend
 
 VERB = "_snapshot.{state}"
+READ = ["get", "get"]  # native properties, and user properties
 MODULE = "cerss.zfs.zfs_snapshot"
 TRICKY = "tab\tnewline\nreturn\rnext\u0085line\u2028 größer ≠"
 VOLUMES = "for n in vol vol/below log; do zfs create tank/$n; done; zfs create backup/other; zfs create -V 8M tank/z"
 OPTIONS: dict[str, Any] = {
     "state": "present", "recursive": False, "properties": None, "holds": None, "purge_holds": False, "temporary": None,
-    "expires": None, "min_age": None, "match": None, "before": None, "after": None, "on_dependents": "defer", "wait": 0,
+    "expires": None, "min_age": None, "match": None, "before": None, "after": None, "on_dependents": "defer",
+    "on_replica": "refuse", "wait": 0,
 }  # fmt: skip
 
 
@@ -279,13 +281,13 @@ def test_number_of_zfs_processes(backend: Backend) -> None:
     three = ["tank/vol@a", "tank/log@a", "backup/other@a"]
     many = [f"tank/vol@n{number}" for number in range(1, 121)]
     cases = [
-        (present(*three), ["list", "get", "snapshot", "snapshot", "get"]),
-        (present(*three), ["list", "get"]),
-        (present(*three[:2], holds=["x"]), ["list", "get", "hold", "get", "holds"]),
-        (present(*three[:2], holds=[], purge_holds=True), ["list", "get", "holds", "release", "get"]),
-        (absent(*three[1:]), ["list", "get", "destroy", "destroy", "get"]),
-        (absent(*many), ["list", "get", "holds", "destroy", "destroy", "destroy", "get", "holds"]),
-        (absent(*many), ["list", "get", "holds"]),
+        (present(*three), ["list", *READ, "snapshot", "snapshot", *READ]),
+        (present(*three), ["list", *READ]),
+        (present(*three[:2], holds=["x"]), ["list", *READ, "hold", *READ, "holds"]),
+        (present(*three[:2], holds=[], purge_holds=True), ["list", *READ, "holds", "release", *READ]),
+        (absent(*three[1:]), ["list", *READ, "destroy", "destroy", *READ]),
+        (absent(*many), ["list", *READ, "holds", "destroy", "destroy", "destroy", *READ, "holds"]),
+        (absent(*many), ["list", *READ, "holds"]),
     ]
     backend.run(f"{VOLUMES}; for n in $(seq 120); do zfs snapshot tank/vol@n$n; done; zfs hold h tank/vol@n7")
     answers = verbs.run(backend, VERB, [case for case, _wished in cases], look=False, passes=2)
@@ -319,3 +321,20 @@ def test_through_ansible(backend: Backend, ansible: Ansible) -> None:
     assert states(made[1]) == {"tank/vol@s": "full"}
     gone = ansible.four_times(backend.name, {MODULE: {"name": "tank/vol@s", "state": "absent"}})
     assert gone[1]["pending"] == ["tank/vol@s"]
+
+
+def test_on_replicas(backend: Backend) -> None:
+    mark = '{"id":"00112233445566aa","host":"b","dataset":"a/v","guid":"7","mode":"plain"}'
+    made = f"zfs create tank/vol; zfs create tank/vol/replica; zfs set 'cerss.zfs:source={mark}' tank/vol/replica"
+    tree, _allowed = verbs.run(
+        backend,
+        VERB,
+        [made, present("tank/vol@s1", recursive=True), present("tank/vol/replica@s2", on_replica="allow")],
+    )
+    assert tree[1]["actions"] == ["create snapshot tank/vol@s1"]
+    assert tree[0]["actions"] == tree[1]["actions"]
+    assert "tank/vol/replica is replica of the replication 00112233445566aa; it is left out" in tree[1]["warnings"][0]
+    verbs.refused(backend, VERB, [(present("tank/vol/replica@s3"), "Create them on the source")])
+    assert backend.zfs("list", "-Ht", "snapshot", "-o", "name", "-r", "tank").split() == [
+        "tank/vol@s1", "tank/vol/replica@s2",
+    ]  # fmt: skip

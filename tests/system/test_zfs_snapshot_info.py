@@ -94,8 +94,9 @@ def test_every_key_and_every_choice(backend: Backend) -> None:
     assert by_name(everything)["tank/c2@a"]["dependents"]["clones"] == ["tank/c1", "tank/v"]
     assert list(by_name(spaced)) == ["tank/v w@d"]
     assert names["zfs"] == ["list"]
-    assert single["zfs"] == volume["zfs"] == full["zfs"] == ["list", "get", "holds"]
-    assert spaced["zfs"] == ["list", "get"]
+    assert single["zfs"] == volume["zfs"] == ["list", "get", "get", "holds"]
+    assert full["zfs"] == ["list", "get", "get", "get", "holds"]
+    assert spaced["zfs"] == ["list", "get", "get"]
     verbs.refused(backend, VERB, [(read("tank/none", "tank/v"), "there is no dataset tank/none")])
     assert backend.dump() == before
 

@@ -50,7 +50,7 @@ def test_keeps_with_a_reason_and_prunes_the_others(backend: Backend) -> None:
     assert one[1]["pending"] == one[3]["pending"] == ["tank/v@auto-3"]
     assert one[0]["pruned"] == one[1]["pruned"]
     assert one[0]["pending"] == one[1]["pending"]
-    assert one[1]["zfs"] == ["list", "get", "holds", "destroy", "destroy", "get"]
+    assert one[1]["zfs"] == ["list", "get", "get", "holds", "destroy", "destroy", "get", "get"]
     assert len(tree[1]["pruned"]) == 6
     assert any(kept["reason"].startswith("last 1; yearly 20") for kept in tree[1]["kept"])
 
@@ -59,7 +59,44 @@ def test_many_at_once(backend: Backend) -> None:
     many = "zfs create tank/m && for n in $(seq 230); do zfs snapshot tank/m@auto-$n; done"
     (four,) = verbs.run(backend, VERB, [many, prune("tank/m")])
     assert len(four[1]["pruned"]) == 229
-    assert four[1]["zfs"] == ["list", "get", "destroy", "destroy", "destroy", "get"]  # 100 at most in one command
+    assert four[1]["zfs"] == [
+        "list",
+        "get",
+        "get",
+        "destroy",
+        "destroy",
+        "destroy",
+        "get",
+        "get",
+    ]  # 100 at most in one command
+
+
+FORGED = """zfs create -p tank/a/db; zfs create tank/b; zfs snapshot -r tank@daily-1
+n='tank/a/db@daily-1'
+forged=$(printf "x\\n$n\\tcerss.zfs:temporary\\tlocal\\ttrue\\n$n\\tcerss.zfs:expires\\tlocal\\t1")
+zfs set "cerss.zfs:inbound=$forged" tank/b
+zfs hold mine $n; zfs hold "$(printf "x\\t1\\n$n\\tforged")" tank/b@daily-1
+sleep 2"""
+
+
+def test_no_value_or_tag_says_anything_about_another_dataset(backend: Backend) -> None:
+    every = prune("tank", recursive=True, match=["*"], keep={"last": 1000})
+    (four,) = verbs.run(backend, VERB, [FORGED, every])
+    assert four[0]["pruned"] == four[1]["pruned"] == []
+    reasons = {kept["name"]: kept["reason"] for kept in four[0]["kept"]}
+    assert reasons["tank/a/db@daily-1"] == "last 1; has hold mine"
+    assert reasons["tank/b@daily-1"] == "last 1; has hold x\t1\ntank/a/db@daily-1\tforged"
+
+
+def test_on_a_replica_only_the_rules_count(backend: Backend) -> None:
+    mark = '{"id":"00112233445566aa","host":"b","dataset":"a/v","guid":"7","mode":"plain"}'
+    made = (
+        f"zfs create tank/v; zfs set 'cerss.zfs:source={mark}' tank/v; zfs snapshot tank/v@1; zfs snapshot tank/v@2; "
+        "zfs set cerss.zfs:temporary=true cerss.zfs:expires=1 tank/v@1; sleep 2"
+    )
+    (four,) = verbs.run(backend, VERB, [made, prune("tank/v", match=["*"], keep={"last": 2})])
+    assert four[1]["pruned"] == []
+    assert four[1]["kept"][0] == {"name": "tank/v@1", "reason": "last 2"}
 
 
 def test_bad_input(backend: Backend) -> None:

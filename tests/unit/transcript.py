@@ -27,17 +27,22 @@ _ENV = shlex.join(ENVIRONMENT) + " "
 Verb = Callable[[dict[str, Any], bool], dict[str, Any]]
 
 
-def entrance(call: Call) -> tuple[Verb, dict[str, Any]]:
-    """The module's verb, and the options in full, as the module itself would hand them over."""
-    module: Any = importlib.import_module(f"ansible_collections.cerss.zfs.plugins.modules.{call.module}")
-    handed: list[tuple[Verb, dict[str, Any]]] = []
+def handed_over(name: str) -> tuple[Any, dict[str, Any]]:
+    """What a module hands over to `run_module`: its verb or verbs, and the arguments of AnsibleModule."""
+    module: Any = importlib.import_module(f"ansible_collections.cerss.zfs.plugins.modules.{name}")
+    handed: list[tuple[Any, dict[str, Any]]] = []
     real = module.run_module
     module.run_module = lambda verb, **spec: handed.append((verb, spec))
     try:
         module.main()
     finally:
         module.run_module = real
-    ((verb, spec),) = handed
+    return handed[0]
+
+
+def entrance(call: Call) -> tuple[Verb, dict[str, Any]]:
+    """The module's verb, and the options in full, as the module itself would hand them over."""
+    verb, spec = handed_over(call.module)
     spec.pop("supports_check_mode")
     checked = ArgumentSpecValidator(**spec).validate(call.options)
     if checked.error_messages:
@@ -143,7 +148,7 @@ def form(recording: Recording) -> str:
         # PyYAML would write these three as they are, and read them as the ends of lines.
         strange = re.search("[\x85\u2028\u2029]", json.dumps(step["result"], ensure_ascii=False))
         result = yaml.safe_dump(step["result"], sort_keys=False, allow_unicode=not strange, width=10**6)
-        rows += ["result", *(f"  {line}".rstrip() for line in result.splitlines())]
+        rows += ["result", *(f"  {line}".rstrip(" ") for line in result.splitlines())]
     heads = [f"{prompt}: {ssh}" for ssh, prompt in prompts.items() if ssh]
     return "\n".join([f"OpenZFS {recording.openzfs}", *heads, *rows, ""])
 

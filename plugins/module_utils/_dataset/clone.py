@@ -127,7 +127,7 @@ def _present(backend: Backend, options: Options, check_mode: bool) -> dict[str, 
 
 
 def _read(backend: Backend, options: Options, snapshot: SnapshotName) -> Seen:
-    """One zfs process if the clone does not exist, two if it does, and one more before a promotion."""
+    """Three zfs processes if the clone does not exist, up to eight if it does, and one more before a promotion."""
     own = SnapshotName(options.name, snapshot.snapshot)
     names = [str(name) for name in (options.name, snapshot, snapshot.dataset, options.name.parent, own)]
     seen = Seen(inventory.read_things(backend, [name for name in names if len(name) <= MAX_NAME]))
@@ -136,7 +136,7 @@ def _read(backend: Backend, options: Options, snapshot: SnapshotName) -> Seen:
         if options.promoted and str(snapshot) in seen.things:
             seen.family = _family(backend, str(snapshot.dataset))
         return seen
-    seen.own = inventory.read_things(backend, [clone.name], ("guid", "clones"), "snapshot", depth=1).snapshots
+    seen.own = inventory.read_tree(backend, [clone.name], ("guid", "clones"), "snapshot", depth=1).snapshots
     if clone.origin and clone.origin not in seen.things:
         # Its origin is another snapshot than the requested one, or a promotion has moved it.
         seen.things.update(inventory.read_things(backend, [clone.origin, clone.origin.partition("@")[0]]))
@@ -375,7 +375,7 @@ def _absent(backend: Backend, options: Options, check_mode: bool) -> dict[str, A
     if clone is None:
         return {**Plan().to_result(), "clone": None}
     roots = [name, *([clone.origin] if clone.origin else [])]
-    tree = inventory.read_things(backend, roots, _DEPENDENTS, TREE, depth=None)
+    tree = inventory.read_tree(backend, roots, _DEPENDENTS, TREE)
     origin = tree.snapshots.pop(clone.origin, None) if clone.origin else None
     tree.datasets.pop(name, None)
     check_removable(options, clone, origin)

@@ -319,7 +319,7 @@ def _absent(backend: Backend, options: Options, check_mode: bool) -> dict[str, A
     current = inventory.read_things(backend, [name]).datasets.get(name)
     if current is None:
         return {**Plan().to_result(), "dataset": None}
-    plan = plan_absent(options, current, inventory.read_things(backend, [name], ("type", "clones"), TREE, depth=None))
+    plan = plan_absent(options, current, inventory.read_tree(backend, [name], ("type", "clones"), TREE))
     if not check_mode:
         execute(backend, plan)
         if name in inventory.read_things(backend, [name]):

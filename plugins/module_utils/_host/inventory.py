@@ -5,12 +5,12 @@
 """Reads a backend into the model, with as few zfs processes as possible.
 
 `read` is fast, since zfs opens no snapshot for it. It reads names, GUIDs, order, origins and bookmarks. `read_values`
-and `read_holds` add the rest for the names that need it. `read_things` reads named datasets and snapshots at once.
+and `read_holds` add the rest for the names that need it. `read_things` and `read_tree` do without a `read` before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
@@ -23,8 +23,15 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     TemporaryMark,
     is_ours,
 )
-from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Snapshot, Value
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Hold, Snapshot, Value
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
+from ansible_collections.cerss.zfs.plugins.module_utils._host.values import (
+    MOST,
+    Properties,
+    in_batches,
+    read_all,
+    read_properties,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import zfs_error
@@ -97,27 +104,41 @@ def _dataset(found: Inventory, name: str) -> Dataset:
 
 def read_values(
     backend: Backend, found: Inventory, names: Iterable[str], properties: Sequence[str] | None = None,
-    types: str | None = None, depth: int | None = 0, keep: Collection[str] = (),
+    keep: Collection[str] = (), spoilt: dict[str, str] | None = None,
 ) -> list[str]:  # fmt: skip
     """Read the properties of the named datasets and snapshots of ``found``. Returns the names that do not exist.
 
-    One process per batch of names. ``types`` and ``depth``: read the trees below ``names`` instead (`commands.get`).
-    ``keep``: see `fill_snapshot`.
+    Two processes per batch of names, one if all properties are native or all are of users. ``keep``: see
+    `fill_snapshot`. ``spoilt`` gets the names that cannot be read, with the reason; without it they are an error.
     """
     missing: list[str] = []
     properties = properties or (*DATASET_VALUES, *SNAPSHOT_VALUES)
     snapshots = {snapshot.name: snapshot for dataset in found.values() for snapshot in dataset.snapshots}
     bookmarks = {bookmark.name: bookmark for dataset in found.values() for bookmark in dataset.bookmarks}
-    for batch in zfs.batches(list(names), max_bytes=backend.argument_bytes):
-        lines = backend.lines(zfs.get(batch, properties, types, depth), missing)
-        for name, property_name, source, value in output.records(lines):
+    for part in in_batches(backend, names, properties):
+        missing += part.missing
+        if spoilt is None:
+            part.check()
+        else:
+            spoilt.update(part.spoilt)
+        for name, values in part.values.items():
             if name in snapshots:
-                fill_snapshot(snapshots[name], property_name, source, value, keep)
+                _fill_snapshot(snapshots[name], values, keep)
             elif name in found:
-                fill_dataset(found[name], property_name, source, value)
-            elif name in bookmarks and property_name == "creation":
-                bookmarks[name].created = units.number(value)
+                _fill_dataset(found[name], values)
+            elif name in bookmarks and "creation" in values:
+                bookmarks[name].created = units.number(values["creation"].text)
     return missing
+
+
+def _fill_dataset(dataset: Dataset, values: Mapping[str, Value]) -> None:
+    for property_name, value in values.items():
+        fill_dataset(dataset, property_name, value.source, value.text)
+
+
+def _fill_snapshot(snapshot: Snapshot, values: Mapping[str, Value], keep: Collection[str] = ()) -> None:
+    for property_name, value in values.items():
+        fill_snapshot(snapshot, property_name, value.source, value.text, keep)
 
 
 def fill_dataset(dataset: Dataset, property_name: str, source: str, value: str) -> None:
@@ -177,23 +198,31 @@ class Things:
         self.snapshots.update(other.snapshots)
 
 
-def read_things(
-    backend: Backend, names: Iterable[str], properties: Sequence[str] = ("all",), types: str | None = None,
-    depth: int | None = 0,
-) -> Things:  # fmt: skip
-    """The named datasets and snapshots that exist, with ``depth`` None also everything below. One process.
-
-    For modules that change one thing: needs no earlier `read`.
-    """
+def read_things(backend: Backend, names: Iterable[str]) -> Things:
+    """The named datasets and snapshots that exist, with all properties. Three processes, one if none exists."""
     # A name may be given twice, such as the parent of a clone that is also the dataset of its origin.
-    lines, _missing = backend.read(zfs.get(list(dict.fromkeys(names)), properties, types, depth))
+    return _things(read_all(backend, names))
+
+
+def read_tree(
+    backend: Backend, names: Sequence[str], properties: Sequence[str], types: str, depth: int | None = None
+) -> Things:
+    """The datasets and snapshots at and below ``names``. ``types`` and ``depth``: as for `commands.list_`.
+
+    Two processes if all properties are native, one if nothing is there.
+    """
+    lines, _missing = backend.read(zfs.list_(names, types, depth=depth))
+    return _things(read_properties(backend, [row[0] for row in output.rows(lines)], properties))
+
+
+def _things(properties: Properties) -> Things:
+    properties.check()
     found = Things()
-    for name, property_name, source, value in output.records(lines):
+    for name, values in properties.values.items():
         if "@" in name:
-            snapshot = found.snapshots.setdefault(name, Snapshot(name))
-            fill_snapshot(snapshot, property_name, source, value)
+            _fill_snapshot(found.snapshots.setdefault(name, Snapshot(name)), values)
         else:
-            fill_dataset(_dataset(found.datasets, name), property_name, source, value)
+            _fill_dataset(_dataset(found.datasets, name), values)
     return found
 
 
@@ -213,22 +242,36 @@ def check_values(backend: Backend, name: str, requested: Requested, size: str | 
 
 
 def read_holds(backend: Backend, snapshots: Iterable[Snapshot]) -> None:
-    """Read the holds of the snapshots. ``userrefs`` must have been read. One process per batch of held snapshots."""
+    """Read the holds of the snapshots. ``userrefs`` must have been read. One process per batch of held snapshots.
+
+    Snapshots for which ``zfs holds`` prints more or fewer holds than ``userrefs`` are read one at a time, in case a
+    tag looks like a line about them.
+    """
     by_name = {snapshot.name: snapshot for snapshot in snapshots}
     for snapshot in by_name.values():
         snapshot.holds = []
-    for batch in zfs.batches(
-        [name for name, snapshot in by_name.items() if snapshot.userrefs != 0], max_bytes=backend.argument_bytes
-    ):
-        command = zfs.holds(batch)
+    held = [name for name, snapshot in by_name.items() if snapshot.userrefs != 0]
+    for batch in zfs.batches(held, MOST, backend.argument_bytes):
+        found = _holds(backend, batch)
+        doubtful = [name for name in batch if by_name[name].userrefs not in (None, len(found.get(name, [])))]
+        if doubtful and len(batch) > 1:
+            found = _holds(backend, [name for name in batch if name not in {*doubtful}])
+            for name in doubtful:
+                found.update(_holds(backend, [name]))
+        for name in batch:
+            by_name[name].holds = found.get(name, [])
+
+
+def _holds(backend: Backend, names: list[str]) -> dict[str, list[Hold]]:
+    """The holds of snapshots, without those that do not exist any more."""
+    if not names:
+        return {}
+    command = zfs.holds(names)
+    result = backend.run(command, check=False)
+    if result.rc != 0 and "invalid option" in result.stderr:  # OpenZFS 2.1 has no -p
+        command = zfs.holds(names, exact_time=False)
         result = backend.run(command, check=False)
-        if result.rc != 0 and "invalid option" in result.stderr:  # OpenZFS 2.1 has no -p
-            command = zfs.holds(batch, exact_time=False)
-            result = backend.run(command, check=False)
-        _missing, other = output.missing(result.stderr)
-        if result.rc != 0 and other:
-            raise zfs_error(command, result.rc, result.stderr, backend.endpoint.label)
-        for name, hold in output.holds(result.stdout.splitlines()):
-            holds = by_name[name].holds
-            if holds is not None:
-                holds.append(hold)
+    _missing, other = output.missing(result.stderr)
+    if result.rc != 0 and other:
+        raise zfs_error(command, result.rc, result.stderr, backend.endpoint.label)
+    return output.holds(result.stdout.split("\n")[:-1], frozenset(names))

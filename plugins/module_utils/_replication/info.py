@@ -19,10 +19,11 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     SourceMark,
     StepHold,
     TemporaryMark,
+    is_ours,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
-from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory, runfiles
+from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory, runfiles, values
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import Inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import listed, txg, with_hold
@@ -31,7 +32,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs import processes
 
 
 def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:  # pylint: disable=unused-argument
-    """The result of the module. It takes at most three zfs processes, four if there are holds."""
+    """The result of the module. It takes at most six zfs processes, seven if there are holds."""
     names = [str(DatasetName.parse(text)) for text in params.get("name") or []]
     max_lag = units.duration(params["max_lag"], "max_lag") if params.get("max_lag") else None
     backend = Backend()
@@ -49,8 +50,10 @@ def look(backend: Backend, found: Inventory) -> None:
     """Read marks, holds and sizes into ``found``, and remove datasets that have no relationship."""
     if not found:
         return
-    # The names of our properties end in an id, so they cannot be asked for by name.
-    inventory.read_values(backend, found, sorted(found), ("all",))
+    # The names of the records end in an id, so they are not known beforehand.
+    present = values.property_names(backend, sorted(found), set_only=True)
+    marks = sorted({name for properties in present.values() for name in properties if is_ours(name)})
+    inventory.read_values(backend, found, sorted(found), ("written", "receive_resume_token", *marks))
     for name in [name for name, dataset in found.items() if not ids(dataset) and SourceMark.NAME not in dataset.ours]:
         if not any(snapshot.userrefs for snapshot in found[name].snapshots):
             del found[name]

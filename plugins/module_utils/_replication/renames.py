@@ -20,11 +20,10 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Datas
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
+from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import Inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import divergence, info
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, PairPlan
-from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
-from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output
 
 
 def follow(source: Backend, target: Backend, options: Options, pairs: Sequence[Pair]) -> None:
@@ -85,13 +84,15 @@ def find_strayed(target: Backend, pairs: Sequence[Pair]) -> None:
         if not pair.replica and (id_ == pair.id or record.target == pair.target_record)
     }
 
-    def read(name: str) -> list[str]:
-        return target.read(zfs.get([name], [SourceMark.NAME], "filesystem,volume", None, local=True))[0]
+    def read(name: str) -> Inventory:
+        found = inventory.read(target, [name], None, "filesystem,volume")[0]
+        inventory.read_values(target, found, sorted(found), (SourceMark.NAME,), spoilt={})
+        return found
 
-    for lines in around(strays.values(), read):
-        for name, _property, _source, value in output.records(lines):
-            mark = SourceMark.parse(value)
-            if isinstance(mark, SourceMark) and mark.id in strays and not mark.released:
+    for found in around(strays.values(), read):
+        for name, dataset in found.items():
+            mark = dataset.source_mark
+            if mark and mark.id in strays and not mark.released:
                 pair = strays[mark.id]
                 pair.known_id = mark.id
                 pair.half_aside = _look_at_half_aside(target, name, pair.replica_name)

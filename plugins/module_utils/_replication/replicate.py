@@ -28,6 +28,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.names import Datas
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan, Step
 from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend, session
+from ansible_collections.cerss.zfs.plugins.module_utils._host.values import read_properties
 from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wait_for
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options
@@ -484,8 +485,9 @@ class _Run:
                 "runs cannot continue it; delegate the permission userprop to its user (see the role zfs_backend)"
             )
         if outcome.initial:
-            lines, _missing = self.target.read(zfs.get([pair.replica_name], list(outcome.initial), local=True))
-            lost = sorted({*outcome.initial} - {name for _dataset, name, *_rest in output.records(lines)})
+            found = read_properties(self.target, [pair.replica_name], list(outcome.initial)).values
+            values = found.get(pair.replica_name, {})
+            lost = sorted(name for name in outcome.initial if name not in values or not values[name].local)
             if lost:
                 self.warnings.append(
                     f"{pair.target_address} has arrived without {', '.join(lost)}, which its user has no permission to "

@@ -26,6 +26,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
     dataset_or_snapshot,
     matches,
 )
+from ansible_collections.cerss.zfs.plugins.module_utils._core.text import shown
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import read_activity
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
@@ -108,7 +109,8 @@ class Options:
 def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     options = Options.from_params(params)
     backend = Backend()
-    found = _names_only(backend, options) if options.detail == "names" else _full(backend, options)
+    spoilt: dict[str, str] = {}
+    found = _names_only(backend, options) if options.detail == "names" else _full(backend, options, spoilt)
     counts: dict[str, int | None] = dict.fromkeys(model.STATES, None if options.detail == "names" else 0)
     counts["total"] = total = listed = 0
     path = params["output_file"]
@@ -121,7 +123,8 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
                 listed += 1
                 sink.add(result)
     counts["total"] = total
-    return {"changed": False, "snapshots": sink.objects, "counts": counts, "output_file": path}
+    result = {"changed": False, "snapshots": sink.objects, "counts": counts, "output_file": path}
+    return {**result, **({"warnings": list(spoilt.values())} if spoilt else {})}
 
 
 Found = Iterator[tuple[str, dict[str, Any]]]
@@ -154,8 +157,9 @@ def _check_datasets(options: Options, missing: Iterable[str]) -> None:
         raise BadInput(f"there is no dataset {', '.join(named)}; check name (zfs list shows all datasets)")
 
 
-def _full(backend: Backend, options: Options) -> Found:
-    for snapshot in _Listing(backend, options).snapshots():
+def _full(backend: Backend, options: Options, spoilt: dict[str, str]) -> Found:
+    """``spoilt`` gets the names that cannot be read, with the reason."""
+    for snapshot in _Listing(backend, options, spoilt).snapshots():
         yield snapshot.state, snapshot.to_result()
 
 
@@ -211,10 +215,10 @@ class _Chunk:
 
 
 class _Listing:
-    """The snapshots of the answer: three zfs processes for up to CHUNK of them, and three for each further CHUNK."""
+    """The snapshots of the answer: four zfs processes for up to CHUNK of them, and four for each further CHUNK."""
 
-    def __init__(self, backend: Backend, options: Options) -> None:
-        self.backend, self.options = backend, options
+    def __init__(self, backend: Backend, options: Options, spoilt: dict[str, str]) -> None:
+        self.backend, self.options, self.spoilt = backend, options, spoilt
         self.running = read_activity(backend)
         self.absent = {str(name) for name in options.snapshots}  # requested and not found so far
 
@@ -245,7 +249,9 @@ class _Listing:
         if unfinished:
             for dataset in inventory.read(self.backend, list(chunk.datasets), types="bookmark")[0].values():
                 chunk.datasets[dataset.name].bookmarks = [bookmark for _cursor, bookmark in dataset.cursors()]
-        objects.fill(self.backend, chunk.datasets, chunk.chosen, self.running, options.detail, options.keep)
+        objects.fill(
+            self.backend, chunk.datasets, chunk.chosen, self.running, options.detail, options.keep, self.spoilt
+        )
         by_dataset: dict[str, list[Snapshot]] = {}
         for snapshot in chunk.chosen:
             if snapshot.state != model.ABSENT:
@@ -281,7 +287,7 @@ class _Sink:
 
     def add(self, result: dict[str, Any]) -> None:
         if self._stream:
-            self._stream.write(json.dumps(result) + "\n")
+            self._stream.write(json.dumps(shown(result)) + "\n")
         elif self._keep:
             self.objects.append(result)
 

@@ -17,7 +17,8 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     ReplicaRecord,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Progress, Snapshot
-from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import is_user_property
+from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory, values
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import (
@@ -47,29 +48,30 @@ def dependence(prior: Snapshot | None, origin: str | None) -> dict[str, Any] | N
 
 def fill(
     backend: Backend, datasets: Inventory, snapshots: Sequence[Snapshot], running: Activity, detail: str = "state",
-    keep: Collection[str] = (),
+    keep: Collection[str] = (), spoilt: dict[str, str] | None = None,
 ) -> None:  # fmt: skip
-    """Read everything that the fast read leaves out, with one zfs get and, if anything is held, one zfs holds.
+    """Read everything that the fast read leaves out, with two zfs get and, if anything is held, one zfs holds.
 
     ``datasets`` must have the dataset of each snapshot. A snapshot that no longer exists gets the state absent.
-    ``detail``: "full" reads all user properties. ``keep``: names of properties to return in ``properties``.
+    ``detail``: "full" reads all user properties; a third zfs get finds their names. ``keep``: names of properties to
+    return in ``properties``. ``spoilt``: see `inventory.read_values`.
     """
     origins = {
         snapshot.depends_on["snapshot"]: Snapshot(snapshot.depends_on["snapshot"])
         for snapshot in snapshots
         if snapshot.depends_on and snapshot.depends_on["kind"] == "origin"
     }
-    columns = ["all"] if detail == "full" else _columns(datasets, keep)
+    columns = _columns(datasets, keep)
     by_name = {**origins, **{snapshot.name: snapshot for snapshot in snapshots}}
-    missing = _read_values(backend, datasets, by_name.values(), running, columns, keep)
+    if detail == "full":
+        columns += _user_properties(backend, [*datasets, *by_name])
+    missing = _read_values(backend, datasets, by_name.values(), running, columns, keep, spoilt)
     inventory.read_holds(backend, [snapshot for snapshot in snapshots if snapshot.userrefs])
     targets = _targets(datasets.values())
     for snapshot in snapshots:
         if snapshot.name in missing:
             snapshot.state = model.ABSENT
             continue
-        if detail == "full":  # "all" leaves out what is not set
-            snapshot.clones, snapshot.temporary = snapshot.clones or [], bool(snapshot.temporary)
         if detail == "full" or keep:
             snapshot.properties = snapshot.properties or {}
         if snapshot.name in running.creating():
@@ -86,9 +88,15 @@ def _columns(datasets: Inventory, keep: Collection[str]) -> list[str]:
     return list(dict.fromkeys(["guid", "createtxg", *SNAPSHOT_VALUES, *DATASET_VALUES, *records, *keep]))
 
 
+def _user_properties(backend: Backend, names: Sequence[str]) -> list[str]:
+    """The user properties that are set on any of the datasets and snapshots."""
+    found = values.property_names(backend, names, set_only=True)
+    return sorted({name for properties in found.values() for name in properties if is_user_property(name)})
+
+
 def _read_values(
     backend: Backend, datasets: Inventory, snapshots: Iterable[Snapshot], running: Activity, columns: Sequence[str],
-    keep: Collection[str],
+    keep: Collection[str], spoilt: dict[str, str] | None,
 ) -> set[str]:  # fmt: skip
     """Read the columns of the datasets and snapshots; the names of those that do not exist."""
     # A receive without -s into an existing dataset shows only as this hidden one, and only while it runs.
@@ -100,6 +108,7 @@ def _read_values(
         [*datasets, *(dataset.name for dataset in hidden.values()), *(snapshot.name for snapshot in holder.snapshots)],
         columns,
         keep=keep,
+        spoilt=spoilt,
     )
     for name, dataset in hidden.items():
         if dataset.values:

@@ -43,6 +43,7 @@ class Options:
     before: list[Command] = field(default_factory=list)
     after: list[Command] = field(default_factory=list)
     on_dependents: str = "defer"
+    on_replica: str = "refuse"
     wait: float = 0
 
     @classmethod
@@ -66,6 +67,7 @@ class Options:
             before=Command.from_params(params["before"], "before"),
             after=Command.from_params(params["after"], "after"),
             on_dependents=params["on_dependents"],
+            on_replica=params["on_replica"],
             wait=params["wait"],
         )
 
@@ -89,6 +91,7 @@ def _check_combinations(params: Mapping[str, Any]) -> None:
         raise BadInput("name is empty; give at least one snapshot as pool/dataset@snapshot")
     if params["state"] == "absent":
         useless = [option for option in _PRESENT_ONLY if params[option] not in (None, False)]
+        useless += ["on_replica"] if params["on_replica"] != "refuse" else []
         if useless:
             raise BadInput(f"{', '.join(useless)} cannot be combined with state=absent; leave it out")
     elif params["on_dependents"] != "defer" or params["wait"]:

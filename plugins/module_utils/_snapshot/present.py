@@ -52,8 +52,12 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     young = _newest_matching(datasets, options) if age_matters else {}
     known = {name: current[name] for name in [*names, *(snap.name for snap in young.values())] if name in current}
     objects.fill(backend, datasets, list(known.values()), running, keep=list(options.properties))
+    names, left_out = without_replicas(options, names, datasets)
+    warnings += left_out
+    datasets = {name: datasets[name] for name in dict.fromkeys(name.partition("@")[0] for name in names)}
+    young = {name: young[name] for name in young if name in datasets}
     if age_matters and _all_young(backend, datasets, young, options, running):
-        return result(Plan(), [young[name] for name in datasets], {})
+        return result(Plan([], warnings), [young[name] for name in datasets], {})
     planned = plan_present(options, names, datasets, running)
     planned.warnings += warnings
     if check_mode:
@@ -82,6 +86,33 @@ def _ready(options: Options, names: Sequence[str], found: Inventory) -> tuple[li
     early = [name for name in names if found[name.partition("@")[0]].inconsistent and name not in named]
     warnings = [f"{name} is skipped, since its dataset is being received for the first time" for name in early]
     return [name for name in names if name not in early], warnings
+
+
+def without_replicas(options: Options, names: Sequence[str], datasets: Inventory) -> tuple[list[str], list[str]]:
+    """(names to work on, warnings). Snapshots that would be new on a replica are left out; named ones are refused.
+
+    ``datasets``: those of the names, with their marks. Existing snapshots may be changed.
+    """
+    if options.on_replica == "allow":
+        return list(names), []
+    new = {
+        name: " and ".join(dataset.relationships())
+        for name in names
+        if (dataset := datasets[name.partition("@")[0]]).is_replica and not dataset.by_name(name)
+    }
+    refused = {name: what for name, what in new.items() if name in {str(named) for named in options.names}}
+    if refused:
+        raise Refused(
+            f"{_on_replicas(refused)}. Snapshots there would make its next increment fail, so nothing was created. "
+            "Create them on the source, end the relationship (zfs_replication with state=absent), or set "
+            "on_replica=allow"
+        )
+    warnings = [f"{_on_replicas({name: what})}; it is left out (see on_replica)" for name, what in new.items()]
+    return [name for name in names if name not in new], warnings
+
+
+def _on_replicas(new: Mapping[str, str]) -> str:
+    return "; ".join(f"{name} cannot be created: {name.partition('@')[0]} is {what}" for name, what in new.items())
 
 
 def _result(

@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model
@@ -53,16 +54,19 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         raise Refused(f"there is no dataset {', '.join(missing)}, so nothing was pruned; check name")
     matched = _matched(found, options.match)
     running = read_activity(backend)
+    spoilt: dict[str, str] = {}
     if matched:
-        objects.fill(backend, {snap.dataset: found[snap.dataset] for snap in matched}, matched, running)
-    decided = decide(matched, options, running, time.time(), time.localtime)
+        datasets = {snap.dataset: found[snap.dataset] for snap in matched}
+        objects.fill(backend, datasets, matched, running, spoilt=spoilt)
+    replicas = {name for name, dataset in found.items() if dataset.is_replica}
+    decided = decide(matched, options, running, time.time(), time.localtime, replicas, spoilt)
     if check_mode:
         return _result(decided, _foretold(decided), Outcome(decided.deletion.plan.effects, {}, []))
     outcome = deletion.delete(backend, decided.deletion)
     snapshots = [replace(snap) for snap in decided.pruned]
     if decided.deletion.plan.changed:
         datasets = {snap.dataset: found[snap.dataset] for snap in snapshots}
-        objects.fill(backend, datasets, snapshots, read_activity(backend))
+        objects.fill(backend, datasets, snapshots, read_activity(backend), spoilt=spoilt)
     return _result(decided, snapshots, outcome)
 
 
@@ -83,19 +87,28 @@ class Decision:
 
 
 def decide(
-    matched: Sequence[Snapshot], options: Options, running: Activity, now: float, localtime: LocalTime
-) -> Decision:
+    matched: Sequence[Snapshot], options: Options, running: Activity, now: float, localtime: LocalTime,
+    replicas: Collection[str] = (), spoilt: Mapping[str, str] = MappingProxyType({}),
+) -> Decision:  # fmt: skip
     """What to keep and what to prune, expired snapshots first.
 
-    The matched snapshots must have been read with values and holds. ``now``: seconds since 1970.
+    The matched snapshots must have been read with values and holds. ``now``: seconds since 1970. ``replicas``: the
+    datasets that are replicas; only the rules count for their snapshots, since the host that sends can write the marks
+    there. ``spoilt``: snapshots and datasets that cannot be read, and why; these snapshots are kept.
     """
     by_dataset: dict[str, list[Snapshot]] = {}
-    for snapshot in matched:
-        by_dataset.setdefault(snapshot.dataset, []).append(snapshot)
     kept: list[dict[str, str]] = []
+    for snapshot in matched:
+        reason = spoilt.get(snapshot.name) or spoilt.get(snapshot.dataset)
+        if reason:
+            kept.append({"name": snapshot.name, "reason": reason})
+        else:
+            by_dataset.setdefault(snapshot.dataset, []).append(snapshot)
     expired: list[Snapshot] = []
     ruled_out: list[Snapshot] = []
-    for snapshots in by_dataset.values():
+    for name, snapshots in by_dataset.items():
+        if name in replicas:
+            snapshots = [replace(snapshot, temporary=False, lifetime=None) for snapshot in snapshots]
         for verdict in retention.judge(snapshots, options.rules, now, localtime):
             in_use = None if verdict.keep else _in_use(verdict.snapshot, running)
             if verdict.keep or in_use:

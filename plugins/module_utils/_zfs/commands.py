@@ -59,20 +59,22 @@ def list_(
     return ["zfs", "list", "-Hp", *reach, "-t", types, "-o", ",".join(columns), *order, *names]
 
 
-def get(
-    names: Iterable[str], properties: Sequence[str], types: str | None = None, depth: int | None = 0,
-    local: bool = False,
-) -> list[str]:  # fmt: skip
+def get(names: Iterable[str], properties: Sequence[str]) -> list[str]:
     """zfs-get(8). Rows of name, property, source and value; the value is last since it may have tabs and newlines.
 
-    ``types`` and ``depth`` as for `list_`; ``local``: only properties that are set on the dataset itself.
+    Each property of each name is printed exactly once, set or not: the names in ZFS's own order, the properties in
+    this one. `output.values` depends on that, so there is no -s and no "all".
     """
-    reach = ["-r"] if depth is None else ["-d", str(depth)] if depth else []
-    kinds = ["-t", types] if types else []
-    source = ["-s", "local"] if local else []
-    return [
-        "zfs", "get", "-Hp", *reach, *kinds, *source, "-o", "name,property,source,value", ",".join(properties), *names,
-    ]  # fmt: skip
+    return ["zfs", "get", "-Hp", "-o", "name,property,source,value", ",".join(properties), *names]
+
+
+def get_names(names: Iterable[str], set_only: bool = False) -> list[str]:
+    """zfs-get(8). Rows of name and property, for all properties that the names have. Neither can have a tab or newline.
+
+    ``set_only``: only those that are set on the name itself, which costs ZFS as much.
+    """
+    source = ["-s", "local,received"] if set_only else []
+    return ["zfs", "get", "-Hp", *source, "-o", "name,property", "all", *names]
 
 
 def holds(snapshots: Iterable[str], exact_time: bool = True) -> list[str]:

@@ -7,15 +7,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Hold
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Hold, Value
 from ansible_collections.cerss.zfs.plugins.module_utils._core.units import number
 
-_RECORD = re.compile(
-    r"([^\t]+)\t([^\t]+)\t(local|default|none|-|received|temporary|inherited from [^\t]+)\t(.*)\Z", re.S
-)
 _MISSING = re.compile(r"cannot open '([^']+)': .*(?:does not exist|no such pool.*)\Z")
 
 
@@ -24,25 +21,77 @@ def rows(lines: Iterable[str]) -> Iterator[list[str]]:
     return (line.split("\t") for line in lines if line)
 
 
-def records(lines: Iterable[str]) -> Iterator[tuple[str, str, str, str]]:
-    """(name, property, source, value) of ``zfs get -Hp -o name,property,source,value``.
+def values(
+    lines: Iterable[str], names: Collection[str], properties: Sequence[str]
+) -> tuple[dict[str, dict[str, Value]], set[str]]:
+    """(values by name and property, names in doubt) of `commands.get` with these names and properties.
 
-    A value may have newlines: a line that does not begin a record continues the value before it.
+    A value may have newlines, and lines that look like records of any of the names. ZFS prints just one record for
+    each property of a name, in the order of ``properties``. So when exactly that many lines look like records of each
+    name that exists, all of these lines are records, and any other line continues a value. A name with more or fewer
+    is in doubt. Then no value can be trusted, of whatever name: a line may have been cut off any of them.
 
-    >>> list(records(["tank\\torg:note\\tlocal\\tfirst", "second"]))
-    [('tank', 'org:note', 'local', 'first\\nsecond')]
+    >>> values(["tank\\torg:note\\tlocal\\tfirst", "second"], ["tank"], ["org:note"])
+    ({'tank': {'org:note': Value(text='first\\nsecond', source='local')}}, set())
+    >>> values(["tank\\torg:note\\tlocal\\tfirst", "tank\\torg:note\\tlocal\\tforged"], ["tank"], ["org:note"])[1]
+    {'tank'}
     """
-    current: list[str] | None = None
+    blocks: dict[str, list[list[str]]] = {}
+    record: list[str] = []
+    asked = frozenset(names)
     for line in lines:
-        found = _RECORD.match(line)
-        if found:
-            if current:
-                yield current[0], current[1], current[2], current[3]
-            current = list(found.groups())
-        elif current:
-            current[3] += "\n" + line
-    if current:
-        yield current[0], current[1], current[2], current[3]
+        columns = line.split("\t", 3)
+        if len(columns) == 4 and columns[0] in asked:
+            record = columns
+            blocks.setdefault(columns[0], []).append(record)
+        elif record:  # what comes before the first record is not from zfs, but from a login script
+            record.append(line)
+    doubtful = {name for name, block in blocks.items() if not _fits(block, properties)}
+    found = {
+        name: {asked_for: _value(record) for asked_for, record in zip(properties, block)}
+        for name, block in blocks.items()
+        if name not in doubtful
+    }
+    return found, doubtful
+
+
+def _value(record: Sequence[str]) -> Value:
+    """Of name, property, source, and the lines of the value."""
+    return Value("\n".join(record[3:]), record[2])
+
+
+def _fits(block: Sequence[Sequence[str]], properties: Sequence[str]) -> bool:
+    printed = [record[1] for record in block]
+    return len(printed) == len(properties) and all(map(_is_name_of, printed, properties))
+
+
+def _is_name_of(printed: str, asked_for: str) -> bool:
+    """True for the same property. A native one can be asked for by a short name, such as avail for available."""
+    return printed == asked_for or (":" not in asked_for and ":" not in printed)
+
+
+def value(lines: Iterable[str], name: str) -> Value | None:
+    """The value that `commands.get` printed for one name and one property; None if there is none.
+
+    All that follows the first record belongs to it, whatever it looks like.
+    """
+    record: list[str] = []
+    for line in lines:
+        if record:
+            record.append(line)
+        elif line.startswith(f"{name}\t") and line.count("\t") >= 3:
+            record = line.split("\t", 3)
+    return _value(record) if record else None
+
+
+def property_names(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """(name, property) of `commands.get_names`.
+
+    Without properties whose name begins with a dash, which zfs would take for an option.
+    """
+    for columns in rows(lines):
+        if len(columns) == 2 and not columns[1].startswith("-"):
+            yield columns[0], columns[1]
 
 
 def missing(stderr: str) -> tuple[list[str], list[str]]:
@@ -57,11 +106,24 @@ def missing(stderr: str) -> tuple[list[str], list[str]]:
     return names, other
 
 
-def holds(lines: Iterable[str]) -> Iterator[tuple[str, Hold]]:
-    """(snapshot, hold) of ``zfs holds -Hp``. Without ``-p`` (OpenZFS 2.1) the time is local and whole minutes."""
-    for columns in rows(lines):
-        name, tag, when = columns[0], "\t".join(columns[1:-1]), columns[-1]
-        yield name, Hold(tag, _hold_time(when))
+def holds(lines: Iterable[str], names: Collection[str]) -> dict[str, list[Hold]]:
+    """Snapshot -> its holds, of ``zfs holds`` with these names. Without ``-p`` (OpenZFS 2.1) times are whole minutes.
+
+    A tag may have tabs and newlines, so a line that does not begin with one of the names goes on with the tag before
+    it. One that does may be a part of a tag too: compare the number of holds with ``userrefs``.
+    """
+    records: list[list[str]] = []
+    for line in lines:
+        name, tab, rest = line.partition("\t")
+        if tab and name in names:
+            records.append([name, rest])
+        elif records:
+            records[-1].append(line)
+    found: dict[str, list[Hold]] = {}
+    for name, *texts in records:
+        tag, _tab, when = "\n".join(texts).rpartition("\t")
+        found.setdefault(name, []).append(Hold(tag, _hold_time(when)))
+    return found
 
 
 def _hold_time(text: str) -> int | None:

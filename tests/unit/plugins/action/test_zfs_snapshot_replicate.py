@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -165,3 +166,57 @@ def test_nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
         assert lease.path is None
         assert not lease.lost()
         lease.remove()
+
+
+class Odd(Exception):
+    """What nobody expects of a connection plugin."""
+
+
+def test_the_watch_survives_whatever_a_poll_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that ends takes the lease with it, and 60 seconds later the transfer."""
+    monkeypatch.setattr(action, "LOOK", 0.01)
+    monkeypatch.setattr(action, "RENEWAL", 0.0)
+    scripts: list[str] = []
+    answers = [Odd("1"), "\n".join([json.dumps({**RUN, "bytes_done": "many"}), json.dumps(RUN)]), KeyError(), ""]
+
+    def command(script: str) -> str:
+        scripts.append(script)
+        answer = answers.pop(0) if answers else ""
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    watch = action.Watch(command, "0123", interval=0.001, label="backend-a")
+    with watch.running():
+        until = time.monotonic() + 10
+        while len(scripts) < 6 and time.monotonic() < until:
+            time.sleep(0.01)
+    assert len(scripts) >= 6
+    assert not watch._thread.is_alive()
+
+
+@pytest.mark.parametrize(("cancelled", "given_up"), [(True, 1), (False, 0)])
+def test_a_host_that_is_silent_to_the_end_does_not_hide_what_the_watch_was_told(
+    cancelled: bool, given_up: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(action, "LOOK", 0.01)
+    monkeypatch.setattr(action, "RENEWAL", 0.0)
+    monkeypatch.setattr(action, "PATIENCE", 0.05)
+    asked, answers = threading.Event(), threading.Event()
+    scripts: list[str] = []
+
+    def command(script: str) -> str:
+        scripts.append(script)
+        asked.set()
+        answers.wait(10)
+        return ""
+
+    watch = action.Watch(command, "0123", interval=0, label="backend-a")
+    with watch.running():
+        assert asked.wait(10)
+        if cancelled:
+            watch.cancel()
+    answers.set()
+    watch._thread.join(10)
+    assert not watch._thread.is_alive()
+    assert scripts.count(action.give_up("0123")) == given_up

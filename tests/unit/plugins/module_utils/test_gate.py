@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -62,9 +62,10 @@ BOTH = [
     zfs.list_([IN, SNAP], inventory.ALL_TYPES, depth=1),
     zfs.list_([str(ROOT)], "snapshot", depth=None, by_dataset=True),
     zfs.list_([IN], "snapshot"),
-    zfs.get([IN, "tank", SNAP, f"{IN}#b"], ["guid", "cerss.zfs:source"]),
-    zfs.get([IN], ["all"], "filesystem,volume,snapshot", depth=None, local=True),
-    zfs.get([IN], ["all"], "snapshot", depth=1),
+    zfs.get([IN, "tank", SNAP, f"{IN}#b"], ["guid", "written"]),
+    zfs.get([IN, "tank", SNAP], ["cerss.zfs:source", "cerss.zfs:inbound"]),
+    zfs.get_names([IN, SNAP]),
+    zfs.get_names([IN], set_only=True),
     zfs.holds([SNAP, f"{IN}@b"]),
     zfs.holds([SNAP], exact_time=False),
     zfs.hold(f"cerss.zfs:last:{ID}", [SNAP, f"{IN}@b"]),
@@ -77,7 +78,7 @@ INSIDE: dict[str, list[list[list[str]]]] = {
         [zfs.receivers()],
         [zfs.create(IN, {"canmount": "off"})],
         [zfs.set_({"cerss.zfs:inbound": '[{"guid":"1","snapshot":"it\'s","bytes":null}]'}, [IN])],
-        [zfs.set_({"cerss.zfs:source": "a=b $(id) ; `id`\n'\"'\"'"}, [IN])],
+        [zfs.set_({"cerss.zfs:source": "a=b $(id) ; `id`'\"'\"'"}, [IN])],
         [zfs.inherit("cerss.zfs:inbound", [IN])],
         [zfs.receive(IN, {})],
         [
@@ -87,7 +88,7 @@ INSIDE: dict[str, list[list[list[str]]]] = {
                 f"{IN}x@s",
             )
         ],
-        [zfs.receive(IN, {"compression": "zstd", "org.example:note": "-o\n x=y"})],
+        [zfs.receive(IN, {"compression": "zstd", "org.example:note": "-o ä x=y"})],
         [ZSTD[1], zfs.receive(IN, {})],
         [LZ4[1], zfs.receive(IN, {})],
         [zfs.receive_abort(IN)],
@@ -130,8 +131,8 @@ NEVER = {
 }
 # The functions of commands that at least one key may run; INSIDE has their commands
 SOMETIMES = {
-    "list_", "get", "holds", "hold", "release", "set_", "inherit", "create", "receive", "receive_abort", "receivers",
-    "send", "send_resume", "bookmark", "destroy",
+    "list_", "get", "get_names", "holds", "hold", "release", "set_", "inherit", "create", "receive", "receive_abort",
+    "receivers", "send", "send_resume", "bookmark", "destroy",
 }  # fmt: skip
 
 
@@ -184,11 +185,10 @@ def test_ancestors_of_the_root_can_only_be_read():
     look = zfs.get(["tank", "tank/a", "tank/a/b"], ["guid"])
     assert decide(line(look), job) == [look]
     for command in (
-        zfs.get(["tank"], ["all"], "filesystem", depth=None),
-        zfs.get(["tank/a"], ["all"], "snapshot", depth=1),
-        zfs.get(["tank/a"], ["all"], "snapshot"),
-        zfs.get(["tank/a@s"], ["all"]),
-        zfs.get(["tank/c"], ["all"]),
+        zfs.get(["tank/a@s"], ["guid"]),
+        zfs.get(["tank/c"], ["guid"]),
+        zfs.get_names(["tank/a"]),
+        zfs.get_names(["tank/a/b", "tank/a"], set_only=True),
         zfs.list_(["tank"], "filesystem"),
         zfs.create("tank/a", {"canmount": "off"}),
     ):
@@ -203,7 +203,7 @@ REFUSED: list[tuple[str, str, str]] = [
     (RECEIVE, "internal-sftp", "no such command line"),
     (RECEIVE, "scp -t /tmp", "no such command line"),
     (RECEIVE, "zfs list", "no such command line"),
-    (RECEIVE, line(["true"]) + "\n", "no such command line"),
+    (RECEIVE, line(["true"]) + "\n", "a control character"),
     (RECEIVE, line(["true"]) + ";id", "no such command line"),
     (RECEIVE, line(["true"]) + " ", "no such command line"),
     (RECEIVE, line(["true"]) + " | ", "no such command line"),
@@ -215,7 +215,7 @@ REFUSED: list[tuple[str, str, str]] = [
     (RECEIVE, line(["true"])[:-4] + "$(id)", "no such command line"),
     (RECEIVE, line(["true"])[:-4] + "'true", "no such command line"),
     (RECEIVE, line(["true"])[:-5], "no such command line"),
-    (RECEIVE, line(["true"]) + " '\0'", "NUL"),
+    (RECEIVE, line(["true"]) + " '\0'", "a control character"),
     (RECEIVE, line(["true"]) + " x" * 70_000, "too long"),
     (RECEIVE, line(["true", "x"]), "cannot run"),
     (RECEIVE, line(["ps", "-ef"]), "cannot run"),
@@ -257,6 +257,11 @@ REFUSED: list[tuple[str, str, str]] = [
     (RECEIVE, line(["zfs", "set", "cerss.zfs:source=1"]), "no dataset"),
     (RECEIVE, line(["zfs", "inherit", "-r", "cerss.zfs:source", IN]), "this job needs"),
     (RECEIVE, line(zfs.get([IN], ["-rtsnapshot"])), "no such list"),
+    (RECEIVE, line(zfs.get([IN], ["all"])), "apart, each by its name"),
+    (RECEIVE, line(zfs.get([IN], ["guid", "cerss.zfs:source"])), "apart, each by its name"),
+    (RECEIVE, line(["zfs", "get", "-Hp", "-r", *zfs.get([IN], ["guid"])[3:]]), "no such list"),
+    (RECEIVE, line(["zfs", "get", "-Hp", "-s", "local", *zfs.get([IN], ["guid"])[3:]]), "these arguments"),
+    (RECEIVE, line(["zfs", "get", "-Hp", "-o", "name,property", "guid", IN]), "these arguments"),
     (RECEIVE, line(zfs.list_([], "snapshot", depth=None)), "would mean all of them"),
     (RECEIVE, line(zfs.list_([f"{IN}%recv"], "snapshot")), "not a valid"),
     (RECEIVE, line(zfs.list_(["tank/site \N{CYRILLIC SMALL LETTER A}/v"], "snapshot")), "not a valid"),
@@ -275,6 +280,30 @@ REFUSED: list[tuple[str, str, str]] = [
     (SEND, line(zfs.destroy(IN)), "anything but cursors"),
     (SEND, line(["zfs", "destroy", "-r", f"{IN}#cerss.zfs_{ID}_1"]), "anything but cursors"),
 ]
+
+
+CONTROL = ["\0", "\t", "\n", "\r", "\v", "\f", "\x1b", "\x7f", "\x85", "\x9b", "\u2028", "\u2029", "\udc80"]
+TAG = f"cerss.zfs:last:{ID}"
+
+
+@pytest.mark.parametrize("char", CONTROL, ids=ascii)
+@pytest.mark.parametrize(
+    "command",
+    [
+        lambda char: (RECEIVE, zfs.set_({"cerss.zfs:inbound": f"x{char}y"}, [IN])),
+        lambda char: (SEND, zfs.set_({f"cerss.zfs:replica.{ID}": f"x{char}y"}, [IN])),
+        lambda char: (RECEIVE, zfs.receive(IN, {"org.example:note": f"x{char}y"})),
+        lambda char: (RECEIVE, zfs.receive(IN + char, {})),
+        lambda char: (RECEIVE, zfs.hold(TAG + char, [SNAP])),
+        lambda char: (SEND, zfs.release(TAG, [SNAP + char])),
+        lambda char: (SEND, zfs.get([IN], ["guid" + char])),
+    ],
+    ids=["set to receive", "set to send", "receive -o", "dataset", "tag", "snapshot", "property"],
+)
+def test_no_control_character_passes(command: Callable[[str], tuple[str, list[str]]], char: str) -> None:
+    kind, argv = command(char)
+    with pytest.raises(NotAllowed, match="a control character"):
+        decide(line(argv), JOBS[kind])
 
 
 @pytest.mark.parametrize(("kind", "text", "why"), REFUSED)

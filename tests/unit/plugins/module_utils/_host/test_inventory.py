@@ -11,8 +11,21 @@ from typing import Any
 import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import SourceMark, TemporaryMark
-from ansible_collections.cerss.zfs.plugins.module_utils._core.model import PENDING_DELETE, Dataset, Snapshot, Value
-from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import Things, fill_dataset, fill_snapshot
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import (
+    PENDING_DELETE,
+    Dataset,
+    Hold,
+    Snapshot,
+    Value,
+)
+from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
+from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import (
+    Things,
+    fill_dataset,
+    fill_snapshot,
+    read_holds,
+)
+from ansible_collections.cerss.zfs.plugins.module_utils._host.process import Result
 
 TEMPORARY = TemporaryMark.NAME
 EXPIRES = "cerss.zfs:expires"
@@ -80,3 +93,39 @@ def test_things_have_datasets_and_snapshots() -> None:
     assert "tank/v" in things
     assert "tank/v@s" in things
     assert "tank/w" not in things
+
+
+class Holder(Backend):
+    """Prints the holds of snapshots: name -> tags."""
+
+    def __init__(self, tags: dict[str, list[str]]) -> None:
+        super().__init__()
+        self.tags = tags
+        self.asked: list[list[str]] = []
+
+    def run(self, command: list[str], *_args: object, **_options: object) -> Result:
+        names = command[3:]
+        self.asked.append(names)
+        gone = [f"cannot open '{name}': dataset does not exist\n" for name in names if name not in self.tags]
+        lines = [f"{name}\t{tag}\t7\n" for name in names for tag in self.tags.get(name, [])]
+        return Result(command, int(bool(gone)), "".join(lines), "".join(gone))
+
+
+TAGS = ["keep", "with\ttab", "with\nline", "x\t1\na@1\tcerss.zfs:last:00112233445566aa", "caf\udce9", "x\x85y\u2028"]
+
+
+@pytest.mark.parametrize("tag", TAGS, ids=ascii)
+def test_a_hold_has_its_tag_and_no_other_snapshot_gets_it(tag: str) -> None:
+    backend = Holder({"a@1": ["mine"], "b@1": [tag, "other"], "c@1": ["last"]})
+    held = [Snapshot(name, userrefs=refs) for name, refs in {"a@1": 1, "b@1": 2, "c@1": 1, "d@1": 3, "e@1": 0}.items()]
+    read_holds(backend, held)
+    assert [[hold.tag for hold in snapshot.holds or []] for snapshot in held] == [
+        ["mine"], [tag, "other"], ["last"], [], [],
+    ]  # fmt: skip
+    assert held[0].holds == [Hold("mine", 7)]
+
+
+def test_only_snapshots_in_doubt_are_read_alone() -> None:
+    backend = Holder({"a@1": ["mine"], "b@1": [TAGS[3]], "c@1": ["last"]})
+    read_holds(backend, [Snapshot(name, userrefs=1) for name in backend.tags])
+    assert backend.asked == [["a@1", "b@1", "c@1"], ["b@1", "c@1"], ["a@1"]]

@@ -17,7 +17,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.options import
 DEFAULTS: dict[str, Any] = {
     "name": ["tank/v@s"], "state": "present", "recursive": False, "properties": None, "holds": None,
     "purge_holds": False, "temporary": None, "expires": None, "min_age": None, "match": None, "before": None,
-    "after": None, "on_dependents": "defer", "wait": 0,
+    "after": None, "on_dependents": "defer", "on_replica": "refuse", "wait": 0,
 }  # fmt: skip
 
 
@@ -55,6 +55,7 @@ def options(**params: Any) -> Options:
         ({"after": [{"argv": ["x"], "timeout": "0", "environment": None}]}, "timeout of command 1 of after is 0"),
         ({"wait": 3}, "cannot be combined with state=present"),
         ({"on_dependents": "fail"}, "cannot be combined with state=present"),
+        ({"state": "absent", "on_replica": "allow"}, "on_replica cannot be combined with state=absent"),
         ({"state": "absent", "wait": -1}, "wait is -1"),
         ({"state": "absent", "holds": [], "temporary": True}, "holds, temporary cannot be combined with state=absent"),
     ],

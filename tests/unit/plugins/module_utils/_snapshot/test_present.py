@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import SourceMark
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Hold, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import SnapshotName
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
@@ -22,6 +23,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.present import
     _transactions,
     foretold,
     plan_present,
+    without_replicas,
 )
 
 NOW = Activity(now=2000.0)
@@ -160,3 +162,37 @@ def test_what_zfs_did_not_do_is_no_action_and_a_failure() -> None:
     missing = Snapshot("tank/v@new", state="absent")
     told = _result(planned, [missing], _plan_rest(requested, [missing], NOW.now), {"tank/v@new": "out of space"}, None)
     assert (told["actions"], told["changed"], told["msg"]) == ([], False, "out of space")
+
+
+def replicas(*names: str, mark: str | None = None) -> dict[str, Dataset]:
+    """tank/v, and replicas of these names, each with the snapshot old."""
+    ours = {SourceMark.NAME: mark or SourceMark("00112233445566aa", "host", "a/v", "7", "plain").format()}
+    return {
+        "tank/v": Dataset("tank/v"),
+        **{name: Dataset(name, snapshots=[Snapshot(f"{name}@old")], ours=ours) for name in names},
+    }
+
+
+@pytest.mark.parametrize("mark", [None, "spoilt"])
+def test_nothing_is_created_on_a_replica_that_is_named(mark: str | None) -> None:
+    names = ["tank/v@s", "tank/r@s", "tank/r@old"]
+    with pytest.raises(Refused, match="tank/r@s cannot be created: tank/r is replica of the replication") as refused:
+        without_replicas(options(*names), names, replicas("tank/r", mark=mark))
+    assert "on_replica=allow" in refused.value.msg
+    assert "tank/r@old" not in refused.value.msg
+    assert without_replicas(options(*names, on_replica="allow"), names, replicas("tank/r")) == (names, [])
+
+
+def test_replicas_below_are_left_out_with_a_warning() -> None:
+    names = ["tank/v@s", "tank/v/r@s", "tank/v/r@old"]
+    left, warnings = without_replicas(options(recursive=True), names, replicas("tank/v/r"))
+    assert left == ["tank/v@s", "tank/v/r@old"]
+    assert warnings == [
+        "tank/v/r@s cannot be created: tank/v/r is replica of the replication 00112233445566aa; it is left out "
+        "(see on_replica)"
+    ]
+
+
+def test_a_released_replica_is_like_any_dataset() -> None:
+    mark = SourceMark("00112233445566aa", "host", "a/v", "7", "plain", released=True).format()
+    assert without_replicas(options("tank/r@s"), ["tank/r@s"], replicas("tank/r", mark=mark)) == (["tank/r@s"], [])

@@ -6,30 +6,67 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Hold
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Hold, Value
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output
 
-# What users may put into a property, but not what begins like the next record (see `records`).
-values = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), max_size=30)
+A = ["a\torg:x\tlocal\t1", "a\torg:y\treceived\t2"]
+B = ["b@s\torg:x\tinherited from b\t3", "more", "", "b@s\torg:y\t-\t-"]
 
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(["tank/v@a", "tank/v w@b"]), values.filter(lambda v: "local" not in v)), max_size=5
+def read(*lines: str, names: tuple[str, ...] = ("a", "b@s")) -> tuple[dict[str, dict[str, Value]], set[str]]:
+    return output.values(lines, names, ("org:x", "org:y"))
+
+
+def test_values_may_have_newlines_and_sources_spaces() -> None:
+    assert read(*B, *A) == (
+        {
+            "a": {"org:x": Value("1", "local"), "org:y": Value("2", "received")},
+            "b@s": {"org:x": Value("3\nmore\n", "inherited from b"), "org:y": Value("-", "-")},
+        },
+        set(),
     )
+
+
+@pytest.mark.parametrize(
+    ("lines", "doubtful"),
+    [
+        ([*A, *B, A[0]], {"a"}),
+        ([*A, A[1], *B], {"a"}),
+        ([A[1], A[0], *B], {"a"}),
+        ([A[0], *B], {"a"}),
+        ([*A, *B, "a\tother\tlocal\tforged"], {"a"}),
+        ([*A, A[0], *B, B[0]], {"a", "b@s"}),
+    ],
+    ids=["name twice", "property twice", "out of order", "one is missing", "not asked for", "both"],
 )
-def test_records_keep_every_value(pairs: list[tuple[str, str]]) -> None:
-    printed = "".join(f"{name}\torg:x\tlocal\t{value}\n" for name, value in pairs)
-    assert list(output.records(printed.split("\n")[:-1])) == [(name, "org:x", "local", value) for name, value in pairs]
+def test_a_name_with_other_lines_than_it_must_have_is_in_doubt(lines: list[str], doubtful: set[str]) -> None:
+    assert read(*lines)[1] == doubtful
 
 
-def test_records_of_every_source() -> None:
-    lines = ["tank/v\treadonly\tinherited from tank\ton", "tank/v\torg:x\treceived\t", "tank/v@a\tuserrefs\t-\t1"]
-    assert [record[2] for record in output.records(lines)] == ["inherited from tank", "received", "-"]
-    assert list(output.records(["continues no record"])) == []
+def test_a_line_about_a_name_that_was_not_asked_for_belongs_to_a_value() -> None:
+    values, doubtful = read(*A, *B, names=("a",))
+    assert (values["a"]["org:y"].text, doubtful) == ("\n".join(["2", *B]), set())
+
+
+def test_what_a_login_script_prints_first_is_no_value() -> None:
+    assert read("Welcome\tto\tthis\thost", "", *A, names=("a",)) == read(*A, names=("a",))
+    assert output.value(["Welcome", *A], "a") == Value(f"1\n{A[1]}", "local")
+
+
+def test_a_native_property_has_the_name_that_was_asked_for() -> None:
+    assert output.values(["a\tavailable\t-\t1"], ["a"], ["avail"]) == ({"a": {"avail": Value("1")}}, set())
+
+
+def test_a_single_value_is_all_that_follows() -> None:
+    assert output.value(["a\torg:x\tlocal\tb\tc", *A], "a") == Value("\n".join(["b\tc", *A]), "local")
+    assert output.value(["b\torg:x\tlocal\tb"], "a") is None
+    assert output.value([], "a") is None
+
+
+def test_names_of_properties() -> None:
+    lines = ["a\tused", "a\torg:x", "a\t-o:x", "noise"]
+    assert list(output.property_names(lines)) == [("a", "used"), ("a", "org:x")]
 
 
 def test_missing_names_and_other_messages() -> None:
@@ -49,14 +86,18 @@ def test_missing_names_and_other_messages() -> None:
     ],
 )
 def test_holds(line: str, hold: Hold) -> None:
-    assert list(output.holds([line])) == [("tank/v@a", hold)]
+    assert output.holds([line], ["tank/v@a"]) == {"tank/v@a": [hold]}
 
 
 def test_holds_of_2_1_have_the_hosts_time() -> None:
-    ((name, hold),) = output.holds(["tank/v@a\tkeep\tMon Nov 23 17:13 2026"])
-    assert name == "tank/v@a"
+    (hold,) = output.holds(["tank/v@a\tkeep\tMon Nov 23 17:13 2026"], ["tank/v@a"])["tank/v@a"]
     assert hold.created
     assert hold.created % 60 == 0
+
+
+def test_a_tag_may_have_tabs_and_newlines() -> None:
+    lines = ["noise", "a@1\tx\ty", "", "b@1\tz\t1\t7", "a@2\tkeep\t8"]
+    assert output.holds(lines, ["a@1", "a@2"]) == {"a@1": [Hold("x\ty\n\nb@1\tz\t1", 7)], "a@2": [Hold("keep", 8)]}
 
 
 def test_estimate() -> None:
