@@ -41,7 +41,13 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import plan_pair
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.survey import Reader
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.transfer import Meter, Stopped, Transport, run_pipe
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.transfer import (
+    Asked,
+    Meter,
+    Stopped,
+    Transport,
+    run_pipe,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output, processes
 
@@ -103,8 +109,7 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
 def _check_programs(options: Options) -> None:
     needed = [program for program, used in (
         ("pv", options.transport.bandwidth_limit is not None),
-        (options.transport.compression, options.transport.compression != "none"
-         and (options.source.host is None or options.target.host is None)),
+        (options.transport.compression, options.transport.compression != "none"),
         ("ssh", options.source.host is not None or options.target.host is not None),
     ) if used]  # fmt: skip
     for program in needed:
@@ -465,7 +470,7 @@ class _Run:
         try:
             run_pipe(
                 self.source, self.target, command, zfs.receive(pair.replica_name, properties, send.origin), transport,
-                meter, self.stop, tick,
+                meter, self.stop, tick, Asked.of(pair, send),
             )  # fmt: skip
             # zfs send reports once a second, so its estimate covers the last part of a second.
             meter.done = max(meter.done, total or 0)
@@ -485,12 +490,19 @@ class _Run:
             )
         if outcome.initial:
             lines, _missing = self.target.read(zfs.get([pair.replica_name], list(outcome.initial), local=True))
-            lost = sorted({*outcome.initial} - {name for _dataset, name, *_rest in output.records(lines)})
+            lost = {*outcome.initial} - {name for _dataset, name, *_rest in output.records(lines)}
+            lost -= self._inherited(pair, outcome.initial, lost & bookkeeping.PULLED_DEFAULTS.keys())
             if lost:
+                names = ", ".join(sorted(lost))
                 self.warnings.append(
-                    f"{pair.target_address} has arrived without {', '.join(lost)}, which its user has no permission to "
+                    f"{pair.target_address} has arrived without {names}, which its user has no permission to "
                     "set; delegate the permission (see the role zfs_backend), then set the properties there"
                 )
+
+    def _inherited(self, pair: Pair, requested: Mapping[str, str], names: set[str]) -> set[str]:
+        """Those that have the requested value all the same, as below a dataset that the role zfs_backend made."""
+        lines, _missing = self.target.read(zfs.get([pair.replica_name], sorted(names))) if names else ([], [])
+        return {name for _dataset, name, _source, value in output.records(lines) if value == requested[name]}
 
 
 class _Again(CerssError):
