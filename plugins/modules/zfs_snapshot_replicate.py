@@ -101,7 +101,7 @@ options:
       - Needs C(pv) on the host that the module runs on.
     type: str
   compression:
-    description: Compress the stream in transit. Needs the program of that name on every host involved, a relay included.
+    description: Compress the stream in transit. Needs the program of that name on both sides, and on a relay.
     type: str
     choices: [none, zstd, lz4]
     default: none

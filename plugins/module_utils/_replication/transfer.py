@@ -31,7 +31,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import zfs_e
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.stream import Expected, read_head
 
 TICK = 0.25  # seconds between looks at the processes
-LOOK = 0.01  # seconds between looks at a pipe that the head of a stream must come through
+LOOK = 0.02  # seconds between looks at a pipe that the head of a stream must come through
 LAST_WORDS = 10.0  # seconds that a sender gets to end once nobody reads its stream any more
 PATIENCE = 60.0  # seconds that a receiver gets to save what has arrived after the stream has ended
 OWN_CONNECTION_FROM = 64 * 1024 * 1024  # bytes: for less, a login costs more than sharing a connection
@@ -127,14 +127,17 @@ class Asked:
 
     @classmethod
     def of(cls, pair: Pair, send: Send) -> Asked:
-        """As `zfs send` makes it. It sets the flag "raw" for encrypted datasets only, whatever its options are."""
+        """As zfs send makes it (setup_featureflags in dmu_send.c).
+
+        It sets the flag "raw" only for an encrypted dataset, also with -w, and "resuming" only behind the first byte.
+        """
         guids = [send.base_guid, *(snapshot.guid for snapshot in send.carries)]
         type_ = (pair.replica or pair.source).type or pair.source.type
         expected = Expected(
             parts=tuple((str(guid), base) for base, guid in zip(guids, guids[1:])),
             raw=send.raw and pair.source.encrypted,
             volume=None if type_ is None else type_ == "volume",
-            resumed=send.token is not None,
+            resumed=None if send.token and not send.token.bytes else send.token is not None,
             clone=send.origin is not None,
         )
         name = send.snapshot.name
@@ -168,11 +171,10 @@ def run_pipe(
     wrong: ForeignStream | None = None
     try:
         pipe.start([*sending, *between])
-        if asked is None:
-            pipe.start(receiving, last=True)
-            pipe.finish()
-        else:
+        if asked:
             wrong = _Guard(pipe, asked, target, receiving).receive()
+        else:
+            _receive(pipe, receiving)
     except OSError as error:
         raise BadInput(
             f"{error.filename} cannot be started here: {error.strerror}; install it, or leave out the "
@@ -186,6 +188,12 @@ def run_pipe(
         _judge(pipe.programs, pipe.stderrs, len(sending), [send, receive], [source, target])
     if wrong:
         raise wrong
+
+
+def _receive(pipe: _Pipe, receiving: list[list[str]]) -> None:
+    """Receive what comes through the pipe, to its end."""
+    pipe.start(receiving, last=True)
+    pipe.finish()
 
 
 def _pack(transport: Transport, which: int) -> list[list[str]]:
@@ -330,8 +338,7 @@ class _Guard:
             return self._package()
         if why:
             return self._refused(why, 0)
-        self.pipe.start(self.receiving, last=True)
-        self.pipe.finish()
+        _receive(self.pipe, self.receiving)
         return None
 
     def _fault_of_origin(self) -> str:

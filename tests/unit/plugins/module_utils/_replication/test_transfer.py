@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +253,9 @@ def test_what_is_asked_for_is_what_is_planned() -> None:
     resumed = Asked.of(case, plan_pair(case, PairOptions()).sends[0])
     assert (resumed.expected.parts, resumed.expected.resumed) == ((("2", "1"),), True)
     assert resumed.what == "the rest of tank/v@s2"
+    # zfs send does not say that it resumes where nothing has arrived yet.
+    case = with_token(pair([1, 2, 3], [1]), replace(token(2, 1), bytes=0))
+    assert Asked.of(case, plan_pair(case, PairOptions()).sends[0]).expected.resumed is None
 
 
 def test_raw_is_what_zfs_makes_of_it() -> None:
