@@ -100,7 +100,7 @@ def verb_of(name):
     module.main()
     return verbs[0]
 
-def ahead(pipe, size):
+def ahead(pipe, size):  # what was seen of a stream also stays here
     found = real_ahead(pipe, size)
     for entry, started in streams:
         out = started.stdout

@@ -10,6 +10,7 @@ Usage: python3 -I gate.py receive|send ROOT [PROPERTY...]
 from __future__ import annotations
 
 import os
+import select
 import signal
 import stat
 import sys
@@ -126,8 +127,9 @@ def set_title(argv: list[str]) -> None:
 
 def ahead() -> bytes:
     """The next record of standard input, which stays in the pipe. Waits for it; exits when the stream ends before."""
+    select.select([0], [], [])  # until the first byte comes, or the end
     while (record := peek.ahead(0, stream.RECORD)) is None:
-        time.sleep(0.01)  # it is on its way
+        time.sleep(0.01)  # the rest is on its way
     if len(record) < stream.RECORD:
         print("cannot receive: failed to read from stream", file=sys.stderr)  # the message of zfs receive
         sys.exit(1)
