@@ -35,7 +35,6 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import processes, stream
-from ansible_collections.cerss.zfs.plugins.module_utils._zfs.stream import read_head
 
 RECEIVE, SEND = "receive", "send"
 MAX_LINE = 128 * 1024  # bytes of one argument of a program on Linux (MAX_ARG_STRLEN)
@@ -51,6 +50,8 @@ _COLUMNS = re.compile(r"[a-z0-9_.:][a-z0-9_.:,@-]*\Z")
 _AT_CREATION: dict[str, tuple[str, ...] | None] = {
     "readonly": ("on",),
     "canmount": ("noauto", "off"),
+    "setuid": ("off",),
+    "devices": ("off",),
     SourceMark.NAME: None,
     Announcement.NAME: None,
 }
@@ -400,29 +401,26 @@ def _to_resume(text: str) -> tuple[str, str] | None:
     return (token.toname, token.toguid) if token else None
 
 
-def check_stream(record: bytes, argv: list[str], is_volume: Callable[[str], bool]) -> stream.Head:
+def check_stream(
+    record: bytes, argv: list[str], is_volume: Callable[[str], bool], part: int | None = None
+) -> stream.Head:
     """The head of the stream that begins with ``record``, for the ``zfs receive`` that ``argv`` is.
 
-    Raise NotAllowed when the stream could change more than ``argv`` names. libzfs looks in the whole pool for the
-    dataset that a package or a clone belongs to. The package of ``zfs send -I`` has no payload; the caller receives the
-    streams in it one by one, each checked. A clone is a volume when its origin is one, whatever the stream says.
+    Raise NotAllowed when the stream could change more than ``argv`` names (`stream.fault`, which knows nothing of the
+    sender's plan here). The caller receives the streams in a package one by one, each checked with its number as
+    ``part``. A clone is a volume when its origin is one, whatever the stream says.
     """
-    head = read_head(record)
-    if head is None:
-        raise NotAllowed("the input is not a send stream")
-    if head.package:
-        if head.payload:
-            raise NotAllowed("the stream has properties, holds or further datasets in it (zfs send -p, -h or -R)")
-        return head
-    if head.resumed:  # checked when it began
-        return head
     properties = _Arguments(argv[4:]).settings()
     origin = properties.get("origin")
-    if head.clone and origin is None:
-        raise NotAllowed("the stream is a clone whose origin is not named")
+    head = stream.read_head(record)
+    why = stream.fault(head, stream.Expected(clone=origin is not None), part)
+    if why or head is None:
+        raise NotAllowed(why)
+    if head.package or head.resumed:  # what is resumed was checked when it began
+        return head
     volume = head.volume if origin is None else is_volume(origin.partition("@")[0])
     needed = {"readonly"} if volume else {"readonly", "canmount"}
-    if (head.full or origin is not None) and not needed <= set(properties):
+    if (head.fromguid is None or origin is not None) and not needed <= set(properties):
         raise NotAllowed(f"a new replica must be created with {' and '.join(sorted(needed))}")
     return head
 

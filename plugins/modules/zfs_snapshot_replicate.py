@@ -68,7 +68,7 @@ options:
   properties:
     description:
       - ZFS properties to set on a replica when it is created. The defaults are C(readonly=on) and, on filesystems,
-        C(canmount=noauto).
+        C(canmount=noauto), if pulled from another host also C(setuid=off) and C(devices=off).
       - They are not enforced later. Quotas and reservations are refused.
       - Properties that do not apply to the type of a dataset are left out, for example C(atime) on a volume.
     type: dict
@@ -101,7 +101,7 @@ options:
       - Needs C(pv) on the host that the module runs on.
     type: str
   compression:
-    description: Compress the stream in transit. Needs the program of that name on both sides.
+    description: Compress the stream in transit. Needs the program of that name on both sides, and on a relay.
     type: str
     choices: [none, zstd, lz4]
     default: none

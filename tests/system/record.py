@@ -32,7 +32,8 @@ for name in ('ansible', 'ansible.module_utils', 'ansible.module_utils.basic'):  
     sys.modules[name] = types.ModuleType(name)
 sys.modules['ansible.module_utils.basic'].AnsibleModule = object
 real_run, real_spawn, real_end, RealLines = process.run, process.spawn, process.end, process.Lines
-real_which, real_time = shutil.which, time.time
+peek = importlib.import_module(PREFIX + 'module_utils._host.peek')
+real_which, real_time, real_ahead = shutil.which, time.time, peek.ahead
 commands, streams, lacks = [], [], []
 
 def run(argv, *args, **more):
@@ -99,7 +100,16 @@ def verb_of(name):
     module.main()
     return verbs[0]
 
+def ahead(pipe, size):  # what was seen of a stream also stays here
+    found = real_ahead(pipe, size)
+    for entry, started in streams:
+        out = started.stdout
+        if found and len(found) == size and out and not out.closed and out.fileno() == pipe:
+            entry.setdefault('seen', []).append(found.rstrip(b'\0').hex())
+    return found
+
 process.run, process.spawn, process.end, process.Lines, shutil.which = run, spawn, end, Lines, which
+peek.ahead = ahead
 taken = []
 for step in json.load(sys.stdin):
     if isinstance(step, str):

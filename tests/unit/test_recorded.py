@@ -29,6 +29,7 @@ from hypothesis import strategies as st
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, TimedOut
 from ansible_collections.cerss.zfs.plugins.module_utils._host import process, runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import replicate, transfer
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import stream
 from ansible_collections.cerss.zfs.tests.unit.scenarios import VERSIONS, Call, Session, recordings
 from ansible_collections.cerss.zfs.tests.unit.transcript import (
     FOLDER,
@@ -45,8 +46,9 @@ from ansible_collections.cerss.zfs.tests.unit.transcript import (
     told,
 )
 
-# A program of a pipe as it was: takes what comes, says what it said, and ends as it ended.
-_STAGE = """[ "$3" ] || cat > /dev/null; printf %s "$1" >&2
+# A program of a pipe as it was: takes what comes, hands on the records that were looked at, says what it said, and ends
+# as it ended.
+_STAGE = """case $3 in early) ;; one) head -c 312;; *) cat;; esac > /dev/null; printf "$4"; printf %s "$1" >&2
 case $2 in ended) exec sleep 600;; -*) kill "$2" $$;; *) exit "$2";; esac"""
 
 
@@ -63,6 +65,7 @@ class Replay:
         self.asked: list[tuple[str, str]] = []
         self.unknown: list[tuple[str, str]] = []
         self.sender_was_ended = False
+        self.packages: list[Any] = []  # pipes that more than one record was looked at in
         self._lock = threading.Lock()
 
     def answer(self, argv: list[str]) -> dict[str, Any]:
@@ -95,8 +98,13 @@ class Replay:
             self.sender_was_ended = entry.get("ended", False)
         end = "ended" if entry.get("ended") else str(entry.get("rc", 0))
         # A receiver that fails does not wait for the end of a stream that goes on.
-        early = "early" if self.sender_was_ended and entry.get("rc") else ""
-        return _SPAWN(["/bin/sh", "-c", _STAGE, argv[0], entry.get("err", ""), end, early], **options)
+        takes = "one" if options["stdin"] in self.packages else ""
+        takes = "early" if self.sender_was_ended and entry.get("rc") else takes
+        seen = [bytes.fromhex(each).ljust(stream.RECORD, b"\0") for each in entry.get("seen", [])]
+        records = "".join(f"\\{byte:03o}" for byte in b"".join(seen))
+        started = _SPAWN(["/bin/sh", "-c", _STAGE, argv[0], entry.get("err", ""), end, takes, records], **options)
+        self.packages += [started.stdout] if len(seen) > 1 else []
+        return started
 
 
 class _Output:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
@@ -44,6 +45,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as 
 # For first receives only: on an increment they would undo what a failover changed.
 REPLICA_DEFAULTS = {"readonly": "on"}
 FILESYSTEM_DEFAULTS = {"canmount": "noauto"}
+PULLED_DEFAULTS = {"setuid": "off", "devices": "off"}  # root on another host may put anything into a filesystem
 # zfs refuses the whole receive if one property does not apply to the type. The lists are from `zfs get all` on 2.3.9.
 FILESYSTEM_ONLY = frozenset(
     ("aclinherit", "aclmode", "acltype", "atime", "canmount", "casesensitivity", "context", "defcontext", "devices",
@@ -59,17 +61,21 @@ def first_receive_properties(pair: Pair, options: PairOptions, raw: bool) -> dic
 
     Properties that do not apply to the type of the source (filesystem or volume) are left out.
     """
-    requested = {**REPLICA_DEFAULTS, **FILESYSTEM_DEFAULTS, **options.properties}
+    pulled = PULLED_DEFAULTS if options.pulled else {}
+    requested = {**REPLICA_DEFAULTS, **FILESYSTEM_DEFAULTS, **pulled, **options.properties}
     others = FILESYSTEM_ONLY if pair.source.type == "volume" else VOLUME_ONLY
     own = {name: value for name, value in requested.items() if value is not None and name not in others}
     return {**own, SourceMark.NAME: source_mark(pair, raw).format()}
 
 
 def adopt_part(pair: Pair, options: PairOptions, raw: bool) -> Step:
-    """Take over a first receive that was started by hand, with the properties of one started by us."""
+    """Take over a first receive that was started by hand, with the properties of one started by us.
+
+    Without `PULLED_DEFAULTS`, since zfs set fails for a user without the permission where zfs receive goes on.
+    """
     return Step.of(
         f"adopt the partial receive in {pair.target_address}",
-        (zfs.set_(first_receive_properties(pair, options, raw), [pair.replica_name]),),
+        (zfs.set_(first_receive_properties(pair, replace(options, pulled=False), raw), [pair.replica_name]),),
         before={pair.replica_name: {"replica_of": None}},
         after={pair.replica_name: {"replica_of": pair.source_address}},
         side=TARGET,

@@ -95,10 +95,11 @@ class Options:
         if params["retries"] < 0:
             raise BadInput(f"retries is {params['retries']}; it cannot be negative")
         limit = params.get("bandwidth_limit")
+        sender, receiver = Endpoint.from_params(source, "source"), Endpoint.from_params(target, "target")
         return cls(
             names=tuple(names),
-            source=Endpoint.from_params(source, "source"),
-            target=Endpoint.from_params(target, "target"),
+            source=sender,
+            target=receiver,
             dataset=DatasetName.parse(dataset) if dataset else None,
             parent=DatasetName.parse(parent) if parent else None,
             strip=strip,
@@ -112,6 +113,8 @@ class Options:
                 on_divergence=params["on_divergence"],
                 resume=params["resume"],
                 properties=properties,
+                pulled=sender.host is not None,
+                packages=sender.host is None or receiver.host is None,
             ),
             transport=Transport(
                 compression=params["compression"],

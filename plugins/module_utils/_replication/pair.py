@@ -32,6 +32,8 @@ class PairOptions:
     on_divergence: str = "fail"
     resume: bool = True
     properties: Mapping[str, str | None] = field(default_factory=dict)  # None: the replica inherits it
+    pulled: bool = False  # the source is another host
+    packages: bool = True  # False in a relay, which cannot take a package (-I) apart for a receiver on another host
 
 
 @dataclass

@@ -54,12 +54,15 @@ def requested(pair: Pair, options: PairOptions) -> list[Snapshot]:
     return chosen if options.intermediates else chosen[-1:]
 
 
-def steps(source: Dataset, base: Snapshot | Bookmark | None, requested: list[Snapshot], raw: bool) -> list[Send]:
+def steps(
+    source: Dataset, base: Snapshot | Bookmark | None, requested: list[Snapshot], raw: bool, packages: bool = True
+) -> list[Send]:
     """The fewest streams that carry exactly ``requested`` (oldest first, all newer than the base).
 
     ``-I`` sends every snapshot in between, so it is used only where all of them are requested. ``-i`` is the only form
     that starts from a bookmark. Without a base the first snapshot is sent in full. For example, if the source has s1
-    to s5, the base is the snapshot s1 and all but s4 are requested: ``-I s1 s3`` and ``-i s3 s5``.
+    to s5, the base is the snapshot s1 and all but s4 are requested: ``-I s1 s3`` and ``-i s3 s5``; without
+    ``packages`` ``-i s1 s2``, ``-i s2 s3`` and ``-i s3 s5``.
     """
     result: list[Send] = []
     order = {snap.name: index for index, snap in enumerate(source.snapshots)}
@@ -70,7 +73,7 @@ def steps(source: Dataset, base: Snapshot | Bookmark | None, requested: list[Sna
             base, done = requested[done], done + 1
             continue
         until = done + 1
-        if isinstance(base, Snapshot) and order[requested[done].name] == order[base.name] + 1:
+        if packages and isinstance(base, Snapshot) and order[requested[done].name] == order[base.name] + 1:
             while until < len(requested) and order[requested[until].name] == order[requested[until - 1].name] + 1:
                 until += 1
         carries = tuple(requested[done:until])
@@ -163,9 +166,9 @@ def _plan(plan: PairPlan, options: PairOptions, arriving: Mapping[str, str], ass
     if origin:
         # The first stream creates the clone with one snapshot; the others follow as increments.
         first = Send("incremental", (after[0],), origin.base, origin.guid, raw=plan.raw, origin=origin.place)
-        sends = [first, *steps(source, after[0], after[1:], plan.raw)]
+        sends = [first, *steps(source, after[0], after[1:], plan.raw, options.packages)]
     else:
-        sends = steps(source, start, after, plan.raw)
+        sends = steps(source, start, after, plan.raw, options.packages)
     plan.sends = [*([resumed] if resumed else []), *sends]
     plan.base = plan.sends[0].base
     plan.marks = [*bookkeeping.come_back(pair), bookkeeping.finish_action(pair, goal)]

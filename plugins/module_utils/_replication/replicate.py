@@ -23,7 +23,7 @@ from typing import Any
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, Refused, StaleToken
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import Announcement, SourceMark
-from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Snapshot
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Snapshot, Value
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan, Step
 from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
@@ -42,7 +42,13 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import plan_pair
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.survey import Reader
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.transfer import Meter, Stopped, Transport, run_pipe
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.transfer import (
+    Asked,
+    Meter,
+    Stopped,
+    Transport,
+    run_pipe,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output, processes
 
@@ -104,8 +110,7 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
 def _check_programs(options: Options) -> None:
     needed = [program for program, used in (
         ("pv", options.transport.bandwidth_limit is not None),
-        (options.transport.compression, options.transport.compression != "none"
-         and (options.source.host is None or options.target.host is None)),
+        (options.transport.compression, options.transport.compression != "none"),
         ("ssh", options.source.host is not None or options.target.host is not None),
     ) if used]  # fmt: skip
     for program in needed:
@@ -466,7 +471,7 @@ class _Run:
         try:
             run_pipe(
                 self.source, self.target, command, zfs.receive(pair.replica_name, properties, send.origin), transport,
-                meter, self.stop, tick,
+                meter, self.stop, tick, Asked.of(pair, send),
             )  # fmt: skip
             # zfs send reports once a second, so its estimate covers the last part of a second.
             meter.done = max(meter.done, total or 0)
@@ -487,12 +492,19 @@ class _Run:
         if outcome.initial:
             found = read_properties(self.target, [pair.replica_name], list(outcome.initial)).values
             values = found.get(pair.replica_name, {})
-            lost = sorted(name for name in outcome.initial if name not in values or not values[name].local)
+            lost = {name for name, text in outcome.initial.items() if not _took(name, text, values.get(name))}
             if lost:
+                names = ", ".join(sorted(lost))
                 self.warnings.append(
-                    f"{pair.target_address} has arrived without {', '.join(lost)}, which its user has no permission to "
+                    f"{pair.target_address} has arrived without {names}, which its user has no permission to "
                     "set; delegate the permission (see the role zfs_backend), then set the properties there"
                 )
+
+
+def _took(name: str, requested: str, value: Value | None) -> bool:
+    """Whether a property of a first receive is set. Some may also be inherited, as below what zfs_backend made."""
+    inherited = name in bookkeeping.PULLED_DEFAULTS and value is not None and value.text == requested
+    return inherited or bool(value and value.local)
 
 
 class _Again(CerssError):

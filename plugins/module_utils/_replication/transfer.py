@@ -2,26 +2,37 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Runs one send stream through a pipe of processes. No byte passes through Python."""
+"""Runs one send stream through a pipe of processes. No byte passes through Python.
+
+A stream that another host sends is looked at in the pipe before zfs receive starts, since zfs receive believes what is
+in it: properties, further datasets, whose clone it is.
+"""
 
 from __future__ import annotations
 
+import itertools
+import math
+import platform
 import subprocess
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, TimedOut
-from ansible_collections.cerss.zfs.plugins.module_utils._host import process
+from ansible_collections.cerss.zfs.plugins.module_utils._host import peek, process
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wait_for
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, Send
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
-from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output, stream
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import zfs_error
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs.stream import Expected, read_head
 
 TICK = 0.25  # seconds between looks at the processes
+LOOK = 0.02  # seconds between looks at a pipe that the head of a stream must come through
+LAST_WORDS = 10.0  # seconds that a sender gets to end once nobody reads its stream any more
 PATIENCE = 60.0  # seconds that a receiver gets to save what has arrived after the stream has ended
 OWN_CONNECTION_FROM = 64 * 1024 * 1024  # bytes: for less, a login costs more than sharing a connection
 
@@ -32,6 +43,10 @@ class Stopped(CerssError):
 
 class Stalled(TimedOut):
     """No byte moved for longer than stall_timeout."""
+
+
+class ForeignStream(CerssError):
+    """The source sent another stream than the one that was asked for."""
 
 
 @dataclass(frozen=True)
@@ -98,83 +113,203 @@ class _Stderr(threading.Thread):
         return self.kept.decode(errors="replace")
 
 
+@dataclass(frozen=True)
+class Asked:
+    """The stream that was asked for. ``source`` (an address) and ``what`` are for messages.
+
+    ``origin``: the dataset on the target whose clone is received.
+    """
+
+    source: str
+    what: str
+    expected: Expected
+    origin: str | None = None
+
+    @classmethod
+    def of(cls, pair: Pair, send: Send) -> Asked:
+        """As zfs send makes it (setup_featureflags in dmu_send.c).
+
+        It sets the flag "raw" only for an encrypted dataset, also with -w, and "resuming" only behind the first byte.
+        """
+        guids = [send.base_guid, *(snapshot.guid for snapshot in send.carries)]
+        type_ = (pair.replica or pair.source).type or pair.source.type
+        expected = Expected(
+            parts=tuple((str(guid), base) for base, guid in zip(guids, guids[1:])),
+            raw=send.raw and pair.source.encrypted,
+            volume=None if type_ is None else type_ == "volume",
+            resumed=None if send.token and not send.token.bytes else send.token is not None,
+            clone=send.origin is not None,
+        )
+        name = send.snapshot.name
+        what = {"full": f"{name} in full", "resume": f"the rest of {name}"}
+        increment = f"the increment from {send.base} to {name}"
+        origin = send.origin.partition("@")[0] if send.origin else None
+        return cls(pair.source_address, what.get(send.kind, increment), expected, origin)
+
+    def refusal(self, why: str, received: int) -> ForeignStream:
+        """The error when ``why`` is what is wrong with the stream, and so many of its snapshots have been received."""
+        so_far = f"only {received} of its snapshots were received" if received else "nothing was received"
+        return ForeignStream(f"{self.source} was asked for {self.what}, but {why}; {so_far}; check that host")
+
+
 def run_pipe(
     source: Backend, target: Backend, send: list[str], receive: list[str], transport: Transport, meter: Meter,
-    stop: threading.Event, tick: Callable[[], None],
+    stop: threading.Event, tick: Callable[[], None], asked: Asked | None = None,
 ) -> None:  # fmt: skip
     """Run a stream to its end. Raises the ZfsError of the side that failed first, `Stopped`, `Stalled` or `TimedOut`.
 
-    ``send`` and ``receive`` are argv. ``tick`` is called every `TICK` seconds. Even if nothing is raised, the caller
-    must check that the snapshot is on the replica.
+    ``send`` and ``receive`` are argv. ``tick`` is called every `TICK` seconds. A stream that this host does not make
+    for another one must be as ``asked``, otherwise `ForeignStream` is raised before zfs receive has read a byte of it.
+    Even if nothing is raised, the caller must check that the snapshot is on the replica.
     """
+    if source.endpoint.host is None and target.endpoint.host is not None:
+        asked = None
     own = meter.total is None or meter.total >= OWN_CONNECTION_FROM
-    pack, unpack = zfs.COMPRESSION.get(transport.compression, ([], []))
-    limit = [["pv", "-q", "-L", str(transport.bandwidth_limit)]] if transport.bandwidth_limit else []
-    sending = source.endpoint.pipeline([send, *([pack] if pack else [])], own)
-    receiving = target.endpoint.pipeline([*([unpack] if unpack else []), receive], own)
-    stages = [*sending, *limit, *receiving]
-
-    processes: list[subprocess.Popen[bytes]] = []
-    stderrs: list[_Stderr] = []
+    sending = source.endpoint.pipeline([send, *_pack(transport, 0)], own)
+    between, receiving = _stages(target, receive, transport, own, asked is not None)
+    pipe = _Pipe(transport, meter, stop, tick)
+    wrong: ForeignStream | None = None
     try:
-        for index, argv in enumerate(stages):
-            last = index == len(stages) - 1
-            program = process.spawn(
-                argv,
-                stdin=processes[-1].stdout if processes else subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL if last else subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-            if processes and processes[-1].stdout:
-                processes[-1].stdout.close()  # so that the previous program gets SIGPIPE when this one ends
-            processes.append(program)
-            stderrs.append(_Stderr(program, meter if index == 0 else None))
-        watch = _Watch(processes, transport, meter, stop, tick)
-        wait_for(watch.look, bool, TICK)
+        pipe.start([*sending, *between])
+        if asked:
+            wrong = _Guard(pipe, asked, target, receiving).receive()
+        else:
+            _receive(pipe, receiving)
     except OSError as error:
         raise BadInput(
             f"{error.filename} cannot be started here: {error.strerror}; install it, or leave out the "
             "option that needs it"
         ) from error
     finally:
-        # The sender first: the receiver then sees the end of the stream and saves what has arrived.
-        for program in processes:
-            process.end(program, PATIENCE if program is not processes[0] else 5.0) if program.poll() is None else None
-    if watch.why:
-        raise watch.why
-    _judge(processes, stderrs, len(sending), [send, receive], [source, target])
+        pipe.end()
+    if pipe.why:
+        raise pipe.why
+    if not (wrong and pipe.whole):
+        _judge(pipe.programs, pipe.stderrs, len(sending), [send, receive], [source, target])
+    if wrong:
+        raise wrong
 
 
-class _Watch:
-    """Watches the programs of a pipe. If the stream must stop, it ends the sender and waits for the receiver."""
+def _receive(pipe: _Pipe, receiving: list[list[str]]) -> None:
+    """Receive what comes through the pipe, to its end."""
+    pipe.start(receiving, last=True)
+    pipe.finish()
+
+
+def _pack(transport: Transport, which: int) -> list[list[str]]:
+    """The command that compresses (0) or decompresses (1) the stream, if one does."""
+    return [list(zfs.COMPRESSION[transport.compression][which])] if transport.compression in zfs.COMPRESSION else []
+
+
+def _stages(
+    target: Backend, receive: list[str], transport: Transport, own: bool, looked: bool
+) -> tuple[list[list[str]], list[list[str]]]:
+    """(the stages between sender and receiver, the receiving ones), with the stream unpacked where it is looked at."""
+    limit = [["pv", "-q", "-L", str(transport.bandwidth_limit)]] if transport.bandwidth_limit else []
+    pack, unpack = _pack(transport, 0), _pack(transport, 1)
+    if not looked:
+        return limit, target.endpoint.pipeline([*unpack, receive], own)
+    if target.endpoint.host is None:
+        return [*limit, *unpack], target.endpoint.pipeline([receive], own)
+    return [*limit, *unpack], [*pack, *target.endpoint.pipeline([*unpack, receive], own)]
+
+
+class _Pipe:
+    """The programs of a stream. If the stream must stop, it ends the sender and waits for the receiver."""
 
     def __init__(
-        self, programs: list[subprocess.Popen[bytes]], transport: Transport, meter: Meter, stop: threading.Event,
-        tick: Callable[[], None],
+        self, transport: Transport, meter: Meter, stop: threading.Event, tick: Callable[[], None],
     ) -> None:  # fmt: skip
-        self.sender, self.receiver, self.programs = programs[0], programs[-1], programs
+        self.programs: list[subprocess.Popen[bytes]] = []
+        self.stderrs: list[_Stderr] = []
         self.transport, self.meter, self.stop, self.tick = transport, meter, stop, tick
         self.why: CerssError | None = None
+        self.whole = False  # the record that was looked at last has come whole
+        self.output: IO[bytes] | None = None  # of the last program that has one, as long as it may be looked at
         self._ended: float | None = None
+        self._received: float | None = None
+
+    def start(self, stages: list[list[str]], last: bool = False, again: bool = False) -> None:
+        """Start programs, joined by pipes. ``last``: they receive. ``again``: others will receive what comes next."""
+        for index, argv in enumerate(stages):
+            receiver = last and index == len(stages) - 1
+            program = process.spawn(
+                argv,
+                stdin=self.output or subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL if receiver else subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            self.stderrs.append(_Stderr(program, None if self.programs else self.meter))
+            self.programs.append(program)
+            if not again:
+                self.close()  # so that the previous program gets SIGPIPE when this one ends
+                self.output = program.stdout
+
+    def close(self) -> None:
+        if self.output:
+            self.output.close()
+        self.output = None
+
+    def ahead(self) -> bytes:
+        """The next record of the stream, which stays in the pipe; less if the stream ends before."""
+        try:
+            record = wait_for(self._glance, lambda found: found is not None, LOOK) or b""
+        except OSError as error:
+            raise CerssError(
+                f"a stream cannot be checked on {platform.node()} before it is received: {error.strerror}; replicate "
+                "from a Linux host, or push from the source"
+            ) from error
+        self.whole = len(record) == stream.RECORD
+        return record
+
+    def _glance(self) -> bytes | None:
+        over = self.look()
+        found = peek.ahead(self.output.fileno(), stream.RECORD) if self.output else b""
+        return b"" if found is None and over else found
+
+    def skip(self) -> None:
+        """Leave out the record that `ahead` has returned."""
+        if self.output:
+            peek.skip(self.output.fileno(), stream.RECORD)
+
+    def finish(self, total: float = math.inf) -> None:
+        """Wait for the end of all programs, at most ``total`` seconds."""
+        self.close()
+        wait_for(self.look, bool, TICK, total)
+
+    def end(self) -> None:
+        # The sender first: the receiver then sees the end of the stream and saves what has arrived.
+        for program in self.programs:
+            if program.poll() is None:
+                process.end(program, PATIENCE if program is not self.programs[0] else 5.0)
+        self.close()
 
     def look(self) -> bool:
         """True if there is nothing left to wait for."""
         if all(program.poll() is not None for program in self.programs):
             return True
         now = time.monotonic()
+        sender, receiver = self.programs[0], self.programs[-1]
         if self.why is None:
             self.why = self._reason(now)
             if self.why:
-                process.end(self.sender)
+                process.end(sender)
         # A sender without a receiver is ended; once the sender has ended, the others must end soon.
-        if self.receiver.poll() is not None and self.sender.poll() is None:
-            process.end(self.sender, 2.0)
-        if self.sender.poll() is not None:
+        if receiver.poll() is not None and sender.poll() is None and self._is_left(receiver.returncode, now):
+            process.end(sender, 2.0)
+        if sender.poll() is not None:
             self._ended = self._ended or now
             if self.why and now - self._ended > PATIENCE:
                 return True
         self.tick()
         return False
+
+    def _is_left(self, status: int, now: float) -> bool:
+        """True if the sender is to be ended, since the receiver has failed, or was done a while ago."""
+        if status == 0 and self.output:
+            return False  # there is more to receive
+        self._received = self._received or now
+        return status != 0 or now - self._received > LAST_WORDS
 
     def _reason(self, now: float) -> CerssError | None:
         if self.stop.is_set():
@@ -184,9 +319,67 @@ class _Watch:
             late.transient = False
             return late
         limit = self.transport.stall_timeout
-        if limit and now - self.meter.moved > limit and self.sender.poll() is None:
+        if limit and now - self.meter.moved > limit and self.programs[0].poll() is None:
             return Stalled(f"no byte moved for {limit:g} s (stall_timeout); what has arrived can be resumed")
         return None
+
+
+class _Guard:
+    """Looks at the head of the stream, and of each stream in a package, before it starts zfs receive for that one."""
+
+    def __init__(self, pipe: _Pipe, asked: Asked, target: Backend, receiving: list[list[str]]) -> None:
+        self.pipe, self.asked, self.target, self.receiving = pipe, asked, target, receiving
+
+    def receive(self) -> ForeignStream | None:
+        """Receive the stream, as far as it is what was asked for; otherwise the error."""
+        head = read_head(self.pipe.ahead())
+        why = stream.fault(head, self.asked.expected) or self._fault_of_origin()
+        if not why and head and head.package:
+            return self._package()
+        if why:
+            return self._refused(why, 0)
+        _receive(self.pipe, self.receiving)
+        return None
+
+    def _fault_of_origin(self) -> str:
+        """A clone is a volume when its origin is one, whatever the stream says."""
+        origin, volume = self.asked.origin, self.asked.expected.volume
+        if origin is None or volume is None:
+            return ""
+        lines, _missing = self.target.read(zfs.get([origin], ["type"]))
+        if any(line.endswith("\tvolume") for line in lines) == volume:
+            return ""
+        return f"the stream is {'' if volume else 'not '}of a volume, other than its origin {origin}"
+
+    def _package(self) -> ForeignStream | None:
+        self.pipe.skip()
+        if not stream.is_end(self.pipe.ahead()):
+            return self._refused("the head of the package has no end", 0)
+        self.pipe.skip()
+        for part in itertools.count():
+            record = self.pipe.ahead()
+            ends = stream.is_end(record)
+            expected = self.asked.expected
+            why = stream.fault_at_end(expected, part) if ends else stream.fault(read_head(record), expected, part)
+            if why:
+                return self._refused(why, part)
+            if ends or not self._part():
+                break
+        self.pipe.finish()
+        return None
+
+    def _part(self) -> bool:
+        """Receive one stream of a package. True if that went well."""
+        self.pipe.start(self.receiving, last=True, again=True)
+        receiver = self.pipe.programs[-1]
+        wait_for(lambda: self.pipe.look() or receiver.poll() is not None, bool, LOOK)
+        return receiver.returncode == 0
+
+    def _refused(self, why: str, received: int) -> ForeignStream:
+        """The error. If the stream has just ended too soon, its sender may have a better one."""
+        if not self.pipe.whole:
+            self.pipe.finish(LAST_WORDS)
+        return self.asked.refusal(why, received)
 
 
 def _judge(

@@ -9,15 +9,12 @@ Usage: python3 -I gate.py receive|send ROOT [PROPERTY...]
 
 from __future__ import annotations
 
-import array
-import fcntl
 import os
 import select
 import signal
 import stat
 import sys
 import syslog
-import termios
 import time
 from typing import NoReturn
 
@@ -28,6 +25,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils import _gate
 from ansible_collections.cerss.zfs.plugins.module_utils._core import endpoint
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
+from ansible_collections.cerss.zfs.plugins.module_utils._host import peek
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import stream
 
@@ -94,12 +92,14 @@ def receive(argv: list[str]) -> NoReturn:
     set_title(argv)
     if not _gate.check_stream(ahead(), argv, is_volume).package:
         become(argv)
-    left = 2 * stream.RECORD  # the head of the package and the record that ends the head
-    while left:
-        left -= len(os.read(0, left)) or left
+    peek.skip(0, stream.RECORD)
+    if not stream.is_end(ahead()):
+        raise _gate.NotAllowed("the head of the package has no end")
+    peek.skip(0, stream.RECORD)
+    part = 0
     while not stream.is_end(record := ahead()):
-        if _gate.check_stream(record, argv, is_volume).package:
-            raise _gate.NotAllowed("the stream is a package within a package")
+        _gate.check_stream(record, argv, is_volume, part)
+        part += 1
         child = os.fork()
         if child == 0:
             become(argv)
@@ -127,31 +127,13 @@ def set_title(argv: list[str]) -> None:
 
 def ahead() -> bytes:
     """The next record of standard input, which stays in the pipe. Waits for it; exits when the stream ends before."""
-    import ctypes
-
-    tee = ctypes.CDLL(None, use_errno=True).tee
-    tee.argtypes, tee.restype = [ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_uint], ctypes.c_ssize_t
-    reader, writer = os.pipe()
-    writers = select.poll()
-    writers.register(0, 0)  # no events but POLLHUP, which poll(2) always reports
-    try:
-        while True:
-            # Before the look: what arrives between the two is seen by the next round.
-            ended, there = writers.poll(0), array.array("i", [0])
-            fcntl.ioctl(0, termios.FIONREAD, there)
-            size = tee(0, writer, stream.RECORD, 0)
-            if size < 0 or size < min(there[0], stream.RECORD):
-                raise OSError(ctypes.get_errno(), "cannot read the head of the stream")
-            record = os.read(reader, size) if size else b""
-            if size == stream.RECORD:
-                return record
-            if ended or not size:
-                print("cannot receive: failed to read from stream", file=sys.stderr)  # the message of zfs receive
-                sys.exit(1)
-            time.sleep(0.01)  # the rest of the record is on its way
-    finally:
-        os.close(reader)
-        os.close(writer)
+    select.select([0], [], [])  # until the first byte comes, or the end
+    while (record := peek.ahead(0, stream.RECORD)) is None:
+        time.sleep(0.01)  # the rest is on its way
+    if len(record) < stream.RECORD:
+        print("cannot receive: failed to read from stream", file=sys.stderr)  # the message of zfs receive
+        sys.exit(1)
+    return record
 
 
 def start(argv: list[str]) -> tuple[int, int]:

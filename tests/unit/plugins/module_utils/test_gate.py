@@ -4,18 +4,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import inspect
 import os
 import shlex
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -40,6 +41,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import stream
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import zfs_error
+from ansible_collections.cerss.zfs.tests.unit.streams import RESUMED, record
 
 ROOT = DatasetName("tank/site a")
 JOBS = {
@@ -342,30 +344,11 @@ def test_other_receives_are_shown_without_arguments_and_other_processes_not_at_a
     assert shown == [*ours, "81 2 zfs receive -", "82 3 zfs receive -"]
 
 
-def record(kind: int = 0, *, version: int = 1, flags: int = 0, origin: int = 0, **more: int) -> bytes:
-    """As `struct dmu_replay_record` is laid out."""
-    order = "<>"[more.get("big", 0)]
-    packed = struct.pack(
-        f"{order}IIQQQIIQQ",
-        kind,
-        more.get("payload", 0),
-        0x2F5BACBAC,
-        version,
-        0,
-        more.get("type", 2),
-        flags,
-        9,
-        origin,
-    )
-    return packed.ljust(stream.RECORD, b"\0")
-
-
 PLAIN = zfs.receive(IN, {})
 READONLY = {"readonly": "on"}
 UNMOUNTED = {"canmount": "noauto", **READONLY}
 NEW, NEW_VOLUME = zfs.receive(IN, UNMOUNTED), zfs.receive(IN, READONLY)
 CLONE, CLONE_VOLUME = zfs.receive(IN, UNMOUNTED, SNAP), zfs.receive(IN, READONLY, "tank/site a/vol@s")
-RESUMED = 1 | 1 << 22
 
 
 @pytest.mark.parametrize(
@@ -404,6 +387,12 @@ def test_a_stream_changes_only_what_its_command_names(head: bytes, argv: list[st
             check_stream(head, argv, volumes.__contains__)
 
 
+def test_there_is_no_package_within_a_package():
+    with pytest.raises(NotAllowed, match="within a package"):
+        check_stream(record(version=2), PLAIN, bool, part=0)
+    assert check_stream(record(origin=8), PLAIN, bool, part=0).fromguid == "8"
+
+
 ROLE = Path(__file__).parents[4] / "roles" / "zfs_backend"
 
 
@@ -419,25 +408,26 @@ def stdin() -> Iterator[int]:
 
 
 def test_a_record_that_arrives_in_two_parts_is_read_whole(stdin: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rest, and the end of the stream, arrive just after the gate has read a part."""
+    """The rest, and the end of the stream, arrive just after the gate has seen that there is a part."""
     spec = importlib.util.spec_from_file_location("gate", ROLE / "files" / "gate.py")
     assert spec
     assert spec.loader
     gate = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(gate)
     rest = [record()[100:]]
-    read = os.read
+    real = fcntl.ioctl
 
-    def meanwhile(descriptor: int, size: int) -> bytes:
+    def meanwhile(*arguments: Any) -> Any:
+        answer = real(*arguments)
         if rest:
             os.write(stdin, rest.pop())
             os.close(stdin)
-        return read(descriptor, size)
+        return answer
 
     os.write(stdin, record()[:100])
-    monkeypatch.setattr(os, "read", meanwhile)
+    monkeypatch.setattr(fcntl, "ioctl", meanwhile)
     assert gate.ahead() == record()
-    assert read(0, 1000) == record()
+    assert os.read(0, 1000) == record()
     with pytest.raises(SystemExit):
         gate.ahead()
 

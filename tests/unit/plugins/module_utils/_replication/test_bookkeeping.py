@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
@@ -30,6 +32,20 @@ def test_a_first_receive_sets_only_properties_of_its_type():
     case.source.values["type"] = Value("volume")
     properties = bookkeeping.first_receive_properties(case, options, raw=False)
     assert {*properties} - {SourceMark.NAME} == {"readonly", "volblocksize", "compression"}
+
+
+def test_what_is_pulled_brings_no_setuid_and_devices():
+    case = pair([1], None)
+
+    def first(**options: Any) -> dict[str, str]:
+        properties = bookkeeping.first_receive_properties(case, PairOptions(**options), raw=False)
+        return {name: properties[name] for name in ("setuid", "devices") if name in properties}
+
+    assert first() == {}
+    assert first(pulled=True) == {"setuid": "off", "devices": "off"}
+    assert first(pulled=True, properties={"setuid": "on", "devices": None}) == {"setuid": "on"}
+    case.source.values["type"] = Value("volume")
+    assert first(pulled=True) == {}
 
 
 def test_settled_marks_are_left_alone():

@@ -59,6 +59,13 @@ def test_strip_shortens_the_path_below_the_parent():
     assert str(options().replica_root(options().names[0])) == "backup/vol"
 
 
+def test_what_a_plan_must_know_of_the_way():
+    push, local = options(), options(target=to(host="local"))
+    pull, relay = options(source={"host": "a"}, target=to(host=None)), options(source={"host": "a"})
+    assert [way.pair.pulled for way in (push, local, pull, relay)] == [False, False, True, True]
+    assert [way.pair.packages for way in (push, local, pull, relay)] == [True, True, True, False]
+
+
 def test_values_are_converted():
     requested = options(
         bandwidth_limit="1M", timeout="2h", stall_timeout="90s", properties={"atime": False, "copies": 2}

@@ -66,6 +66,14 @@ def streams(plan: PairPlan) -> list[tuple[str, str | None, str, bool]]:
             [("incremental", "tank/v@s1", "s3", False)],
             id="one-excluded",
         ),
+        pytest.param(
+            [1, 2, 3],
+            [1],
+            (),
+            PairOptions(packages=False),
+            [("incremental", "tank/v@s1", "s2", False), ("incremental", "tank/v@s2", "s3", False)],
+            id="one-by-one-through-a-relay",
+        ),
         pytest.param([1, 2], [1, 2], (), PairOptions(), [], id="nothing-to-do"),
         pytest.param(
             [2, 3],

@@ -6,29 +6,45 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, NoSpace, NotFound, TimedOut
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Value
 from ansible_collections.cerss.zfs.plugins.module_utils._host import process
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import transfer
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import PairOptions, Send
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import plan_pair
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.transfer import (
+    Asked,
+    ForeignStream,
     Meter,
     Stalled,
     Stopped,
     Transport,
     run_pipe,
 )
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import stream
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs.stream import Expected
+from ansible_collections.cerss.zfs.tests.unit.pairs import pair, token, with_token
+from ansible_collections.cerss.zfs.tests.unit.streams import END, PACKAGE_HEAD, RESUMED, VOLUME, record
 
 
-def run(send: str, receive: str, stop: threading.Event | None = None, **transport: object) -> Meter:
+def run(
+    send: str, receive: str, stop: threading.Event | None = None, asked: Asked | None = None, **transport: object
+) -> Meter:
     meter, here = Meter(total=10), Backend()
     run_pipe(
         here, here, ["sh", "-c", send], ["sh", "-c", receive], Transport(**transport), meter,  # type: ignore[arg-type]
-        stop or threading.Event(), lambda: None,
+        stop or threading.Event(), lambda: None, asked,
     )  # fmt: skip
     return meter
 
@@ -92,6 +108,176 @@ def test_a_stop_ends_at_once():
     with pytest.raises(Stopped):
         run("exec sleep 60", "cat >/dev/null", stop)
     assert time.monotonic() - began < 30
+
+
+ONE = Asked("a:tank/v", "tank/v@s2", Expected((("9", "8"),), raw=False, volume=False, resumed=False))
+TWO = Asked("a:tank/v", "tank/v@s2", Expected((("9", "8"), ("11", "9")), raw=False, volume=False, resumed=False))
+FIRST, SECOND = record(origin=8), record(origin=9, guid=11)
+WHOLE = PACKAGE_HEAD + END + FIRST + SECOND + END
+RECORD = f"head -c {stream.RECORD}"
+
+
+class Place:
+    """What a sender sends, and what receivers got."""
+
+    def __init__(self, folder: Path) -> None:
+        self.sent, self.got = folder / "sent", folder / "got"
+        self.got.touch()
+
+    def run(self, sent: bytes, asked: Asked, send: str = "cat {}", receive: str = "cat", **more: Any) -> bytes:
+        self.sent.write_bytes(sent)
+        run(send.format(self.sent), f"echo >> {self.got}; {receive} >> {self.got}", asked=asked, **more)
+        return self.got.read_bytes()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_what_was_asked_for_is_received_byte_by_byte(place: Place) -> None:
+    big = FIRST + b"data" * 50_000
+    assert place.run(big, ONE) == b"\n" + big
+
+
+def test_the_parts_of_a_package_are_received_one_by_one(place: Place) -> None:
+    assert place.run(WHOLE, TWO, receive=RECORD) == b"\n" + FIRST + b"\n" + SECOND
+
+
+def test_a_head_that_comes_slowly_is_waited_for(place: Place) -> None:
+    slowly = "(head -c 100; sleep 0.3; cat) < {}"
+    assert place.run(WHOLE, TWO, send=slowly, receive=RECORD) == b"\n" + FIRST + b"\n" + SECOND
+
+
+@pytest.mark.parametrize("compression", ["zstd", "lz4"])
+def test_a_compressed_stream_is_looked_at_unpacked(place: Place, compression: str) -> None:
+    if shutil.which(compression) is None:
+        pytest.skip(f"{compression} is not installed")
+    with pytest.raises(ForeignStream, match="with the GUID"):
+        place.run(record(guid=7), ONE, compression=compression)
+    assert place.run(FIRST, ONE, compression=compression) == b"\n" + FIRST
+
+
+@pytest.mark.parametrize(
+    ("sent", "asked", "why", "received"),
+    [
+        pytest.param(record(version=2, payload=8), ONE, "properties, holds", 0, id="replication"),
+        pytest.param(record(version=2, payload=8), TWO, "properties, holds", 0, id="replication-for-package"),
+        pytest.param(record(guid=7, origin=8), ONE, "GUID 7, not 9", 0, id="other-snapshot"),
+        pytest.param(record(), ONE, "base is none, not 8", 0, id="full"),
+        pytest.param(record(origin=8, flags=1), ONE, "origin is not named", 0, id="clone"),
+        pytest.param(record(origin=8, type=VOLUME), ONE, "of a volume", 0, id="volume"),
+        pytest.param(record(origin=8, version=RESUMED), ONE, "is resumed", 0, id="resumed"),
+        pytest.param(FIRST, TWO, "not a package", 0, id="no-package"),
+        pytest.param(PACKAGE_HEAD + FIRST, TWO, "no end", 0, id="no-end-of-head"),
+        pytest.param(PACKAGE_HEAD + END + END, TWO, "after 0 of 2", 0, id="empty"),
+        pytest.param(PACKAGE_HEAD + END + FIRST + END, TWO, "after 1 of 2", 1, id="one-missing"),
+        pytest.param(PACKAGE_HEAD + END + FIRST, TWO, "is not a send stream", 1, id="cut"),
+        pytest.param(PACKAGE_HEAD + END + SECOND + FIRST, TWO, "GUID 11, not 9", 0, id="other-order"),
+        pytest.param(WHOLE[: -len(END)] + SECOND, TWO, "more than 2", 2, id="one-more"),
+        pytest.param(PACKAGE_HEAD + END + FIRST + PACKAGE_HEAD + END, TWO, "within a package", 1, id="package-inside"),
+        pytest.param(b"", ONE, "is not a send stream", 0, id="nothing"),
+        pytest.param(b"stty: standard input", ONE, "is not a send stream", 0, id="noise"),
+        pytest.param(b"x" * 1000, ONE, "is not a send stream", 0, id="much-noise"),
+    ],
+)
+def test_nothing_else_is_received(place: Place, sent: bytes, asked: Asked, why: str, received: int) -> None:
+    with pytest.raises(ForeignStream, match=why) as error:
+        place.run(sent, asked, receive=RECORD)
+    assert place.got.read_bytes().count(b"\n") == received
+    assert error.value.msg.startswith("a:tank/v was asked for tank/v@s2, but ")
+    assert ("nothing was received" in error.value.msg) == (received == 0)
+    assert not error.value.transient
+
+
+@pytest.mark.parametrize("sent", [b"", FIRST[:100], PACKAGE_HEAD, PACKAGE_HEAD + END])
+def test_a_sender_that_fails_gives_the_reason(place: Place, sent: bytes) -> None:
+    with pytest.raises(NotFound):
+        place.run(sent, TWO, send="cat {}; echo \"cannot open 'x@a': dataset does not exist\" >&2; exit 1")
+    assert place.got.read_bytes() == b""
+
+
+def test_a_receiver_of_a_part_that_fails_ends_the_sender(place: Place) -> None:
+    began = time.monotonic()
+    with pytest.raises(NoSpace):
+        place.run(WHOLE, TWO, send="cat {}; exec sleep 60", receive="echo 'cannot receive: out of space' >&2; exit 1;")
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("sent", [b"", FIRST[:100], PACKAGE_HEAD + END])
+def test_waiting_for_a_head_ends_at_a_stop(place: Place, sent: bytes) -> None:
+    stop = threading.Event()
+    threading.Timer(0.3, stop.set).start()
+    began = time.monotonic()
+    with pytest.raises(Stopped):
+        place.run(sent, TWO, send="cat {}; exec sleep 60", stop=stop)
+    assert time.monotonic() - began < 30
+    assert place.got.read_bytes() == b""
+
+
+@pytest.mark.parametrize(("limit", "kind"), [("stall_timeout", Stalled), ("deadline", TimedOut)])
+def test_waiting_for_a_head_ends_in_time(place: Place, limit: str, kind: type[Exception]) -> None:
+    at = {"stall_timeout": 0.3, "deadline": time.monotonic() + 0.3}[limit]
+    with pytest.raises(kind):
+        place.run(FIRST[:100], ONE, send="cat {}; exec sleep 60", **{limit: at})
+    assert place.got.read_bytes() == b""
+
+
+def stages(source: str | None, target: str | None, compression: str = "none") -> list[str]:
+    """The programs of a pipe between these hosts; "|" is where the stream is looked at."""
+    here, there = Backend(Endpoint(source)), Backend(Endpoint(target))
+    transport = Transport(compression, bandwidth_limit=9)
+    looked = not (source is None and target is not None)
+    before, after = transfer._stages(there, ["zfs", "receive"], transport, True, looked)
+    sending = here.endpoint.pipeline([["zfs", "send"], *transfer._pack(transport, 0)])
+    names = [["ssh"] if argv[0] == "ssh" else argv[:1] for argv in [*sending, *before, ["|"], *after]]
+    return [name for (name,) in names]
+
+
+def test_where_a_stream_is_looked_at() -> None:
+    assert stages("a", None) == ["ssh", "pv", "|", "zfs"]
+    assert stages("a", None, "zstd") == ["ssh", "pv", "zstd", "|", "zfs"]
+    assert stages("a", "b", "lz4") == ["ssh", "pv", "lz4", "|", "lz4", "ssh"]
+    assert stages(None, None, "zstd") == ["zfs", "zstd", "pv", "zstd", "|", "zfs"]
+    assert stages(None, "b", "zstd") == ["zfs", "zstd", "pv", "|", "ssh"]
+
+
+def test_what_is_asked_for_is_what_is_planned() -> None:
+    case = pair([1, 2, 3], None)
+    full, rest = (Asked.of(case, send) for send in plan_pair(case, PairOptions()).sends)
+    assert full.expected == Expected((("1", None),), raw=False, volume=False, resumed=False)
+    assert full.what == "tank/v@s1 in full"
+    assert rest.expected.parts == (("2", "1"), ("3", "2"))
+    assert rest.what == "the increment from tank/v@s1 to tank/v@s3"
+    case = with_token(pair([1, 2, 3], [1]), token(2, 1))
+    resumed = Asked.of(case, plan_pair(case, PairOptions()).sends[0])
+    assert (resumed.expected.parts, resumed.expected.resumed) == ((("2", "1"),), True)
+    assert resumed.what == "the rest of tank/v@s2"
+    # zfs send does not say that it resumes where nothing has arrived yet.
+    case = with_token(pair([1, 2, 3], [1]), replace(token(2, 1), bytes=0))
+    assert Asked.of(case, plan_pair(case, PairOptions()).sends[0]).expected.resumed is None
+
+
+def test_raw_is_what_zfs_makes_of_it() -> None:
+    """zfs send -w of a dataset that is not encrypted sends a plain stream."""
+    case = pair([1], None)
+    send = Send("full", tuple(case.source.snapshots), raw=True)
+    assert Asked.of(case, send).expected.raw is False
+    case.source.values["encryption"] = Value("aes-256-gcm")
+    assert Asked.of(case, send).expected.raw is True
+
+
+def test_a_clone_is_of_the_type_of_its_origin(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = pair([1, 2], None)
+    send = Send("incremental", (case.source.snapshots[1],), "tank/o@s1", "1", origin="backup/o@s1")
+    asked = Asked.of(case, send)
+    assert (asked.origin, asked.expected.clone) == ("backup/o", True)
+    types = iter(["volume", "filesystem"])
+    monkeypatch.setattr(Backend, "read", lambda *_: ([f"backup/o\ttype\t-\t{next(types)}"], []))
+    clone = record(flags=1, guid=2, origin=1)
+    with pytest.raises(ForeignStream, match="other than its origin backup/o"):
+        place.run(clone, asked)
+    assert place.run(clone, asked) == b"\n" + clone
 
 
 def test_run_keeps_both_outputs_and_stops_in_time():
