@@ -101,7 +101,7 @@ def _ask(
     """(values, names in doubt) of one process; no value counts if a name is in doubt. Adds to ``missing``."""
     told: list[str] = []
     values, doubtful = output.values(backend.lines(zfs.get(names, properties), told), names, properties)
-    silent = {*names} - values.keys()
+    silent = {*names} - values.keys() - doubtful
     # Of a pool that does not exist zfs names nothing but the pool.
     gone = {name for name in names if name in told or (name in silent and re.split("[/@#]", name)[0] in told)}
     missing += gone.difference(missing)
