@@ -23,6 +23,7 @@ HERE = {
     "[fsfreeze, --unfreeze, /srv/vm]": "[test, -b, /dev/zvol/tank/vm]",
 }
 ID = "3f1c9a0b7d5e2468"
+MARK = json.dumps({"id": ID, "host": "a", "dataset": "tank/vol", "guid": "1", "mode": "plain"})
 RIGHTS = "create,mount,receive,hold,release,userprop,readonly,canmount,destroy"
 
 
@@ -50,6 +51,9 @@ WORLD: dict[str, dict[str, str]] = {
     },
     "zfs_snapshot": {
         "": "for n in vol db db/data db/log; do zfs create tank/$n; done; zfs create -V 64M tank/vm; udevadm settle",
+        "Keep the state of a replica before it is rolled back to what the source has": (
+            f"zfs create -u backup/vol; zfs set cerss.zfs:source='{MARK}' backup/vol"
+        ),
         "Delete a snapshot only if nothing needs it": "zfs snapshot tank/vol@golden",
         "Delete a snapshot and all its clones": "zfs snapshot tank/vol@golden; zfs clone tank/vol@golden tank/c",
     },
