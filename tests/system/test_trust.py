@@ -207,7 +207,7 @@ def test_a_stream_reaches_no_further_than_its_command(pair: Gated) -> None:
         ),
         # The head of one package before a stream of another dataset, whose name would become that of a neighbour
         (f"zfs send -I @s1 {name}@s3 | head -c 624; zfs send {name}0@s3", line, "must be created with"),
-        (f"zfs send -I @s1 {name}@s3 | head -c 624; zfs send -R {name}@s3", line, "properties, holds"),
+        (f"zfs send -I @s1 {name}@s3 | head -c 624; zfs send -R {name}@s3", line, "a package within a package"),
         ("head -c 400 /dev/zero", line, "is not a send stream"),
     ):
         told = pipe(stream, into)
