@@ -61,7 +61,7 @@ sanity-%: .venv/.make
 	nox -s $@
 
 system: .venv/.system lab-packages ## System tests, on machines with real ZFS
-	$(LAB) run -- pytest --durations 20 tests/system $(addprefix --ignore tests/system/test_,lab.py replicate_cuts.py trust.py)
+	$(LAB) run -- pytest --durations 20 tests/system $(addprefix --ignore tests/system/test_,examples.py lab.py replicate_cuts.py trust.py)
 
 trust: .venv/.system lab-packages ## Service users, their permissions, the gate, and what a stolen key cannot do
 	CERSS_GATE_LINES=10000 pytest tests/unit/plugins/module_utils/test_gate.py
@@ -71,7 +71,10 @@ molecule: .venv/.system lab-packages ## Molecule scenarios, on machines with rea
 	$(LAB) run --dir .cache/lab-molecule -- molecule test --all
 
 REPLICATION := $(addprefix tests/system/test_replicate,.py _encrypted.py)
-.PHONY: gated cuts lab-check
+.PHONY: gated cuts examples lab-check
+examples: .venv/.system lab-packages ## The examples of the module documentation, each run as it is; "test" leaves it out
+	$(LAB) run -- pytest tests/system/test_examples.py
+
 lab-check: .venv/.system lab-packages ## The lab itself: fresh pools, saved states, machines that die; "test" leaves it out
 	$(LAB) run -- pytest tests/system/test_lab.py
 
