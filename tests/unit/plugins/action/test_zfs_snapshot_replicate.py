@@ -177,7 +177,8 @@ def test_the_watch_survives_whatever_a_poll_raises(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(action, "LOOK", 0.01)
     monkeypatch.setattr(action, "RENEWAL", 0.0)
     scripts: list[str] = []
-    answers = [Odd("1"), "\n".join([json.dumps({**RUN, "bytes_done": "many"}), json.dumps(RUN)]), KeyError(), ""]
+    told = "\n".join([json.dumps({**RUN, "bytes_done": "many"}), json.dumps(RUN)])
+    answers: list[str | Exception] = [Odd("1"), told, KeyError(), ""]
 
     def command(script: str) -> str:
         scripts.append(script)
