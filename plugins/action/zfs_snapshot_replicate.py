@@ -154,10 +154,10 @@ class Watch:
     def _heard(self) -> bytes:
         try:
             return self._told.recv(1)
-        except TimeoutError:
-            return b""
-        except OSError:  # the with block ended while this thread waited for a host that does not answer
-            return self._last or CANCEL
+        except OSError as error:
+            if isinstance(error, socket.timeout):  # no TimeoutError before Python 3.10
+                return b""
+            return self._last or CANCEL  # the with block ended while this thread waited for a host that does not answer
 
     def _look(self) -> None:
         answer = self._ask(renew(self.run_id))
