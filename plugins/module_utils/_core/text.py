@@ -18,13 +18,24 @@ def shown(value: Any) -> Any:
     >>> shown({"note": ["caf\udce9"]})
     {'note': ['caf\\xe9']}
     """
+    # Without a copy when there is nothing to escape: a result may have 100,000 snapshots.
+    return _escaped(value) if _is_odd(value) else value
+
+
+def _is_odd(value: Any) -> bool:
+    if isinstance(value, str):
+        return not value.isascii() and _SURROGATE.search(value) is not None
+    if isinstance(value, dict):
+        return any(_is_odd(key) or _is_odd(item) for key, item in value.items())
+    return isinstance(value, (list, tuple)) and any(map(_is_odd, value))
+
+
+def _escaped(value: Any) -> Any:
     if isinstance(value, str):
         return _SURROGATE.sub(_escape, value)
     if isinstance(value, dict):
-        return {shown(key): shown(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [shown(item) for item in value]
-    return value
+        return {_escaped(key): _escaped(item) for key, item in value.items()}
+    return [_escaped(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _escape(found: re.Match[str]) -> str:
