@@ -200,7 +200,6 @@ class Things:
 
 def read_things(backend: Backend, names: Iterable[str]) -> Things:
     """The named datasets and snapshots that exist, with all properties. Three processes, one if none exists."""
-    # A name may be given twice, such as the parent of a clone that is also the dataset of its origin.
     return _things(read_all(backend, names))
 
 

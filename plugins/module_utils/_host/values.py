@@ -71,7 +71,7 @@ def in_batches(backend: Backend, names: Iterable[str], properties: Sequence[str]
     native = [name for name in unique if not is_user_property(name)]
     user = [name for name in unique if is_user_property(name)]
     lists = [part for kind in (native, user) for part in zfs.batches(kind, max_bytes=PROPERTY_BYTES)]
-    for batch in zfs.batches(list(dict.fromkeys(names)), MOST, backend.argument_bytes):
+    for batch in _batches(backend, names):
         part = Properties()
         for asked_for in lists:
             _read(backend, [name for name in batch if name not in part.missing], asked_for, part)
@@ -122,24 +122,34 @@ def _read_alone(backend: Backend, name: str, properties: list[str], part: Proper
         part.add({name: {property_name: value}})
 
 
-def property_names(backend: Backend, names: Iterable[str], set_only: bool = False) -> dict[str, frozenset[str]]:
-    """Name -> the properties that it has. Names that do not exist are left out. One process per batch of names.
-
-    ``set_only``: see `commands.get_names`.
-    """
+def property_names(backend: Backend, names: Iterable[str]) -> dict[str, frozenset[str]]:
+    """Name -> the properties that it has. Names that do not exist are left out. One process per batch of names."""
     found: dict[str, set[str]] = {}
-    for batch in zfs.batches(list(dict.fromkeys(names)), MOST, backend.argument_bytes):
-        for name, property_name in output.property_names(backend.lines(zfs.get_names(batch, set_only), [])):
-            found.setdefault(name, set()).add(property_name)
-    shapes = {frozenset(properties) for properties in found.values()}  # most names have the same
-    same = {shape: shape for shape in shapes}
-    return {name: same[frozenset(properties)] for name, properties in found.items()}
+    for name, property_name in _property_names(backend, names):
+        found.setdefault(name, set()).add(property_name)
+    same: dict[frozenset[str], frozenset[str]] = {}  # most names have the same
+    return {name: same.setdefault(shape, shape) for name, shape in zip(found, map(frozenset, found.values()))}
+
+
+def set_properties(backend: Backend, names: Iterable[str]) -> set[str]:
+    """The properties that are set on any of the names. One process per batch of names."""
+    return {property_name for _name, property_name in _property_names(backend, names, set_only=True)}
+
+
+def _property_names(backend: Backend, names: Iterable[str], set_only: bool = False) -> Iterator[tuple[str, str]]:
+    for batch in _batches(backend, names):
+        yield from output.property_names(backend.lines(zfs.get_names(batch, set_only), []))
+
+
+def _batches(backend: Backend, names: Iterable[str]) -> list[list[str]]:
+    """The names, each once: the parent of a clone may also be the dataset of its origin."""
+    return zfs.batches(list(dict.fromkeys(names)), MOST, backend.argument_bytes)
 
 
 def read_all(backend: Backend, names: Iterable[str]) -> Properties:
     """All properties of datasets and snapshots; those that a name does not have are left out. Three processes."""
     existing = property_names(backend, names)
-    unique = sorted({name for properties in existing.values() for name in properties})
+    unique = sorted(frozenset().union(*existing.values()))
     found = read_properties(backend, existing, unique)
     for name, values in found.values.items():
         found.values[name] = {key: value for key, value in values.items() if key in existing[name]}

@@ -51,8 +51,7 @@ def look(backend: Backend, found: Inventory) -> None:
     if not found:
         return
     # The names of the records end in an id, so they are not known beforehand.
-    present = values.property_names(backend, sorted(found), set_only=True)
-    marks = sorted({name for properties in present.values() for name in properties if is_ours(name)})
+    marks = sorted(filter(is_ours, values.set_properties(backend, sorted(found))))
     inventory.read_values(backend, found, sorted(found), ("written", "receive_resume_token", *marks))
     for name in [name for name, dataset in found.items() if not ids(dataset) and SourceMark.NAME not in dataset.ours]:
         if not any(snapshot.userrefs for snapshot in found[name].snapshots):

@@ -90,8 +90,7 @@ def _columns(datasets: Inventory, keep: Collection[str]) -> list[str]:
 
 def _user_properties(backend: Backend, names: Sequence[str]) -> list[str]:
     """The user properties that are set on any of the datasets and snapshots."""
-    found = values.property_names(backend, names, set_only=True)
-    return sorted({name for properties in found.values() for name in properties if is_user_property(name)})
+    return sorted(filter(is_user_property, values.set_properties(backend, names)))
 
 
 def _read_values(
