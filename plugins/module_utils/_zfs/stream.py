@@ -125,8 +125,11 @@ def _difference(head: Head, expected: Expected, part: int) -> str:
         if head.fromguid != fromguid:
             base, other = head.fromguid or "none", fromguid or "none"
             return f"the stream's base is {base}, not {other}"
-    for name, known in (("raw", expected.raw), ("of a volume", expected.volume), ("resumed", expected.resumed)):
-        seen = {"raw": head.raw, "of a volume": head.volume, "resumed": head.resumed}[name]
+    for name, known, seen in (
+        ("raw", expected.raw, head.raw),
+        ("of a volume", expected.volume, head.volume),
+        ("resumed", expected.resumed, head.resumed),
+    ):
         if known is not None and seen != known:
             return f"the stream is {name if seen else f'not {name}'}"
     return ""
