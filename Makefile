@@ -61,7 +61,7 @@ sanity-%: .venv/.make
 	nox -s $@
 
 system: .venv/.system lab-packages ## System tests, on machines with real ZFS
-	$(LAB) run -- pytest --durations 20 tests/system $(addprefix --ignore tests/system/test_,examples.py lab.py replicate_cuts.py trust.py)
+	$(LAB) run -- pytest --durations 20 tests/system $(addprefix --ignore tests/system/test_,examples.py lab.py replicate_cuts.py replicate_reseed.py trust.py)
 
 trust: .venv/.system lab-packages ## Service users, their permissions, the gate, and what a stolen key cannot do
 	CERSS_GATE_LINES=10000 pytest tests/unit/plugins/module_utils/test_gate.py
@@ -71,7 +71,7 @@ molecule: .venv/.system lab-packages ## Molecule scenarios, on machines with rea
 	$(LAB) run --dir .cache/lab-molecule -- molecule test --all
 
 REPLICATION := $(addprefix tests/system/test_replicate,.py _encrypted.py)
-.PHONY: gated cuts examples lab-check
+.PHONY: gated cuts reseeds examples lab-check
 examples: .venv/.system lab-packages ## The examples of the module documentation, each run as it is; "test" leaves it out
 	$(LAB) run -- pytest tests/system/test_examples.py
 
@@ -83,6 +83,9 @@ gated: .venv/.system lab-packages ## The replication tests once more as a servic
 
 cuts: .venv/.system lab-packages ## Transfers cut 50 times at random points; takes long, so "test" leaves it out
 	CERSS_CUTS=50 $(LAB) run -- pytest tests/system/test_replicate_cuts.py
+
+reseeds: .venv/.system lab-packages ## A reseed cut at each of its commands; takes long, so "test" leaves it out
+	$(LAB) run -- pytest tests/system/test_replicate_reseed.py
 
 .PHONY: controllers
 controllers: .venv/.make lab-packages ## Transfers and their progress under every supported ansible-core

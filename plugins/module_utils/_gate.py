@@ -21,11 +21,10 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     Announcement,
     Cursor,
     LastHold,
-    OpenCursor,
-    ReplicaRecord,
     SourceMark,
     Spoilt,
     StepHold,
+    is_source_property,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
     MAX_REPLICA_NAME,
@@ -263,8 +262,8 @@ def _holds(argv: _Arguments, job: Job) -> list[str]:
 
 def _tag(argv: _Arguments, job: Job) -> str:
     tag = argv.next()
-    holds = (LastHold,) if job.kind == RECEIVE else (LastHold, StepHold)
-    if all(isinstance(hold.parse(tag), Spoilt) for hold in holds):
+    hold = LastHold if job.kind == RECEIVE else StepHold
+    if isinstance(hold.parse(tag), Spoilt):
         raise NotAllowed(f"the hold {tag[:60]!r} is not one that this job needs")
     return tag
 
@@ -278,7 +277,7 @@ def _release(argv: _Arguments, job: Job) -> list[str]:
 
 
 def _our_property(name: str, job: Job) -> str:
-    ours = name in (SourceMark.NAME, Announcement.NAME) if job.kind == RECEIVE else ReplicaRecord.id_of(name)
+    ours = name in (SourceMark.NAME, Announcement.NAME) if job.kind == RECEIVE else is_source_property(name)
     if not ours:
         raise NotAllowed(f"the property {name[:60]!r} is not one that this job needs")
     return name
@@ -348,7 +347,7 @@ def _send(argv: _Arguments, job: Job) -> list[str]:
 
 def _our_bookmark(text: str, job: Job) -> BookmarkName:
     name = BookmarkName.parse(text)
-    if all(isinstance(mark.parse(name.bookmark), Spoilt) for mark in (Cursor, OpenCursor)):
+    if isinstance(Cursor.parse(name.bookmark), Spoilt):
         raise NotAllowed(f"the bookmark {text[:60]!r} is not a cursor of cerss.zfs")
     _dataset(str(name.dataset), job)
     return name

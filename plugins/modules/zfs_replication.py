@@ -7,37 +7,55 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: zfs_replication
-short_description: Adopt or end a replication relationship between ZFS datasets
+short_description: Adopt, mend, pause or end a replication relationship between ZFS datasets
 version_added: 0.1.0
 author:
   - cerss.zfs contributors (@cerss)
 description:
   - A relationship is one source dataset and one replica. M(cerss.zfs.zfs_snapshot_replicate) creates it with the first
-    replication. This module ends it, or adopts an existing copy as the replica.
+    replication. This module ends it, pauses it, mends it, or adopts an existing copy as the replica.
+  - Both sides store the relationship. They agree if they have the same id and the same mode (raw or plain), and each
+    names the GUID of the other's dataset. Nothing is replicated into an existing dataset otherwise.
   - Ending a relationship removes its holds, bookmarks and properties on both sides (their names begin with
     C(cerss.zfs)) and aborts a partial receive. Replicated snapshots and everything else stay.
 options:
   id:
     description:
       - The id of the relationship, 16 hex digits, as M(cerss.zfs.zfs_replication_info) returns it.
-      - Required with O(state=absent) unless both O(name) and O(target.dataset) are set.
+      - Required with O(state=absent) or O(paused) unless both O(name) and O(target.dataset) are set. O(state=present)
+        does not use it otherwise.
     type: str
   name:
-    description: The source dataset. Required with O(state=present).
+    description: The source dataset. Required with O(state=present) and with O(paused).
     type: str
   state:
     description:
       - V(absent) ends the relationship.
-      - V(present) adopts the existing dataset O(target.dataset) as the replica of O(name). They must have a snapshot
-        with the same GUID.
+      - V(present) makes both sides agree that the existing dataset O(target.dataset) is the replica of O(name). They
+        must have a snapshot with the same GUID. It adopts a copy that another tool has made, and mends a relationship
+        whose marks were lost or disagree.
+      - For an encrypted source V(present) also decides the mode. It is raw if the newest common snapshot has the same
+        C(ivsetguid) on both sides, and plain otherwise. What the marks say does not count.
     type: str
     choices: [present, absent]
     default: present
   force:
     description:
-      - End the relationship on one side if the other cannot be reached. A warning names the side that was not reached.
+      - With O(state=absent), end the relationship on one side if the other cannot be reached. A warning names the side
+        that was not reached.
+      - With O(state=present), also take a replica whose mark names another source, if no dataset with the GUID in
+        that mark exists on the source's host any more. For example, the source was restored from its replica. This
+        needs a login on that host without a gate.
     type: bool
     default: false
+  paused:
+    description:
+      - V(true) pauses the relationship, so that M(cerss.zfs.zfs_snapshot_replicate) skips it with a warning. V(false)
+        resumes it.
+      - Only the source is asked, so the target need not be reachable. The relationship is the one with O(id), or the
+        one that the source has recorded for O(target.host) and O(target.dataset).
+      - Nothing else is done then. It cannot be combined with O(state=absent).
+    type: bool
 extends_documentation_fragment:
   - cerss.zfs.attributes
   - cerss.zfs.attributes.changes
@@ -88,6 +106,22 @@ EXAMPLES = r"""
       dataset: backup/vol
     state: present
 
+- name: Pause a relationship
+  cerss.zfs.zfs_replication:
+    name: tank/vol
+    target:
+      host: backend-b
+      dataset: backup/vol
+    paused: true
+
+- name: Resume a relationship
+  cerss.zfs.zfs_replication:
+    name: tank/vol
+    target:
+      host: backend-b
+      dataset: backup/vol
+    paused: false
+
 - name: End a relationship between two pools of the same host
   cerss.zfs.zfs_replication:
     name: tank/vol
@@ -104,7 +138,7 @@ actions:
   elements: str
   returned: always
   sample:
-    - release cerss.zfs:last:3f1c9a0b7d5e2468 from backup/vol@s3
+    - release cerss.zfs:last from backup/vol@s3
     - remove cerss.zfs:source from backend-b:backup/vol
 id:
   description: The id of the relationship. V(null) if there is none.
@@ -128,6 +162,7 @@ def main() -> None:
             "source": {"type": "dict", "default": {}, "options": ENDPOINT_OPTIONS},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "force": {"type": "bool", "default": False},
+            "paused": {"type": "bool"},
         },
         supports_check_mode=True,
     )

@@ -13,7 +13,7 @@ author:
   - cerss.zfs contributors (@cerss)
 description:
   - Reads the relationships of the sources and replicas on a backend without contacting the other side.
-  - Also finds holds and bookmarks left over from relationships that no longer exist.
+  - Also finds holds, bookmarks and commit points left over from relationships that no longer exist.
 options:
   name:
     description: Sources or replicas to read. All datasets of all pools by default.
@@ -110,7 +110,7 @@ replications:
       sample: 3600
     lag_bytes:
       description: Bytes written on the source since the last replicated snapshot, also those that are in no snapshot
-        yet. V(null) on a replica.
+        yet. V(null) on a replica, and as long as nothing has been replicated.
       type: int
       returned: success
       sample: 1048576
@@ -128,8 +128,9 @@ replications:
       returned: success
       sample: true
     problems:
-      description: One sentence for each problem. A source reports a transfer as interrupted while it runs from another
-        host, as in a pull or a relay.
+      description:
+        - One sentence for each problem. A pause is one, and so is an old replica that a reseed has kept.
+        - A source reports a transfer as interrupted while it runs from another host, as in a pull or a relay.
       type: list
       elements: str
       returned: success

@@ -51,8 +51,8 @@ options:
       - How much to read.
       - V(names) returns C(name), C(guid), C(createtxg) and C(state) (V(null) unless V(absent)). It takes one C(zfs)
         process and is the fastest, since ZFS does not open the snapshots.
-      - V(state) returns all keys except RV(snapshots[].properties). It takes three C(zfs) processes for each 3000
-        snapshots.
+      - V(state) returns all keys except RV(snapshots[].properties). It takes at most five C(zfs) processes for each
+        3000 snapshots.
       - V(full) also returns all user properties.
     type: str
     choices: [names, state, full]

@@ -17,6 +17,8 @@ description:
   - The stream goes directly from one storage backend to the other, unless both O(source.host) and O(target.host) are
     remote. Nothing is ever forced on the replica (no C(receive -F)).
   - An interrupted transfer can be resumed, and the next run does so.
+  - Source and replica must agree that they belong together. What to do if they do not, is in the guide "How to" of the
+    documentation.
   - If a source dataset was renamed, replication continues into its existing replica, if that is where these options
     would have placed it under the old name.
   - The base of the next increment is kept as a bookmark on the source, so you may delete the snapshot itself there.
@@ -61,7 +63,8 @@ options:
     description:
       - Whether to send encrypted datasets as they are on disk, so that the replica never needs the key.
       - V(auto) sends encrypted sources raw and all others plain. The first transfer of a replica decides for all later
-        ones.
+        ones, and the source records it. If V(always) or V(never) contradicts that record, the dataset is refused.
+      - V(always) changes nothing for a source that is not encrypted.
     type: str
     choices: [auto, always, never]
     default: auto
@@ -77,9 +80,12 @@ options:
     description:
       - What to do if the replica has snapshots or data newer than the last common snapshot, or no common snapshot.
       - V(fail) lists what would be lost and changes nothing.
-      - V(rollback) destroys exactly the listed snapshots, by name, and rolls back to the last common one.
-      - V(reseed) renames the old replica and starts a new one. Datasets below the old replica are moved below the new
-        one when that is complete.
+      - V(rollback) destroys exactly the listed snapshots and bookmarks, by name, and rolls back to the last common
+        snapshot. It fails if there is none.
+      - V(reseed) receives a new replica beside the old one, from their last common snapshot if there is one. When it is
+        complete, it takes over the local properties, the permissions and the datasets below of the old one, and then
+        its name. The old replica is renamed and kept until you destroy it.
+      - V(rollback) and V(reseed) need a login on the target without a gate.
     type: str
     choices: [fail, rollback, reseed]
     default: fail
@@ -212,8 +218,11 @@ actions:
   elements: str
   returned: always
   sample:
+    - record the relationship with backend-b:backup/vol on tank/vol
+    - bookmark tank/vol@s1 as a base of the relationship with backend-b:backup/vol
     - send tank/vol@s1 in full to backend-b:backup/vol
-    - move the marks of the relationship with backend-b:backup/vol to tank/vol@s1
+    - hold backup/vol@s1 as the last received snapshot of the relationship with backend-b:backup/vol
+    - record tank/vol@s1 as arrived in backend-b:backup/vol
 replicas:
   description: One item for each source dataset and its replica.
   type: list
@@ -221,7 +230,8 @@ replicas:
   returned: always
   contains:
     id:
-      description: The id of the relationship, 16 hex digits, the same on both sides.
+      description: The id of the relationship, 16 hex digits, the same on both sides. V(null) if the dataset could not
+        be read.
       type: str
       returned: always
       sample: 3f1c9a0b7d5e2468
@@ -256,7 +266,8 @@ replicas:
       returned: always
       sample: 1048576
     bytes_estimated:
-      description: Size of the streams in bytes as ZFS estimated it before sending. V(null) if nothing was sent.
+      description: Size of the streams in bytes as ZFS estimated it before sending. V(null) in check mode, and if
+        nothing was sent.
       type: int
       returned: always
       sample: 1050000

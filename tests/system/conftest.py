@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, os.environ.get("ANSIBLE_COLLECTIONS_PATH", ""))
 
 import verbs
 from gated import BECOME, USER, Gated

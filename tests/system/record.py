@@ -109,6 +109,8 @@ def ahead(pipe, size):  # what was seen of a stream also stays here
     return found
 
 process.run, process.spawn, process.end, process.Lines, shutil.which = run, spawn, end, Lines, which
+# A wave ends when nothing is on its way, so that its time decides nothing.
+importlib.import_module(PREFIX + 'module_utils._replication.run').WAVE_SECONDS = 1e9
 peek.ahead = ahead
 taken = []
 for step in json.load(sys.stdin):

@@ -29,10 +29,10 @@ RIGHTS = "create,mount,receive,hold,release,userprop,readonly,canmount,destroy"
 
 def by_hand(host: str) -> str:
     """Shell that marks the source, and leaves in $mark what goes on the replica: a relationship whose id is known."""
-    there = json.dumps({"target": f"{host}backup/vol"})
+    there = json.dumps([{"id": ID, "target": f"{host}backup/vol", "guid": "0", "mode": "plain"}])
     here = json.dumps({"id": ID, "host": "backend-a", "dataset": "tank/vol", "guid": "%s"})
     return (
-        f"zfs set 'cerss.zfs:replica.{ID}={there}' tank/vol"
+        f"zfs set 'cerss.zfs:replica.00000000000000ff={there}' tank/vol"
         f"; mark=$(printf '{here}' $(zfs get -Hp -o value guid tank/vol))"
     )
 

@@ -14,6 +14,16 @@ import pytest
 import verbs
 from harness import Ansible, Backend
 
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
+    CommitPoint,
+    CommitPoints,
+    Cursor,
+    ReplicaRecord,
+    ReplicaRecords,
+    SourceMark,
+    pool_id,
+)
+
 MODULE = "cerss.zfs.zfs_snapshot_replicate"
 DEFAULTS: dict[str, Any] = {
     "source": {},
@@ -79,28 +89,25 @@ def marks(*backends: Backend) -> list[str]:
     found = []
     for backend in backends:
         for name, values in backend.dump().items():
-            found += [f"{backend.name} {name} {tag.rpartition(':')[0]}" for tag in values["holds"]]
-            found += [
-                f"{backend.name} {name} {key[:20]}" for key in values["properties"] if key.startswith("cerss.zfs")
+            found += [f"{backend.name} {name} {':'.join(tag.split(':')[:2])}" for tag in values["holds"]]
+            own = [
+                key.partition(".zfs:")[2].partition(".")[0] for key in values["properties"] if key.startswith("cerss")
             ]
+            found += [f"{backend.name} {name} {key}" for key in own]
             if "#" in name:
                 found.append(f"{backend.name} {name.partition('#')[0]} bookmark")
     return sorted(found)
 
 
-SETTLED = [
-    "backend-a tank/vol bookmark",
-    "backend-a tank/vol cerss.zfs:replica.%s",
-    "backend-b backup/vol cerss.zfs:source",
-    "backend-b backup/vol@%s cerss.zfs:last",
-]
-
-
-def assert_settled(backends: list[Backend], newest: str) -> None:
-    """One cursor, one last hold, the two records, and nothing else."""
-    found = [line if "replica." not in line else line[: line.index("replica.") + 8] for line in marks(*backends)]
-    wanted = [line.replace("replica.%s", "replica.") for line in SETTLED]
-    assert found == sorted(line.replace("%s", newest) for line in wanted)
+def assert_settled(backends: list[Backend], newest: str, cursors: int) -> None:
+    """The cursors, one last hold, the commit point, the two records, and nothing else."""
+    assert marks(*backends) == sorted([
+        *["backend-a tank/vol bookmark"] * cursors,
+        "backend-a tank/vol at",
+        "backend-a tank/vol replica",
+        "backend-b backup/vol source",
+        f"backend-b backup/vol@{newest} cerss.zfs:last",
+    ])  # fmt: skip
 
 
 @pytest.fixture
@@ -124,10 +131,15 @@ def test_push_of_filesystem_and_zvol(filled: list[Backend], ansible: Ansible) ->
         {MODULE: {"name": "tank/zv@s1", "target": {"host": "backend-b", "parent": "backup/a/b"}}},
     ]
     volume, zvol = ansible.four_times_many(one.name, tasks)
+    relation = "the relationship with backend-b:backup/vol"
     assert volume[1]["actions"] == [
+        f"record {relation} on tank/vol",
+        f"bookmark tank/vol@s1 as a base of {relation}",
+        f"bookmark tank/vol@s2 as a base of {relation}",
         "send tank/vol@s1 in full to backend-b:backup/vol",
         "send tank/vol@s2 as an increment from tank/vol@s1 to backend-b:backup/vol",
-        "move the marks of the relationship with backend-b:backup/vol to tank/vol@s2",
+        f"hold backup/vol@s2 as the last received snapshot of {relation}",
+        "record tank/vol@s2 as arrived in backend-b:backup/vol",
     ]
     assert zvol[1]["actions"][:2] == ["create backup/a to hold replicas", "create backup/a/b to hold replicas"]
     assert volume[1]["replicas"][0]["guid"] == two.zfs("get", "-Hp", "-o", "value", "guid", "backup/vol@s2").strip()
@@ -142,7 +154,7 @@ def test_push_of_filesystem_and_zvol(filled: list[Backend], ansible: Ansible) ->
     one.zfs("snapshot", "tank/vol@s3", "tank/zv@s2")
     tasks[1] = {MODULE: {"name": "tank/zv", "target": {"host": "backend-b", "dataset": "backup/a/b/zv"}}}
     volume, zvol = ansible.four_times_many(one.name, tasks)
-    assert volume[1]["actions"][0] == "send tank/vol@s3 as an increment from tank/vol@s2 to backend-b:backup/vol"
+    assert volume[1]["actions"][1] == "send tank/vol@s3 as an increment from tank/vol@s2 to backend-b:backup/vol"
     assert zvol[1]["replicas"][0]["base"] == "tank/zv@s1"
     assert one.checksum("tank/vol@s3") == two.checksum("backup/vol@s3")
     assert one.checksum("tank/zv@s2") == two.checksum("backup/a/b/zv@s2")
@@ -153,7 +165,7 @@ def test_push_of_filesystem_and_zvol(filled: list[Backend], ansible: Ansible) ->
 def test_pull_local_and_relay(filled: list[Backend]) -> None:
     one, two = filled
     pulled = once(two, source={"host": "backend-a"}, target=target(None))
-    assert pulled["actions"][0] == "send tank/vol@s1 in full to backup/vol"
+    assert "send tank/vol@s1 in full to backup/vol" in pulled["actions"]
     relayed = once(two, source={"host": "backend-a"}, target=target(dataset="backup/relayed"))
     assert relayed["replicas"][0]["state"] == "full"
     copied = once(one, target=target("local"))
@@ -161,10 +173,10 @@ def test_pull_local_and_relay(filled: list[Backend]) -> None:
     sums = [backend.checksum(name) for backend, name in (
         (one, "tank/vol@s2"), (two, "backup/vol@s2"), (two, "backup/relayed@s2"), (one, "backup/vol@s2"))]  # fmt: skip
     assert len(set(sums)) == 1
-    # Three replicas of one volume: each has its own cursor, and none keeps anything else.
-    assert marks(one).count("backend-a tank/vol bookmark") == 3
-    known = one.zfs("get", "-H", "-s", "local", "-o", "property,value", "all", "tank/vol")
-    targets = re.findall(r'cerss\.zfs:replica\.\w+\s+{"target":"([^"]*)"', known)
+    # Three replicas of one volume: each has its own cursors, and none keeps anything else.
+    assert marks(one).count("backend-a tank/vol bookmark") == 6
+    known = one.zfs("get", "-H", "-s", "local", "-o", "value", "all", "tank/vol")
+    targets = re.findall(r'"target":"([^"]*)"', known)
     assert sorted(targets) == ["backend-b:backup/relayed", "backend-b:backup/vol", "backup/vol"]
 
 
@@ -172,16 +184,16 @@ def test_the_base_may_go(filled: list[Backend]) -> None:
     """Deleted on the source, the base leaves its cursor; deleted on the replica, it is marked until the next came."""
     one, two = filled
     assert once(one)["warnings"] == []
-    assert_settled(filled, "s2")
+    assert_settled(filled, "s2", cursors=2)
     one.zfs("destroy", "tank/vol@s2")
     two.zfs("destroy", "-d", "backup/vol@s2")
     one.fill("tank/vol", 1, 6)
     one.zfs("snapshot", "tank/vol@s3")
     (four,) = replicate(one, options())
-    assert four[1]["actions"][0].startswith("send tank/vol@s3 as an increment from tank/vol#cerss.zfs_")
-    assert four[1]["actions"][1].endswith("; ZFS then destroys backup/vol@s2 (pending deletion)")
+    assert four[1]["actions"][1].startswith("send tank/vol@s3 as an increment from tank/vol#cerss.zfs_")
+    assert four[1]["actions"][3].endswith("; ZFS then destroys backup/vol@s2 (pending deletion)")
     assert "backup/vol@s2" not in two.dump()
-    assert_settled(filled, "s3")
+    assert_settled(filled, "s3", cursors=3)
     assert one.checksum("tank/vol@s3") == two.checksum("backup/vol@s3")
 
 
@@ -197,31 +209,33 @@ def test_divergence(filled: list[Backend]) -> None:
         "destroy backup/vol@local, backup/vol#mine on the replica",
         "roll backend-b:backup/vol back to backup/vol@s2",
     ]
-    assert_settled(filled, "s3")
+    assert_settled(filled, "s3", cursors=3)
     two.zfs("snapshot", "backup/vol@local2")
-    two.run("zfs create -u backup/vol/sub && zfs create -s -V 8M backup/vol/zv")
+    two.run("zfs create -u backup/vol/sub && zfs create -s -V 8M backup/vol/zv; zfs set org:by=me backup/vol")
+    two.run(
+        "zfs allow -u daemon,operator send backup/vol; zfs allow -c destroy backup/vol; zfs allow -s @s send backup/vol"
+    )
     one.zfs("snapshot", "tank/vol@s4")
+    old = two.zfs("get", "-Hp", "-o", "value", "guid", "backup/vol")
+    allowed = two.zfs("allow", "backup/vol")
     (reseeded,) = replicate(one, options(on_divergence="reseed"))
-    assert reseeded[1]["actions"][1].startswith("put backend-b:backup/vol aside as backup/vol_aside_")
+    actions = reseeded[1]["actions"]
+    aside = next(name for name in two.dump() if name.startswith("backup/vol_old_") and "@" not in name)
+    assert f"put backend-b:backup/vol aside as {aside}" in actions
     assert reseeded[1]["bytes_sent"] < 100_000, "only the increment may travel"
     assert one.checksum("tank/vol@s4") == two.checksum("backup/vol@s4")
-    aside = next(name for name in two.dump() if name.startswith("backup/vol_aside_") and "@" not in name)
-    assert f"{aside}@local2" in two.dump()
-    assert reseeded[1]["actions"][-2] == f"move {aside}/sub, {aside}/zv back below backend-b:backup/vol"
-    assert {"backup/vol/sub", "backup/vol/zv"} <= set(two.dump())
-    assert not [line for line in marks(two) if aside in line]
-
-
-def test_a_reseed_that_was_cut_goes_on(filled: list[Backend]) -> None:
-    """Right after the rename: the marks on the old replica are gone in the end, and the new one is whole."""
-    one, two = filled
-    once(one)
-    guid = int(two.zfs("get", "-Hp", "-o", "value", "guid", "backup/vol"))
-    two.zfs("rename", "-u", "backup/vol", f"backup/vol_aside_{guid:x}")
-    (four,) = replicate(one, options())
-    assert four[1]["actions"][0] == f"remove our marks from backup/vol_aside_{guid:x}, which a reseed put aside"
-    assert_settled(filled, "s2")
-    assert one.checksum("tank/vol@s2") == two.checksum("backup/vol@s2")
+    assert two.zfs("get", "-Hp", "-o", "value", "guid", aside) == old
+    # What was set, allowed and below is on the new one, with the whole history; the old one keeps its own snapshot.
+    assert two.zfs("get", "-H", "-s", "local", "-o", "value", "org:by", "backup/vol").strip() == "me"
+    assert two.zfs("allow", "backup/vol") == allowed
+    there = two.dump()
+    assert {"backup/vol/sub", "backup/vol/zv", *(f"backup/vol@s{number}" for number in (1, 2, 3, 4))} <= set(there)
+    assert [name for name in there if name.startswith(f"{aside}@")] == [f"{aside}@local2"]
+    assert [line for line in marks(two) if aside in line] == [f"backend-b {aside} source"]
+    info = verbs.run(two, "_replication.info", [{"name": [aside]}], look=False, passes=1)[0][0]
+    assert "put aside by a reseed and kept" in info["replications"][0]["problems"][0]
+    two.zfs("snapshot", "backup/vol@local3")
+    assert f"{aside} of an earlier reseed is still there" in once(one, on_divergence="reseed")["msg"]
 
 
 def test_trees_and_clones(backends: list[Backend]) -> None:
@@ -295,29 +309,56 @@ def test_side_by_side(backends: list[Backend]) -> None:
 
 
 @pytest.fixture
-def hundred(backends: list[Backend]) -> list[Backend]:
-    """A tree of a hundred volumes as its replication leaves it, made by hand: that is minutes quicker here."""
+def forty(backends: list[Backend]) -> list[Backend]:
+    """A tree of forty datasets as its replication leaves it, made by hand: that is minutes quicker here."""
     one, two = backends
-    one.run("zfs create tank/t && for n in $(seq 1 99); do zfs create -u tank/t/v$n; done && zfs snapshot -r tank/t@s1")
+    one.run("zfs create tank/t && for n in $(seq 1 39); do zfs create -u tank/t/v$n; done && zfs snapshot -r tank/t@s1")
     stream = one.run("zfs send -R tank/t@s1 | base64", timeout=900).stdout
     two.run("base64 -d | zfs receive -u -o readonly=on backup/t", input=stream, timeout=900)
-    one.run(
-        "zfs list -Hp -r -t snapshot -o name,guid tank/t | while read name guid; do"
-        " zfs bookmark $name $(printf '%s#cerss.zfs_0123456789abcdef_%x' ${name%@*} $guid); done",
-        timeout=900,
-    )
+    pool = pool_id(two.zfs("get", "-Hp", "-o", "value", "guid", "backup").strip())
+    rows = [line.split("\t") for backend, tree in zip(backends, ("tank/t", "backup/t")) for line in backend.zfs(
+        "list", "-Hp", "-r", "-t", "filesystem,snapshot", "-o", "name,guid,createtxg", tree
+    ).splitlines()]  # fmt: skip
+    known = {name: (guid, int(txg)) for name, guid, txg in rows}
+    here, there = ["set -e"], ["set -e"]
+    for number, name in enumerate(name for name in known if name.startswith("tank/") and "@" not in name):
+        place, id_ = f"backup/{name.partition('/')[2]}", f"{number:016x}"
+        guid, txg = known[f"{name}@s1"]
+        records = ReplicaRecords((ReplicaRecord(id_, f"backend-b:{place}", known[place][0], "plain"),)).format()
+        point = CommitPoints((CommitPoint(id_, guid, txg),)).format()
+        mark = SourceMark(id_, "backend-a", name, known[name][0], "plain").format()
+        here.append(f"zfs bookmark {name}@s1 {name}#{Cursor(id_, guid).format()}")
+        here.append(f"zfs set '{ReplicaRecords.name(pool)}={records}' '{CommitPoints.name(pool)}={point}' {name}")
+        there.append(f"zfs set '{SourceMark.NAME}={mark}' {place}")
+    one.run("sh -s", input="\n".join(here), timeout=900)
+    two.run("sh -s", input="\n".join(there), timeout=900)
     return backends
 
 
-def test_nothing_to_do_costs_one_read_a_side(hundred: list[Backend]) -> None:
-    one, two = hundred
+def test_nothing_to_do_costs_three_reads_a_side(forty: list[Backend]) -> None:
+    one, two = forty
     wish = options("tank/t", recursive=True, parallel=4, target=target(dataset="backup/t"))
     with counting(one) as here, counting(two) as there:
-        (four,) = replicate(one, wish, look=False)
-        assert [result["changed"] for result in four] == [False] * 4
-        assert len(four[1]["replicas"]) == 100
-        assert here() == ["list"] * 4
-        assert there() == ["list"] * 4
+        (four,) = replicate(one, wish, look=False, passes=2)
+        assert [result["changed"] for result in four] == [False] * 2
+        assert len(four[1]["replicas"]) == 40
+        assert here() == ["list", "get", "get"] * 2
+        assert there() == ["list", "get", "get"] * 2
+
+
+def test_what_an_increment_costs(filled: list[Backend]) -> None:
+    """For each dataset four processes on both sides together; the rest does not depend on their number."""
+    one, two = filled
+    wish = options(["tank/vol", "tank/zv"], target=target(parent="backup"))
+    replicate(one, wish, look=False, passes=1)
+    one.zfs("snapshot", "tank/vol@s3", "tank/zv@s3")
+    with counting(one) as here, counting(two) as there:
+        ((told,),) = replicate(one, wish, look=False, passes=1)
+        assert told["changed"], told
+        assert sorted(here()) == sorted([*["list", "get", "get"] * 2, "get", "get", *["bookmark", "send", "set"] * 2])
+        assert sorted(there()) == sorted(
+            [*["list", "get", "get"] * 2, "get", "holds", "hold", "release", *["receive"] * 2]
+        )
 
 
 def test_a_cut_is_resumed(filled: list[Backend]) -> None:
@@ -341,18 +382,19 @@ def test_a_cut_is_resumed(filled: list[Backend]) -> None:
     assert any(action.startswith("resume sending tank/vol@") for action in second[1]["actions"])
     # Its last hold gone, the deleted snapshot went by itself, and the cursor keeps its place.
     assert "tank/vol@s3" not in one.dump()
-    assert_settled(filled, "s3")
+    assert_settled(filled, "s3", cursors=3)
     assert two.run("zfs send -nvP backup/vol@s3", check=False).returncode == 0
 
 
 def test_one_run_at_a_time(filled: list[Backend]) -> None:
     one = filled[0]
-    assert not once(one).get("failed")
+    first = once(one)
+    assert not first.get("failed")
     one.zfs("snapshot", "tank/vol@s3")
     package = "ansible_collections.cerss.zfs.plugins.module_utils"
     holder = (
         f"import sys, time; sys.path.insert(0, {verbs.FOLDER!r}); from {package}._host import runfiles; "
-        "lock = runfiles.lock('backend-b:backup/vol'); print(lock.__enter__(), flush=True); time.sleep(300)"
+        f"lock = runfiles.lock({first['replicas'][0]['id']!r}); print(lock.__enter__(), flush=True); time.sleep(300)"
     )
     user = ["sudo", "-u", verbs.USER] if verbs.USER else []
     one.run([*user, "sh", "-c", f'python3 -c "{holder}" > /tmp/holder 2>&1 < /dev/null & echo $! > /tmp/holder.pid'])
@@ -361,7 +403,7 @@ def test_one_run_at_a_time(filled: list[Backend]) -> None:
     assert "did not end within timeout" in once(one, on_active="wait", timeout="3s")["msg"]
     one.run("nohup sh -c 'sleep 4; kill $(cat /tmp/holder.pid)' > /dev/null 2>&1 < /dev/null &")
     assert not once(one).get("failed")
-    assert_settled(filled, "s3")
+    assert_settled(filled, "s3", cursors=3)
 
 
 @contextmanager
@@ -447,7 +489,10 @@ def test_a_relationship_ends_on_both_sides(filled: list[Backend], ansible: Ansib
         one.name, [{"cerss.zfs.zfs_replication": end}, {"cerss.zfs.zfs_replication": adopt}]
     )
     assert ended[1]["id"] == found["id"]
-    assert adopted[1]["actions"][0] == "adopt backend-b:backup/vol as the replica of tank/vol"
-    assert_settled(filled, "s2")
+    assert adopted[1]["actions"][:2] == [
+        "record the relationship with backend-b:backup/vol on tank/vol",
+        "adopt backend-b:backup/vol as the replica of tank/vol",
+    ]
+    assert_settled(filled, "s2", cursors=1)
     assert "backup/vol@s2" in two.dump()
     assert once(one)["replicas"][0]["base"] == "tank/vol@s2"

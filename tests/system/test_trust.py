@@ -99,7 +99,7 @@ def test_a_gate_keeps_what_has_arrived(pair: Gated) -> None:
     assert f"{ROOT}/d@more" in b.dump()
     assert "refused: a key to receive cannot run zfs destroy" in gate_log(b)
     # What the replica's last hold is for, it still does.
-    assert [tag.rpartition(":")[0] for tag in b.dump()[f"{ROOT}/d@s1"]["holds"]] == ["cerss.zfs:last"]
+    assert b.dump()[f"{ROOT}/d@s1"]["holds"] == ["cerss.zfs:last"]
 
 
 def test_a_key_opens_nothing_else(pair: Gated) -> None:
@@ -277,7 +277,10 @@ def test_each_permission_is_needed_and_told(pair: Gated) -> None:
     name, number = volume(a, "p"), 0
     places = {"send": (a, pair.SEND), "receive": (b, pair.RECEIVE), "prune": (b, pair.RECEIVE)}
     b.run(f"zfs create -u '{ROOT}/prune' && zfs snapshot '{ROOT}/prune@1' && zfs snapshot '{ROOT}/prune@2'")
-    assert not once(a, name=name, target=target(dataset=f"{ROOT}/p")).get("failed")
+    (begun,) = once(a, name=name, target=target(dataset=f"{ROOT}/p"))["replicas"]
+    assert not begun["failed"], begun
+    # So many bookmarks of the relationship that some of them are removed when they may be
+    old = [f"zfs bookmark {name}@s1 {name}#cerss.zfs_{begun['id']}_{number:x}" for number in range(1, 10)]
     for job, permissions in WITHOUT.items():
         backend, dataset = places[job]
         # The narrower receive:append and send:raw stand before an "if".
@@ -287,6 +290,8 @@ def test_each_permission_is_needed_and_told(pair: Gated) -> None:
             number += 1
             run = options(name, target=target(dataset=f"{ROOT}/p" if what != "new" else f"{ROOT}/new{number}"))
             a.run(f"head -c 300K /dev/urandom > /{name}/{number} && zfs snapshot {name}@n{number}")
+            if (job, permission) == ("send", "destroy"):
+                a.run("; ".join(old))
             if what == "abort":
                 stream = a.run(f"zfs send -i @n{number - 1} {name}@n{number} | head -c 200K | base64").stdout
                 b.run(f"base64 -d | zfs receive -s -u '{ROOT}/p'", input=stream, check=False)

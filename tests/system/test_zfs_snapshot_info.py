@@ -12,6 +12,8 @@ import pytest
 import verbs
 from harness import Ansible, Backend
 
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import ReplicaRecord, ReplicaRecords, SourceMark
+
 VERB = "_snapshot.info"
 OPTIONS: dict[str, Any] = {
     "name": None, "recursive": False, "states": None, "match": None, "detail": "state", "properties": None,
@@ -101,11 +103,16 @@ def test_every_key_and_every_choice(backend: Backend) -> None:
     assert backend.dump() == before
 
 
+RECORDS = ReplicaRecords((ReplicaRecord(ID, "b1:backup/v", "1", "plain"),))
+MARK = SourceMark(ID[::-1], "b0", "tank/first", "1", "plain")
+
+
 def test_marks_of_relationships(backend: Backend) -> None:
     backend.run(
         "zfs create tank/v && for n in a b c; do zfs snapshot tank/v@$n; done"
-        f' && zfs set \'cerss.zfs:replica.{ID}={{"target":"b1:backup/v"}}\' tank/v'
-        f" && zfs hold cerss.zfs:step:{ID} tank/v@a tank/v@b && zfs hold cerss.zfs:last:{ID[::-1]} tank/v@c"
+        f" && zfs set 'cerss.zfs:replica.00000000000000ff={RECORDS.format()}' tank/v"
+        f" && zfs set 'cerss.zfs:source={MARK.format()}' tank/v"
+        f" && zfs hold cerss.zfs:step:{ID} tank/v@a tank/v@b && zfs hold cerss.zfs:last tank/v@c"
         f" && zfs bookmark tank/v@a tank/v#cerss.zfs_{ID}_$(printf %x $(zfs get -Hp -o value guid tank/v@a))"
     )
     (result,) = ask(backend, read("tank/v"))

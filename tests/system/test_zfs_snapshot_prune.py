@@ -14,7 +14,7 @@ from harness import Ansible, Backend
 VERB = "_snapshot.prune"
 HISTORY = """zfs create tank/v && zfs create tank/v/w
 for n in 0 1 2 3 4 5 6 7; do zfs snapshot -r tank/v@auto-$n; done; zfs snapshot tank/v@other
-zfs hold mine tank/v@auto-1 && zfs hold cerss.zfs:last:00112233445566aa tank/v@auto-2 && zfs clone tank/v@auto-3 tank/c
+zfs hold mine tank/v@auto-1 && zfs hold cerss.zfs:last tank/v@auto-2 && zfs clone tank/v@auto-3 tank/c
 zfs set cerss.zfs:temporary=true cerss.zfs:expires=1 tank/v@auto-6 && zfs set cerss.zfs:temporary=true tank/v@auto-4
 sleep 2"""
 
@@ -42,7 +42,7 @@ def test_keeps_with_a_reason_and_prunes_the_others(backend: Backend) -> None:
     ]
     assert one[1]["kept"] == [
         {"name": "tank/v@auto-1", "reason": "has hold mine"},
-        {"name": "tank/v@auto-2", "reason": "needed by relationship 00112233445566aa"},
+        {"name": "tank/v@auto-2", "reason": "last received snapshot"},
         {"name": "tank/v@auto-4", "reason": "temporary, never expires"},
         {"name": "tank/v@auto-7", "reason": "last 1"},
     ]

@@ -28,6 +28,11 @@ Session = list["str | Call"]
 
 ID = "00112233445566aa"
 OTHER = '{"id":"00112233445566aa","host":"elsewhere","dataset":"tank/x","guid":"1","mode":"plain"}'
+POOL = "00000000000000ff"  # as if it were the one of a target's pool
+
+
+def record(target: str, guid: str = "1") -> str:
+    return f'[{{"id":"{ID}","target":"{target}","guid":"{guid}","mode":"plain","since":null}}]'
 
 
 def once(*steps: str | Call) -> Session:
@@ -128,7 +133,7 @@ SESSIONS: dict[str, Session] = {
     "dataset_refused": once(
         "zfs create tank/a; zfs snapshot tank/a@s; zfs clone tank/a@s tank/c; zfs create tank/a/b; "
         f"zfs create -V 16M tank/zv; zfs create tank/rep; zfs set cerss.zfs:source='{OTHER}' tank/rep; "
-        f"zfs create -o canmount=off tank/off; zfs set 'cerss.zfs:replica.{ID}={{}}' tank/c; "
+        f"zfs create -o canmount=off tank/off; zfs set 'cerss.zfs:replica.{POOL}={{}}' tank/c; "
         "zfs snapshot tank/zv@s; zfs send -vP tank/zv@s > /dev/null; zfs create tank/busy; "
         "head -c 4M /dev/urandom > /tank/busy/f; zfs snapshot tank/busy@s; "
         "zfs send tank/busy@s | head -c 2M | zfs receive -s tank/half || true",
@@ -301,8 +306,9 @@ SESSIONS: dict[str, Session] = {
         "zfs snapshot -r -o org:x=1 tank/v@b; zfs snapshot tank/v@c; zfs clone tank/v@a tank/c1; "
         "zfs clone tank/v@a tank/c2; zfs snapshot tank/c1@first; zfs hold keep tank/v@b; zfs destroy -d tank/v@b; "
         "zfs promote tank/c2; zfs set cerss.zfs:temporary=true tank/v@c; zfs set cerss.zfs:expires=3600 tank/v@c; "
-        f'zfs set \'cerss.zfs:replica.{ID}={{"target":"b1:backup/v"}}\' tank/v; '
-        f"zfs hold cerss.zfs:step:{ID} tank/v@c; zfs hold cerss.zfs:last:{ID[::-1]} tank/v@c; "
+        f"zfs set 'cerss.zfs:replica.{POOL}={record('b1:backup/v')}' tank/v; "
+        f"zfs set 'cerss.zfs:source={OTHER.replace(ID, ID[::-1])}' tank/v; "
+        f"zfs hold cerss.zfs:step:{ID} tank/v@c; zfs hold cerss.zfs:last tank/v@c; "
         f"zfs bookmark tank/v@c tank/v#cerss.zfs_{ID}_$(printf %x {GUID.format('tank/v@c')})",
         info("tank/v"),
         info("tank/v@b", recursive=True),
@@ -385,9 +391,9 @@ SESSIONS: dict[str, Session] = {
         f"zfs destroy tank/vol@s4; {there('zfs destroy -d backup/vol@s4')}; zfs snapshot tank/vol@s5",
         replicate(),
         # What a crash after the last byte leaves is put right.
-        "id=$(zfs list -H -t bookmark -o name tank/vol | sed 's/.*zfs_//; s/_.*//'); "
+        "id=$(zfs list -H -t bookmark -o name tank/vol | sed '1!d; s/.*zfs_//; s/_.*//'); "
         "zfs hold cerss.zfs:step:$id tank/vol@s5; "
-        f"zfs bookmark tank/vol@s3 tank/vol#cerss.zfs_${{id}}_$(printf %x {GUID.format('tank/vol@s3')})",
+        "zfs inherit $(zfs get -H -s local -o property all tank/vol | grep cerss.zfs:at) tank/vol",
         relationships(),
         replicate("tank/vol@s5"),
         # Delivered, and then deleted here.
@@ -471,7 +477,7 @@ SESSIONS: dict[str, Session] = {
         there("zfs snapshot backup/vol@local; zfs snapshot backup/vol/zv@local; zfs create -V 8M backup/vol/other"),
         f"{BIG}zfs snapshot -r tank/vol@s4; {CUT}",
         replicate(recursive=True, on_divergence="reseed", phases=CHECK),
-        # Cut while the rest of the tree is away, and only the source knows where.
+        # Cut while the new replica is being received beside the old one.
         replicate(recursive=True, on_divergence="reseed", bandwidth_limit="512K"),
         relationships("tank/vol"),
         replicate("tank/vol/sub", target=to("backup/vol/sub")),
@@ -492,6 +498,8 @@ SESSIONS: dict[str, Session] = {
         replicate("tank/e", target=to("backup/e"), on_divergence="reseed"),
         there("zfs destroy backup/e/below; zfs create -u -o encryption=off backup/e/plain"),
         replicate("tank/e", target=to("backup/e"), on_divergence="reseed"),
+        there("zfs unload-key backup/e"),
+        replicate("tank/e", target=to("backup/e"), on_divergence="reseed"),
     ],
     "replicate_promoted": [
         FILLED,
@@ -499,6 +507,7 @@ SESSIONS: dict[str, Session] = {
         "zfs clone tank/vol@s2 tank/twin; zfs promote tank/twin; zfs snapshot tank/vol@s3",
         replicate(),
         replicate(on_divergence="reseed"),
+        there("zfs destroy -r $(zfs list -H -o name | grep vol_old)"),
         there("zfs clone backup/vol@s3 backup/live; zfs promote backup/live"),
         "zfs snapshot tank/vol@s4",
         replicate(),
@@ -618,8 +627,8 @@ SESSIONS: dict[str, Session] = {
         relate("present", target=to("backup/apart")),
         replicate(target=to("backup/other")),
         # From pool to pool, by its id
-        f"zfs send tank/vol@s1 | zfs receive -u backup/vol; zfs hold cerss.zfs:last:{ID} backup/vol@s1; "
-        f'zfs set \'cerss.zfs:replica.{ID}={{"target":"backup/vol"}}\' tank/vol; '
+        f"zfs send tank/vol@s1 | zfs receive -u backup/vol; zfs hold cerss.zfs:last backup/vol@s1; "
+        f"zfs set \"cerss.zfs:replica.$(printf %016x {GUID.format('backup')})\"='{record('backup/vol')}' tank/vol; "
         f'zfs set \'cerss.zfs:source={{"id":"{ID}","host":"backend-a","dataset":"tank/vol","guid":'
         '"1","mode":"plain"}\' backup/vol',
         relationships(),

@@ -28,7 +28,8 @@ from hypothesis import strategies as st
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, TimedOut
 from ansible_collections.cerss.zfs.plugins.module_utils._host import process, runfiles
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import replicate, transfer
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt, transfer
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import run as replication_run
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import stream
 from ansible_collections.cerss.zfs.tests.unit.scenarios import VERSIONS, Call, Session, recordings
 from ansible_collections.cerss.zfs.tests.unit.transcript import (
@@ -135,7 +136,8 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv(runfiles.RUN_ID, raising=False)
     monkeypatch.setattr(platform, "node", lambda: "backend-a")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(replicate, "POLL", 0.01)
+    monkeypatch.setattr(attempt, "POLL", 0.01)
+    monkeypatch.setattr(replication_run, "WAVE_SECONDS", 1e9)  # as record.py: a wave ends when nothing is on its way
     monkeypatch.setattr(transfer, "TICK", 0.01)
     monkeypatch.setattr(random, "uniform", lambda *_: 0.0)
     sleep, monotonic, passed = time.sleep, time.monotonic, [0.0]

@@ -13,8 +13,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 PREFIX = "cerss.zfs:"  # of our properties and hold tags
 BOOKMARK_PREFIX = "cerss.zfs_"  # of our bookmarks
@@ -22,8 +22,6 @@ RAW, PLAIN = MODES = ("raw", "plain")
 
 _ID = re.compile(r"[0-9a-f]{16}\Z")
 _GUID = re.compile(r"[0-9]{1,20}\Z", re.ASCII)
-
-HoldT = TypeVar("HoldT", bound="_Hold")
 
 
 def is_ours(name: str) -> bool:
@@ -48,20 +46,32 @@ class Spoilt:
 
 @dataclass(frozen=True)
 class SourceMark:
-    """Property of a replica: which dataset it is the replica of. ``guid`` is the source dataset's."""
+    """Property of a replica: which dataset it is the replica of. ``guid`` is the source dataset's.
+
+    ``host`` and ``dataset`` are for people; the GUID decides. ``beside``: it is still being received beside the replica
+    that it will replace. ``put_aside``: it was replaced. ``released``: a failover made it a dataset of its own.
+    """
 
     NAME: ClassVar[str] = "cerss.zfs:source"
+    FLAGS: ClassVar[tuple[str, ...]] = ("beside", "put_aside", "released")
 
     id: str
     host: str
     dataset: str
     guid: str
     mode: str  # RAW or PLAIN: how its streams are sent; ZFS cannot mix the two on one replica
-    released: bool = False  # no longer a replica; the collection reads this but never sets it
+    beside: bool = False
+    put_aside: bool = False
+    released: bool = False
+
+    @property
+    def live(self) -> bool:
+        """True if increments may be received into the dataset."""
+        return not (self.put_aside or self.released)
 
     @classmethod
     def parse(cls, text: str) -> SourceMark | Spoilt:
-        value = _object(text, required=("id", "host", "dataset", "guid", "mode"), optional=("released",))
+        value = _object(text, required=("id", "host", "dataset", "guid", "mode"), optional=cls.FLAGS)
         if not (
             value
             and is_id(value["id"])
@@ -69,14 +79,14 @@ class SourceMark:
             and _is_text(value["dataset"])
             and _is_guid(value["guid"])
             and value["mode"] in MODES
-            and isinstance(value.get("released", False), bool)
+            and all(isinstance(value.get(flag, False), bool) for flag in cls.FLAGS)
         ):
             return Spoilt(text)
         return cls(**value)
 
     def format(self) -> str:
         value = {"id": self.id, "host": self.host, "dataset": self.dataset, "guid": self.guid, "mode": self.mode}
-        return _json({**value, **({"released": True} if self.released else {})})
+        return _json({**value, **{flag: True for flag in self.FLAGS if getattr(self, flag)}})
 
     @classmethod
     def of(cls, properties: Mapping[str, str]) -> SourceMark | Spoilt | None:
@@ -137,51 +147,162 @@ class Announcement:
 
 @dataclass(frozen=True)
 class ReplicaRecord:
-    """Property of a source dataset, one per replica: where the replica is."""
+    """One replica of a source dataset, as `ReplicaRecords` stores it.
+
+    ``guid`` is the replica's dataset GUID, `UNKNOWN` until the first snapshot has arrived. ``formerly``: GUID of the
+    source dataset that a reseed has replaced by this one, which the replica's mark may still name.
+    """
+
+    UNKNOWN: ClassVar[str] = "0"
+
+    id: str
+    target: str  # host:dataset, or just the dataset on the source's own host
+    guid: str
+    mode: str  # as in SourceMark
+    since: str | None = None  # ISO time
+    paused: bool = False  # replication skips it
+    formerly: str | None = None
+
+
+@dataclass(frozen=True)
+class ReplicaRecords:
+    """Property of a source dataset: its replicas on one pool, usually one.
+
+    ``<pool>`` in the property's name is the GUID of the root dataset of that pool (`pool_id`), so the name is known as
+    soon as the target is. Only what declares a relationship writes it, never a later run.
+    """
 
     PREFIX: ClassVar[str] = "cerss.zfs:replica."
 
-    target: str  # host:dataset, or just the dataset on the source's own host
-    since: str | None = None  # ISO time
-    mode: str | None = None  # as in SourceMark; None when it could not be read
-    aside: str | None = None  # name of the old replica until a reseed has moved its children back
+    entries: tuple[ReplicaRecord, ...] = ()
 
     @classmethod
-    def name(cls, id_: str) -> str:
-        """The name of the property for a relationship."""
-        return cls.PREFIX + id_
+    def name(cls, pool: str) -> str:
+        """The name of the property for a pool."""
+        return cls.PREFIX + pool
 
     @classmethod
-    def id_of(cls, name: str) -> str | None:
-        """The relationship of such a property; None for any other property."""
-        return name[len(cls.PREFIX) :] if _is_tag(name, cls.PREFIX) else None
-
-    @classmethod
-    def parse(cls, text: str) -> ReplicaRecord | Spoilt:
-        value = _object(text, required=("target",), optional=("since", "mode", "aside"))
-        if not (
-            value
-            and _is_text(value["target"])
-            and value.get("mode") in (*MODES, None)
-            and all(value.get(key) is None or _is_text(value[key]) for key in ("since", "aside"))
-        ):
+    def parse(cls, text: str) -> ReplicaRecords | Spoilt:
+        value = _load(text)
+        if not isinstance(value, list):
             return Spoilt(text)
-        return cls(**value)
+        for entry in value:
+            if not (
+                isinstance(entry, dict)
+                and {"id", "target", "guid", "mode"} <= entry.keys() <= {f.name for f in fields(ReplicaRecord)}
+                and is_id(entry["id"])
+                and _is_text(entry["target"])
+                and _is_guid(entry["guid"])
+                and entry["mode"] in MODES
+                and (entry.get("since") is None or _is_text(entry["since"]))
+                and isinstance(entry.get("paused", False), bool)
+                and (entry.get("formerly") is None or _is_guid(entry["formerly"]))
+            ):
+                return Spoilt(text)
+        entries = tuple(ReplicaRecord(**entry) for entry in value)
+        return cls(entries) if len({entry.id for entry in entries}) == len(entries) else Spoilt(text)
 
     def format(self) -> str:
-        value = {"target": self.target, "since": self.since, "mode": self.mode}
-        return _json({**value, **({"aside": self.aside} if self.aside else {})})
+        return _json([
+            {"id": each.id, "target": each.target, "guid": each.guid, "mode": each.mode, "since": each.since,
+             **({"paused": True} if each.paused else {}), **({"formerly": each.formerly} if each.formerly else {})}
+            for each in self.entries
+        ])  # fmt: skip
 
     @classmethod
-    def all_of(cls, properties: Mapping[str, str]) -> dict[str, ReplicaRecord | Spoilt]:
-        """Relationship id -> record, from a dataset's local properties of ours."""
-        found = {id_: text for name, text in properties.items() if (id_ := cls.id_of(name))}
-        return {id_: cls.parse(text) for id_, text in found.items()}
+    def all_of(cls, properties: Mapping[str, str]) -> dict[str, ReplicaRecords | Spoilt]:
+        """`pool_id` of the target -> records, from a dataset's local properties of ours."""
+        found = {name[len(cls.PREFIX) :]: text for name, text in properties.items() if _is_tag(name, cls.PREFIX)}
+        return {pool: cls.parse(text) for pool, text in found.items()}
+
+    def by_id(self, id_: str) -> ReplicaRecord | None:
+        return next((entry for entry in self.entries if entry.id == id_), None)
+
+    def with_entry(self, record: ReplicaRecord) -> ReplicaRecords:
+        """A copy in which the record takes the place of the one with its id."""
+        return ReplicaRecords((*(entry for entry in self.entries if entry.id != record.id), record))
+
+    def without(self, id_: str) -> ReplicaRecords:
+        return ReplicaRecords(tuple(entry for entry in self.entries if entry.id != id_))
+
+
+@dataclass(frozen=True)
+class CommitPoint:
+    """The newest snapshot that is known to be on the replica, with all marks in place. It never goes back.
+
+    ``guid`` and ``createtxg`` are the source snapshot's.
+    """
+
+    id: str
+    guid: str
+    createtxg: int
+
+
+@dataclass(frozen=True)
+class CommitPoints:
+    """Property of a source dataset: a commit point for each replica on one pool (see `ReplicaRecords`).
+
+    >>> CommitPoints((CommitPoint("00112233445566aa", "255", 12),)).format()
+    '00112233445566aa 255 12'
+    """
+
+    PREFIX: ClassVar[str] = "cerss.zfs:at."
+
+    entries: tuple[CommitPoint, ...] = ()
+
+    _ENTRY: ClassVar[re.Pattern[str]] = re.compile(r"([0-9a-f]{16}) ([0-9]{1,20}) ([0-9]{1,20})\Z", re.ASCII)
+
+    @classmethod
+    def name(cls, pool: str) -> str:
+        """The name of the property for a pool."""
+        return cls.PREFIX + pool
+
+    @classmethod
+    def parse(cls, text: str) -> CommitPoints | Spoilt:
+        found = [cls._ENTRY.match(part) for part in text.split("; ")]
+        entries = tuple(CommitPoint(each[1], each[2], int(each[3])) for each in found if each)
+        fits = len(entries) == len(found) == len({entry.id for entry in entries})
+        return cls(entries) if fits else Spoilt(text)
+
+    def format(self) -> str:
+        return "; ".join(f"{each.id} {each.guid} {each.createtxg}" for each in self.entries)
+
+    @classmethod
+    def all_of(cls, properties: Mapping[str, str]) -> dict[str, CommitPoints | Spoilt]:
+        """`pool_id` of the target -> commit points, from a dataset's local properties of ours."""
+        found = {name[len(cls.PREFIX) :]: text for name, text in properties.items() if _is_tag(name, cls.PREFIX)}
+        return {pool: cls.parse(text) for pool, text in found.items()}
+
+    def by_id(self, id_: str) -> CommitPoint | None:
+        return next((entry for entry in self.entries if entry.id == id_), None)
+
+    def with_entry(self, point: CommitPoint) -> CommitPoints:
+        """A copy in which the point takes the place of the one with its id."""
+        return CommitPoints((*(entry for entry in self.entries if entry.id != point.id), point))
+
+    def without(self, id_: str) -> CommitPoints:
+        return CommitPoints(tuple(entry for entry in self.entries if entry.id != id_))
+
+
+def pool_id(guid: str) -> str:
+    """``<pool>`` in the names of properties: the GUID of a pool's root dataset as 16 hex digits.
+
+    >>> pool_id("255")
+    '00000000000000ff'
+    """
+    return f"{int(guid):016x}"
+
+
+def is_source_property(name: str) -> bool:
+    """True for the name of a property of `ReplicaRecords` or `CommitPoints`."""
+    return _is_tag(name, ReplicaRecords.PREFIX) or _is_tag(name, CommitPoints.PREFIX)
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """Name of the bookmark of the last snapshot known to be on the replica. ``guid`` is that snapshot's, in decimal.
+    """Name of the bookmark of a snapshot that is or will be on the replica. ``guid`` is that snapshot's, in decimal.
+
+    It is made before the snapshot is sent, so an increment can start there even when the snapshot is destroyed.
 
     >>> Cursor("00112233445566aa", "255").format()
     'cerss.zfs_00112233445566aa_ff'
@@ -204,55 +325,40 @@ class Cursor:
         return f"{BOOKMARK_PREFIX}{self.id}_{int(self.guid):x}"
 
 
-@dataclass(frozen=True)
-class OpenCursor:
-    """Name of the bookmark that exists until the first transfer of a relationship is complete."""
-
-    id: str
-
-    _NAME: ClassVar[re.Pattern[str]] = re.compile(r"cerss\.zfs_([0-9a-f]{16})_open\Z")
-
-    @classmethod
-    def parse(cls, bookmark: str) -> OpenCursor | Spoilt:
-        """``bookmark``: the part after the #."""
-        found = cls._NAME.match(bookmark)
-        return cls(found[1]) if found else Spoilt(bookmark)
-
-    def format(self) -> str:
-        return f"{BOOKMARK_PREFIX}{self.id}_open"
-
-
 # -- holds -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class _Hold:
-    """Tag of a hold that belongs to the relationship ``id``."""
+class StepHold:
+    """Tag on a source's snapshots while a package of them is sent or waits to be resumed.
 
-    PREFIX: ClassVar[str]
+    Also on the base when the source's path is too long for a cursor.
+    """
+
+    PREFIX: ClassVar[str] = "cerss.zfs:step:"
 
     id: str
 
     @classmethod
-    def parse(cls: type[HoldT], tag: str) -> HoldT | Spoilt:
+    def parse(cls, tag: str) -> StepHold | Spoilt:
         return cls(tag[len(cls.PREFIX) :]) if _is_tag(tag, cls.PREFIX) else Spoilt(tag)
 
     def format(self) -> str:
         return f"{self.PREFIX}{self.id}"
 
 
-# Not dataclasses of their own, which would only cost time at every start of the gate: the inherited comparison looks at
-# the class too.
-class LastHold(_Hold):
-    """On a replica's last received snapshot. Also on the base when the source's path is too long for a cursor."""
+@dataclass(frozen=True)
+class LastHold:
+    """Tag on a replica's last received snapshot. A replica has one source, so the tag needs no id."""
 
-    PREFIX = "cerss.zfs:last:"
+    TAG: ClassVar[str] = "cerss.zfs:last"
 
+    @classmethod
+    def parse(cls, tag: str) -> LastHold | Spoilt:
+        return cls() if tag == cls.TAG else Spoilt(tag)
 
-class StepHold(_Hold):
-    """On the base and on every snapshot of a transfer that runs or waits to be resumed."""
-
-    PREFIX = "cerss.zfs:step:"
+    def format(self) -> str:
+        return self.TAG
 
 
 # -- snapshots and clones --------------------------------------------------------------------------------------------
@@ -340,7 +446,7 @@ def _is_guid(value: object) -> bool:
 
 
 def _is_size(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**64
 
 
 def _is_tag(text: str, prefix: str) -> bool:

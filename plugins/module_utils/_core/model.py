@@ -11,16 +11,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
+    CommitPoint,
+    CommitPoints,
     Cursor,
     LastHold,
-    OpenCursor,
     ReplicaRecord,
+    ReplicaRecords,
     SourceMark,
     Spoilt,
     StepHold,
     is_ours,
 )
-from ansible_collections.cerss.zfs.plugins.module_utils._core.units import iso_time
+from ansible_collections.cerss.zfs.plugins.module_utils._core.units import iso_time, number
 
 FULL = "full"
 PENDING_DELETE = "pending_delete"
@@ -49,9 +51,8 @@ class Hold:
 
     @property
     def relationship(self) -> str | None:
-        """Id of the relationship that the hold belongs to; None for any other hold."""
-        mark = self.mark
-        return mark.id if mark else None
+        """Id of the relationship that the hold names; None for any other hold, and for `LastHold`."""
+        return self.mark.id if isinstance(self.mark, StepHold) else None
 
     def to_result(self) -> dict[str, Any]:
         return {"tag": self.tag, "created": iso_time(self.created), "ours": self.ours}
@@ -209,8 +210,7 @@ class Bookmark:
     @property
     def relationship(self) -> str | None:
         """Id of the relationship that the bookmark belongs to; None for any other bookmark."""
-        found = self.cursor or OpenCursor.parse(self.bookmark)
-        return None if isinstance(found, Spoilt) else found.id
+        return self.cursor.id if self.cursor else None
 
 
 @dataclass(frozen=True)
@@ -266,7 +266,7 @@ class Dataset:
     @property
     def written(self) -> int:
         """Bytes written since the newest snapshot; 0 when not read."""
-        return int(self.get("written") or 0)
+        return number(self.get("written") or "") or 0
 
     @property
     def has_partial_receive(self) -> bool:
@@ -292,18 +292,29 @@ class Dataset:
 
     @property
     def is_replica(self) -> bool:
-        """True for a replica that is not released. A spoilt mark counts too: it may have been a replica's."""
+        """True for a live replica. A spoilt mark counts too: it may have been a replica's."""
         found = SourceMark.of(self.ours)
-        return found is not None and not (isinstance(found, SourceMark) and found.released)
+        return found is not None and not (isinstance(found, SourceMark) and not found.live)
 
     def records(self) -> dict[str, ReplicaRecord]:
         """The source's records of its replicas by relationship id, without spoilt ones."""
-        found = ReplicaRecord.all_of(self.ours)
-        return {id_: record for id_, record in found.items() if isinstance(record, ReplicaRecord)}
+        found = ReplicaRecords.all_of(self.ours).values()
+        return {record.id: record for records in found if isinstance(records, ReplicaRecords)
+                for record in records.entries}  # fmt: skip
+
+    def commit_points(self) -> dict[str, CommitPoint]:
+        """The source's commit points by relationship id, without spoilt ones."""
+        found = CommitPoints.all_of(self.ours).values()
+        return {point.id: point for points in found if isinstance(points, CommitPoints) for point in points.entries}
 
     def relationships(self) -> list[str]:
         """The relationships of the dataset, as messages name them."""
-        found = [f"source of the replication {id_}" for id_ in sorted(ReplicaRecord.all_of(self.ours))]
+        found = [f"source of the replication {id_}" for id_ in sorted(self.records())]
+        found += [
+            f"source of replications to the pool {pool} with a spoilt record"
+            for pool, records in sorted(ReplicaRecords.all_of(self.ours).items())
+            if isinstance(records, Spoilt)
+        ]
         if self.is_replica:
             mark = self.source_mark
             found.append(f"replica of the replication {mark.id if mark else 'with a spoilt mark'}")

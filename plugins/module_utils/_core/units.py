@@ -33,15 +33,19 @@ def size(text: str | int, option: str) -> int:
 
 
 def number(text: str) -> int | None:
-    """A column of ``zfs list -p`` or ``zfs get -p``; None for ``-`` and any other text."""
-    return int(text) if text.isascii() and text.isdigit() else None
+    """A column of ``zfs list -p`` or ``zfs get -p``, which is less than 2**64; None for ``-`` and any other text."""
+    found = int(text) if len(text) <= 20 and text.isascii() and text.isdigit() else 2**64
+    return found if found < 2**64 else None
 
 
 def iso_time(epoch: int | float | None) -> str | None:
-    """Seconds since 1970 as ``2026-11-23T07:08:02Z``; None for None."""
+    """Seconds since 1970 as ``2026-11-23T07:08:02Z``; None for None, and beyond the year 9999."""
     if epoch is None:
         return None
-    return datetime.fromtimestamp(int(epoch), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        return datetime.fromtimestamp(int(epoch), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def epoch_of(text: str | None) -> int | None:

@@ -10,7 +10,7 @@ and `read_holds` add the rest for the names that need it. `read_things` and `rea
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
@@ -73,8 +73,9 @@ def read(
     for batch in zfs.batches(list(names), max_bytes=backend.argument_bytes) or [[]]:
         lines, more = backend.read(zfs.list_(batch, types, depth=depth if names else None))
         missing += more
-        for row in output.rows(lines):
+        for row in output.listed(lines, backend.endpoint.label):
             _add(found, *row)
+    found = _asked_for(found, names) if "filesystem" in types else found
     for name in found:
         parent = found.get(name.rpartition("/")[0])
         if parent is not None:
@@ -85,17 +86,31 @@ def read(
     return found, missing
 
 
-def _add(found: Inventory, name: str, guid: str, createtxg: str, origin: str, inconsistent: str) -> None:
+def _asked_for(found: Inventory, names: Sequence[str]) -> Inventory:
+    """What lies at or below the names, and has a row of its own: the other side may list anything."""
+    roots = {*names}
+    return {
+        name: dataset
+        for name, dataset in found.items()
+        if dataset.guid and (not names or any(each in roots for each in _at_and_above(name)))
+    }
+
+
+def _at_and_above(name: str) -> Iterator[str]:
+    while name:
+        yield name
+        name = name.rpartition("/")[0]
+
+
+def _add(found: Inventory, name: str, guid: str, createtxg: int, origin: str | None, inconsistent: bool) -> None:
     """Put a row of the fast columns into the inventory."""
     if "@" in name:
-        _dataset(found, name.partition("@")[0]).snapshots.append(Snapshot(name, guid, int(createtxg)))
+        _dataset(found, name.partition("@")[0]).snapshots.append(Snapshot(name, guid, createtxg))
     elif "#" in name:
-        _dataset(found, name.partition("#")[0]).bookmarks.append(Bookmark(name, guid, int(createtxg)))
+        _dataset(found, name.partition("#")[0]).bookmarks.append(Bookmark(name, guid, createtxg))
     else:
         dataset = _dataset(found, name)
-        dataset.guid, dataset.createtxg = guid, int(createtxg)
-        dataset.origin = None if origin == "-" else origin
-        dataset.inconsistent = inconsistent in ("1", "on", "yes")
+        dataset.guid, dataset.createtxg, dataset.origin, dataset.inconsistent = guid, createtxg, origin, inconsistent
 
 
 def _dataset(found: Inventory, name: str) -> Dataset:
@@ -150,7 +165,7 @@ def fill_dataset(dataset: Dataset, property_name: str, source: str, value: str) 
     dataset.values[property_name] = Value(value, source)
     if property_name == "receive_resume_token" and source != "none":
         dataset.token = decode_token(value)
-    elif property_name == "guid":
+    elif property_name == "guid" and units.number(value) is not None:
         dataset.guid = value
     elif property_name == "origin":
         dataset.origin = None if value in ("", "-") else value

@@ -2,17 +2,18 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Plans our marks on both sides: set before a transfer, moved after it, repaired after a crash.
+"""Plans our marks on both sides: made before a stream, moved after it, repaired after a crash.
 
-docs/docsite/rst/architecture.rst lists the marks. `settle` creates the new cursor first and removes the old one last;
-`planner.settled_at_a_glance` relies on that order.
+The order is that of docs/docsite/rst/architecture.rst: the record, cursors and holds before the stream; then the hold
+on the last received snapshot is moved; the commit point is written last. So a run that is killed anywhere leaves
+something that `planner.settled` notices.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
@@ -20,14 +21,16 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     RAW,
     Announced,
     Announcement,
+    CommitPoint,
+    CommitPoints,
     Cursor,
     LastHold,
-    OpenCursor,
     ReplicaRecord,
+    ReplicaRecords,
     SourceMark,
     StepHold,
 )
-from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Snapshot
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Hold, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import MAX_NAME
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import (
@@ -35,9 +38,9 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import
     TARGET,
     Pair,
     PairOptions,
-    PairPlan,
-    listed,
+    Send,
     newest_common,
+    txg,
     with_hold,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
@@ -55,8 +58,17 @@ FILESYSTEM_ONLY = frozenset(
 )  # fmt: skip
 VOLUME_ONLY = frozenset(("volblocksize", "volsize", "volthreading"))
 
+MANY_CURSORS = 8  # of one relationship; more are thinned out, for which their times must be read
+NEWEST_CURSORS, DAYS, WEEKS = 4, 7, 4  # cursors that stay: the newest ones, and one for each of the last days and weeks
+MOST_ANNOUNCED = 4000  # bytes of an announcement
+LONG = 1024**3  # bytes of a snapshot that is held while it is sent
+_EMPTY = ("", "[]")  # values of our properties that say nothing
 
-def first_receive_properties(pair: Pair, options: PairOptions, raw: bool) -> dict[str, str]:
+
+# -- the replica's properties ----------------------------------------------------------------------------------------
+
+
+def first_receive_properties(pair: Pair, options: PairOptions, mode: str, beside: bool = False) -> dict[str, str]:
     """Properties of a first receive: our mark, and the defaults overridden by the user's ``properties``.
 
     Properties that do not apply to the type of the source (filesystem or volume) are left out.
@@ -65,67 +77,114 @@ def first_receive_properties(pair: Pair, options: PairOptions, raw: bool) -> dic
     requested = {**REPLICA_DEFAULTS, **FILESYSTEM_DEFAULTS, **pulled, **options.properties}
     others = FILESYSTEM_ONLY if pair.source.type == "volume" else VOLUME_ONLY
     own = {name: value for name, value in requested.items() if value is not None and name not in others}
-    return {**own, SourceMark.NAME: source_mark(pair, raw).format()}
+    return {**own, SourceMark.NAME: source_mark(pair, mode, beside).format()}
 
 
-def adopt_part(pair: Pair, options: PairOptions, raw: bool) -> Step:
+def source_mark(pair: Pair, mode: str, beside: bool = False) -> SourceMark:
+    """The mark for the replica of this pair."""
+    return SourceMark(pair.id, pair.link.source_host, pair.source.name, str(pair.source.guid), mode, beside)
+
+
+def adopt_part(pair: Pair, options: PairOptions, mode: str) -> Step:
     """Take over a first receive that was started by hand, with the properties of one started by us.
 
     Without `PULLED_DEFAULTS`, since zfs set fails for a user without the permission where zfs receive goes on.
     """
+    properties = first_receive_properties(pair, replace(options, pulled=False), mode)
     return Step.of(
         f"adopt the partial receive in {pair.target_address}",
-        (zfs.set_(first_receive_properties(pair, replace(options, pulled=False), raw), [pair.replica_name]),),
+        (zfs.set_(properties, [pair.replica_name]),),
         before={pair.replica_name: {"replica_of": None}},
         after={pair.replica_name: {"replica_of": pair.source_address}},
         side=TARGET,
     )
 
 
-def source_mark(pair: Pair, raw: bool) -> SourceMark:
-    """The mark for the replica of this pair."""
-    return SourceMark(pair.id, pair.source_host, pair.source.name, str(pair.source.guid), RAW if raw else PLAIN)
-
-
 def announcement(sizes: Iterable[tuple[Snapshot, int | None]]) -> Announcement:
-    """The mark that announces snapshots. Sizes are in bytes, None if unknown."""
-    return Announcement(tuple(Announced(str(snap.guid), snap.snapshot, size) for snap, size in sizes))
+    """The mark that announces snapshots, as many as it may hold. Sizes are in bytes, None if unknown."""
+    entries = [Announced(str(snap.guid), snap.snapshot, size) for snap, size in sizes]
+    while len(Announcement(tuple(entries)).format()) > MOST_ANNOUNCED:
+        del entries[len(entries) // 2 :]
+    return Announcement(tuple(entries))
 
 
-def tags(relationship: str) -> tuple[str, str]:
-    """(step hold on the source, last-received hold on the replica)."""
-    return StepHold(relationship).format(), LastHold(relationship).format()
+# -- before a stream -------------------------------------------------------------------------------------------------
 
 
-def protect(pair: Pair, plan: PairPlan) -> list[Step]:
-    """The steps before a transfer: hold the base and every snapshot to be sent, and record the relationship.
+def protect(pair: Pair, sends: Sequence[Send], mode: str, anew: bool = False) -> tuple[list[Step], Pair]:
+    """(the steps before streams, the pair after them): the record of the relationship, cursors, and holds.
 
-    Until the first transfer of a relationship is settled there is also the bookmark `OpenCursor`.
+    There is a cursor at what each stream will leave on the replica, and a hold on each snapshot that ZFS would not keep
+    until a stream that was cut can be resumed. ``anew``: a replica is started, whose GUID is recorded when it is whole.
     """
-    step_hold, _last = tags(pair.id)
-    held = {snap.name for snap in with_hold(pair.source, step_hold)}
-    names = [snap.name for snap in plan.protects if snap.name not in held]
-    result = [Step.of(f"hold {', '.join(names)}", (zfs.hold(step_hold, names),), side=SOURCE)] if names else []
-    name = _open_name(pair)
-    # If the cursor is at the goal but the replica has lost it, an interrupted run must not look settled.
-    cursors = [cursor.guid for cursor, _bookmark in pair.source.cursors() if cursor.id == pair.id]
-    unsettled_anyway = cursors and not (plan.goal and plan.goal.guid in cursors)
-    if name and not unsettled_anyway and not _open(pair):
-        result.append(
-            Step.of(f"create the bookmark {name}", (zfs.bookmark(plan.sends[0].carries[0].name, name),), side=SOURCE)
-        )
-    mode = RAW if plan.raw else PLAIN
-    relation = f"the relationship with {pair.target_address}"
-    return [*_record(pair, relation, mode, pair.aside), *result]
+    result: list[Step] = []
+    settings = _declaration(pair, mode, anew)
+    if settings:
+        text = f"record {pair.relation} on {pair.source.name}"
+        result.append(Step.of(text, _set_or_inherit(settings, pair.source.name), side=SOURCE))
+        pair = with_settings(pair, settings)
+    for send in sends:
+        step = _cursor(pair, send.snapshot)
+        if step:
+            result.append(step)
+            bookmark = Bookmark(step.commands[0][-1], str(send.snapshot.guid), txg(send.snapshot))
+            pair = replace(pair, source=replace(pair.source, bookmarks=[*pair.source.bookmarks, bookmark]))
+        if send.intermediates or is_long(send) or not has_cursor_room(pair.source.name):
+            result += hold(pair, send.carries)
+            pair = _with_holds(pair, {snap.name for snap in send.carries})
+    return result, pair
 
 
-def _open_name(pair: Pair) -> str | None:
-    name = f"{pair.source.name}#{OpenCursor(pair.id).format()}"
-    return name if has_cursor_room(pair.source.name) else None
+def is_long(send: Send) -> bool:
+    """True for a stream that may well be cut, by what is known of its size."""
+    return any(((snap.written if send.base else snap.referenced) or 0) > LONG for snap in send.carries)
 
 
-def _open(pair: Pair) -> list[Bookmark]:
-    return [bookmark for bookmark in pair.source.bookmarks if bookmark.name == _open_name(pair)]
+def with_settings(pair: Pair, settings: Mapping[str, str]) -> Pair:
+    """The pair with properties of ours set on its source; an empty one is removed."""
+    ours = {name: value for name, value in {**pair.source.ours, **settings}.items() if value not in _EMPTY}
+    return replace(pair, source=replace(pair.source, ours=ours))
+
+
+def _with_holds(pair: Pair, names: Collection[str]) -> Pair:
+    tag = Hold(StepHold(pair.id).format())
+    snapshots = [
+        replace(snap, holds=[*(snap.holds or []), tag], userrefs=(snap.userrefs or 0) + 1)
+        if snap.name in names and tag not in (snap.holds or []) else snap
+        for snap in pair.source.snapshots
+    ]  # fmt: skip
+    return replace(pair, source=replace(pair.source, snapshots=snapshots))
+
+
+def _declaration(pair: Pair, mode: str, anew: bool) -> dict[str, str]:
+    """The properties that declare the relationship, if they do not yet."""
+    former = pair.record
+    if former and not (anew and (former.guid != ReplicaRecord.UNKNOWN or pair.point)):
+        return {}
+    since = (former.since if former else None) or units.iso_time(time.time())
+    record = ReplicaRecord(pair.id, pair.link.target_record, ReplicaRecord.UNKNOWN, mode, since)
+    settings = {ReplicaRecords.name(pair.pool): pair.records.with_entry(record).format()}
+    if pair.point:  # of the replica that is replaced or gone
+        settings[CommitPoints.name(pair.pool)] = pair.points.without(pair.id).format()
+    return settings
+
+
+def _set_or_inherit(settings: dict[str, str], name: str) -> list[list[str]]:
+    """The commands that set the properties, without those whose value is empty."""
+    own = {key: value for key, value in settings.items() if value not in _EMPTY}
+    return [*([zfs.set_(own, [name])] if own else []),
+            *(zfs.inherit(key, [name]) for key in settings if key not in own)]  # fmt: skip
+
+
+def _cursor(pair: Pair, point: Snapshot) -> Step | None:
+    if not has_cursor_room(pair.source.name) or any(
+        cursor == Cursor(pair.id, str(point.guid)) for cursor, _bookmark in pair.source.cursors()
+    ):
+        return None
+    name = f"{pair.source.name}#{Cursor(pair.id, str(point.guid)).format()}"
+    return Step.of(
+        f"bookmark {point.name} as a base of {pair.relation}", (zfs.bookmark(point.name, name),), side=SOURCE
+    )
 
 
 def has_cursor_room(dataset: str) -> bool:
@@ -133,110 +192,110 @@ def has_cursor_room(dataset: str) -> bool:
     return len(dataset) + len("#") + Cursor.LENGTH <= MAX_NAME
 
 
-def finish_action(pair: Pair, goal: Snapshot) -> Step:
-    """One step that reports how `settle` moves the marks after a transfer to ``goal``.
+def hold(pair: Pair, snapshots: Iterable[Snapshot]) -> list[Step]:
+    """Hold those snapshots of the source that are not held yet, until they have arrived."""
+    tag = StepHold(pair.id).format()
+    held = {snap.name for snap in with_hold(pair.source, tag)}
+    names = [snap.name for snap in snapshots if snap.name not in held]
+    text = f"hold {_span(names)} while {pair.relation} needs {'it' if len(names) == 1 else 'them'}" if names else ""
+    return [Step.of(text, (zfs.hold(tag, names),), side=SOURCE)] if names else []
 
-    It also names the snapshots pending deletion that ZFS destroys as soon as their hold is released.
+
+def _span(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{len(names)} snapshots, {names[0]} to @{names[-1].partition('@')[2]},"
+
+
+# -- when streams have arrived ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The steps that make the newest common snapshot the base of the next increment; all None and empty if it is.
+
+    ``hold`` and ``release`` have the same tag on every replica, so one command does them for many pairs.
     """
-    step_hold, last_hold = tags(pair.id)
-    ends = freed(with_hold(pair.source, step_hold)) + (
-        freed(with_hold(pair.replica, last_hold)) if pair.replica else []
-    )
-    return Step.of(
-        f"move the marks of the relationship with {pair.target_address} to {goal.name}" + freed_text(ends),
-        before={name: {"state": model.PENDING_DELETE} for name in ends},
-        after={name: {"state": model.ABSENT} for name in ends},
-    )
+
+    hold: Step | None = None
+    release: Step | None = None
+    rest: tuple[Step, ...] = ()
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return (*(step for step in (self.hold, self.release) if step), *self.rest)
 
 
-def settle(pair: Pair) -> list[Step]:
-    """The steps that make the newest common snapshot the base of the next increment; empty if all marks are right.
-
-    They depend only on the current state of both sides, so the same code finishes a transfer and repairs the marks
-    after a crash.
-    """
+def finish(pair: Pair) -> Finish:
+    """What is to do depends only on the current state, so the same code finishes a transfer and repairs marks."""
     common = newest_common(pair.source, pair.replica) if pair.replica else None
     if pair.replica is None or common is None:
-        return []
+        return Finish()
     there, here = common
-    relation = f"the relationship with {pair.target_address}"
-    cursors = [found for found in pair.source.cursors() if found[0].id == pair.id]
-    old = [bookmark for cursor, bookmark in cursors if cursor.guid != here.guid]
-    removed = [*old, *_open(pair)] if isinstance(here, Snapshot) else _open(pair)
-    return [
-        *come_back(pair),
-        *_remember(pair, here, relation),
-        *_hold_last(pair, pair.replica, there, relation),
-        *_release(pair, pair.replica, here, there, relation),
-        *_clear(pair, pair.replica),
-        *(
-            Step.of(f"remove the bookmark {bookmark.name}", (zfs.destroy(bookmark.name),), side=SOURCE)
-            for bookmark in removed
+    old = [snap for snap in with_hold(pair.replica, LastHold.TAG) if snap.guid != there.guid]
+    has = there in with_hold(pair.replica, LastHold.TAG)
+    return Finish(
+        None if has else Step.of(
+            f"hold {there.name} as the last received snapshot of {pair.relation}",
+            (zfs.hold(LastHold.TAG, [there.name]),), side=TARGET,
         ),
-    ]
+        _release(pair, TARGET, LastHold.TAG, old) if old else None,
+        # The commit point comes after the releases: nobody looks for holds any more once it is written.
+        (*_remember(pair, here), *_reword(pair, pair.replica), *free(pair, pair.replica, here),
+         *_commit(pair, pair.replica, here), *_clear(pair, pair.replica), *_sweep(pair, pair.replica, here)),
+    )  # fmt: skip
 
 
-def _remember(pair: Pair, here: Snapshot | Bookmark, relation: str) -> Iterator[Step]:
-    """On the source: the cursor (or hold) on the base of the next increment, and the record of the replica."""
-    source, last_hold = pair.source, tags(pair.id)[1]
-    if isinstance(here, Snapshot) and not has_cursor_room(source.name):
-        if here not in with_hold(source, last_hold):
-            text = f"hold {here.name} as the base of {relation}"
-            yield Step.of(text, (zfs.hold(last_hold, [here.name]),), side=SOURCE)
-    elif Cursor(pair.id, str(here.guid)) not in (cursor for cursor, _bookmark in source.cursors()):
-        cursor = f"{source.name}#{Cursor(pair.id, str(here.guid)).format()}"
-        text = f"bookmark {here.name} as the base of {relation}"
-        yield Step.of(text, (zfs.bookmark(here.name, cursor),), side=SOURCE)
-    yield from _record(pair, relation, pair.mark.mode if pair.mark else None)
+def _remember(pair: Pair, here: Snapshot | Bookmark) -> Iterator[Step]:
+    """The base of the next increment must be found again when the snapshot is gone, even if somebody removed that."""
+    if not isinstance(here, Snapshot):
+        return
+    if has_cursor_room(pair.source.name):
+        step = _cursor(pair, here)
+        yield from [step] if step else []
+    else:
+        yield from hold(pair, [here])
 
 
-def _record(pair: Pair, relation: str, mode: str | None, aside: str | None = None) -> Iterator[Step]:
-    if pair.record is None or (pair.record.target, pair.record.aside) != (pair.target_record, aside):
-        yield record(pair, f"record {relation} on {pair.source.name}", mode, aside)
+def _commit(pair: Pair, replica: Dataset, here: Snapshot | Bookmark) -> Iterator[Step]:
+    """Write the commit point, and into the record what was not known before or has another name now."""
+    record, settings = pair.record, {}
+    if record:
+        known = replace(
+            record, guid=str(replica.guid or record.guid),
+            target=record.target if pair.is_place_of(record) else pair.link.target_record, formerly=None,
+        )  # fmt: skip
+        if known != record:
+            settings[ReplicaRecords.name(pair.pool)] = pair.records.with_entry(known).format()
+    point = CommitPoint(pair.id, str(here.guid), txg(here))
+    if pair.point is None or pair.point.guid != point.guid:
+        settings[CommitPoints.name(pair.pool)] = pair.points.with_entry(point).format()
+    if settings:
+        text = f"record {here.name} as arrived in {pair.target_address}"
+        yield Step.of(text, (zfs.set_(settings, [pair.source.name]),), side=SOURCE)
 
 
-def record(pair: Pair, text: str, mode: str | None, aside: str | None) -> Step:
-    """Set the record of the replica on the source. It is set before the first byte, so that no mark is ever orphaned.
+def _reword(pair: Pair, replica: Dataset) -> Iterator[Step]:
+    """The source was renamed, or a reseed has replaced it: then the replica's mark names another dataset.
 
-    ``aside`` is the old replica of a reseed while datasets below it still have to be moved back. The pair is updated
-    at once, because the rest of the plan depends on the record.
+    The former name stays where it tells that the replica is in its place (`renames.follow`).
     """
-    since = (pair.record.since if pair.record else None) or units.iso_time(time.time())
-    properties = {ReplicaRecord.name(pair.id): ReplicaRecord(pair.target_record, since, mode, aside).format()}
-    pair.source.ours.update(properties)
-    return Step.of(text, (zfs.set_(properties, [pair.source.name]),), side=SOURCE)
-
-
-def come_back(pair: Pair) -> Iterator[Step]:
-    """Move the datasets that a reseed moved away with the old replica below the new one."""
-    if pair.aside and pair.below:
-        places = [pair.replica_name + child.name[len(pair.aside) :] for child in pair.below]
+    mark = replica.source_mark
+    name = mark.dataset if mark and pair.link.followed else pair.source.name
+    if mark and (mark.dataset, mark.guid) != (name, pair.source.guid):
+        renamed = replace(mark, host=pair.link.source_host, dataset=name, guid=str(pair.source.guid))
         yield Step.of(
-            f"move {listed(pair.below)} back below {pair.target_address}",
-            tuple(zfs.rename(child.name, place, child.type) for child, place in zip(pair.below, places)),
-            side=TARGET,
-        )  # not in the diff: after a successful run they are where they were
+            f"note on {pair.target_address} that its source is now {pair.source_address}",
+            (zfs.set_({SourceMark.NAME: renamed.format()}, [replica.name]),), side=TARGET,
+        )  # fmt: skip
 
 
-def _hold_last(pair: Pair, replica: Dataset, there: Snapshot, relation: str) -> Iterator[Step]:
-    last_hold = tags(pair.id)[1]
-    if there not in with_hold(replica, last_hold):
-        text = f"hold {there.name} as the last received snapshot of {relation}"
-        yield Step.of(text, (zfs.hold(last_hold, [there.name]),), side=TARGET)
-
-
-def _release(pair: Pair, replica: Dataset, here: Snapshot | Bookmark, there: Snapshot, relation: str) -> Iterator[Step]:
-    """Release holds that are no longer needed. Step holds stay while a partial receive can be resumed."""
-    step_hold, last_hold = tags(pair.id)
-    for side, tag, snapshots in (
-        (TARGET, last_hold, [snap for snap in with_hold(replica, last_hold) if snap is not there]),
-        (SOURCE, last_hold, [snap for snap in with_hold(pair.source, last_hold) if snap is not here]),
-        (SOURCE, step_hold, [] if replica.token else with_hold(pair.source, step_hold)),
-    ):
-        if snapshots:
-            yield Step.of(
-                _release_text(snapshots, relation), (zfs.release(tag, [snap.name for snap in snapshots]),), side=side
-            )
+def free(pair: Pair, receiver: Dataset, here: Snapshot | Bookmark | None = None) -> Iterator[Step]:
+    """Release our holds on the source, except on ``here``. They stay while a partial receive can be resumed."""
+    tag = StepHold(pair.id).format()
+    held = [] if receiver.token else with_hold(pair.source, tag)
+    if here and not has_cursor_room(pair.source.name):
+        held = [snap for snap in held if snap.guid != here.guid]
+    if held:
+        yield _release(pair, SOURCE, tag, held)
 
 
 def _clear(pair: Pair, replica: Dataset) -> Iterator[Step]:
@@ -245,12 +304,49 @@ def _clear(pair: Pair, replica: Dataset) -> Iterator[Step]:
         yield Step.of(text, (zfs.inherit(Announcement.NAME, [replica.name]),), side=TARGET)
 
 
-def _release_text(snapshots: list[Snapshot], relation: str) -> str:
-    names = ", ".join(snap.name for snap in snapshots)
-    return f"release the hold of {relation} from {names}" + freed_text(freed(snapshots))
+def _sweep(pair: Pair, replica: Dataset, here: Snapshot | Bookmark) -> Iterator[Step]:
+    arrived = {snap.guid for snap in replica.snapshots}
+    own = [bookmark for cursor, bookmark in pair.source.cursors() if cursor.id == pair.id]
+    if len(own) <= MANY_CURSORS:
+        return
+    kept = {bookmark.name for bookmark in kept_cursors([each for each in own if each.guid in arrived])}
+    swept = [each for each in own if txg(each) < txg(here) and each.name not in kept]
+    if swept:
+        text = f"remove {len(swept)} old bookmarks of {pair.relation} from {pair.source.name}"
+        yield Step.of(text, tuple(zfs.destroy(bookmark.name) for bookmark in swept), side=SOURCE)
 
 
-def freed(snapshots: list[Snapshot]) -> list[str]:
+def kept_cursors(cursors: Iterable[Bookmark]) -> list[Bookmark]:
+    """The cursors that stay: the newest ones, and the newest of each of the last days and weeks, for long pauses.
+
+    Those whose time was not read stay too.
+    """
+    ordered = sorted(cursors, key=txg, reverse=True)
+    kept = ordered[:NEWEST_CURSORS]
+    for most, seconds in ((DAYS, 86400), (WEEKS, 7 * 86400)):
+        periods: dict[int, Bookmark] = {}
+        for bookmark in ordered:
+            if bookmark.created is not None and len(periods) < most:
+                periods.setdefault(bookmark.created // seconds, bookmark)
+        kept += periods.values()
+    kept += [bookmark for bookmark in ordered if bookmark.created is None]
+    return list({bookmark.name: bookmark for bookmark in kept}.values())
+
+
+def _release(pair: Pair, side: str, tag: str, snapshots: list[Snapshot]) -> Step:
+    """Also names the snapshots pending deletion that ZFS destroys as soon as this hold is released."""
+    ends = freed(snapshots)
+    names = [snap.name for snap in snapshots]
+    return Step.of(
+        f"release the hold of {pair.relation} from {_span(names).rstrip(',')}" + freed_text(ends),
+        (zfs.release(tag, names),),
+        before={name: {"state": model.PENDING_DELETE} for name in ends},
+        after={name: {"state": model.ABSENT} for name in ends},
+        side=side,
+    )
+
+
+def freed(snapshots: Iterable[Snapshot]) -> list[str]:
     """The names of those that are pending deletion and kept by nothing but one hold."""
     return [
         snap.name for snap in snapshots if snap.state == model.PENDING_DELETE and snap.userrefs == 1 and not snap.clones
@@ -260,3 +356,100 @@ def freed(snapshots: list[Snapshot]) -> list[str]:
 def freed_text(names: list[str]) -> str:
     """The end of an action that releases the last hold of these snapshots; empty for none."""
     return f"; ZFS then destroys {', '.join(names)} (pending deletion)" if names else ""
+
+
+def finished(pair: Pair) -> Pair:
+    """The pair after `finish`, as far as the next plan depends on it."""
+    replica = pair.replica
+    common = newest_common(pair.source, replica) if replica else None
+    if replica is None or common is None:
+        return pair
+    there, here = common
+    point = CommitPoint(pair.id, str(here.guid), txg(here))
+    pair = freed_pair(with_settings(pair, {CommitPoints.name(pair.pool): pair.points.with_entry(point).format()}), here)
+    last = Hold(LastHold.TAG)
+    ends = freed(snap for snap in with_hold(replica, LastHold.TAG) if snap is not there)
+    received = [_without_hold(snap, LastHold.TAG) if snap is not there else replace(snap, holds=[last], userrefs=1)
+                for snap in replica.snapshots if snap.name not in ends]  # fmt: skip
+    return replace(pair, replica=replace(replica, snapshots=received))
+
+
+def freed_pair(pair: Pair, here: Snapshot | Bookmark | None = None) -> Pair:
+    """The pair after `free`, without the snapshots that this destroys."""
+    step = StepHold(pair.id).format()
+    kept = here.guid if here and not has_cursor_room(pair.source.name) else None
+    ends = freed(snap for snap in with_hold(pair.source, step) if snap.guid != kept)
+    sent = [snap if snap.guid == kept else _without_hold(snap, step)
+            for snap in pair.source.snapshots if snap.name not in ends]  # fmt: skip
+    return replace(pair, source=replace(pair.source, snapshots=sent))
+
+
+def _without_hold(snapshot: Snapshot, tag: str) -> Snapshot:
+    holds = [hold for hold in snapshot.holds or [] if hold.tag != tag]
+    if len(holds) == len(snapshot.holds or []):
+        return snapshot
+    return replace(snapshot, holds=holds, userrefs=(snapshot.userrefs or 1) - 1)
+
+
+# -- when it failed --------------------------------------------------------------------------------------------------
+
+
+def give_up(pair: Pair, before: Pair) -> list[Step]:
+    """After an error that trying again does not mend: undo what this run put on the source, unless a receive needs it.
+
+    ``pair`` is the state now, ``before`` the state before the run. What is left of a partial receive is held, so that
+    the next run can resume it.
+    """
+    receivers = [dataset for dataset in (pair.replica, pair.beside) if dataset]
+    waiting = [pair.source.by_guid(dataset.token.toguid) for dataset in receivers if dataset.token]
+    if waiting:
+        return hold(pair, [snap for snap in waiting if snap])
+    tag = StepHold(pair.id).format()
+    steps = []
+    common = [newest_common(pair.source, dataset) for dataset in receivers]
+    bases = {each[1].guid for each in common if each and not has_cursor_room(pair.source.name)}
+    held = [snap for snap in with_hold(pair.source, tag) if snap.guid not in bases]
+    if held:
+        steps.append(_release(pair, SOURCE, tag, held))
+    there = {snap.guid for dataset in receivers for snap in dataset.snapshots}
+    known = {bookmark.name for bookmark in before.source.bookmarks}
+    made = [bookmark for cursor, bookmark in pair.source.cursors()
+            if cursor.id == pair.id and bookmark.name not in known and cursor.guid not in there]  # fmt: skip
+    if made:
+        text = f"remove {len(made)} bookmarks of {pair.relation} from {pair.source.name}"
+        steps.append(Step.of(text, tuple(zfs.destroy(bookmark.name) for bookmark in made), side=SOURCE))
+    if pair.record and not before.record and not receivers:
+        steps.append(forget(pair))
+    return steps
+
+
+def remove(pair: Pair, id_: str) -> Iterator[Step]:
+    """Remove all holds and cursors of a relationship from the source."""
+    tag = StepHold(id_).format()
+    held = with_hold(pair.source, tag)
+    if held:
+        yield _release(pair, SOURCE, tag, held)
+    cursors = [bookmark for cursor, bookmark in pair.source.cursors() if cursor.id == id_]
+    if cursors:
+        text = f"remove {len(cursors)} bookmarks of {pair.relation} from {pair.source.name}"
+        yield Step.of(text, tuple(zfs.destroy(bookmark.name) for bookmark in cursors), side=SOURCE)
+
+
+def forget(pair: Pair) -> Step:
+    """Remove the record and the commit point of the relationship from the source."""
+    settings = {
+        ReplicaRecords.name(pair.pool): pair.records.without(pair.id).format(),
+        CommitPoints.name(pair.pool): pair.points.without(pair.id).format(),
+    }
+    present = {name: value for name, value in settings.items() if name in pair.source.ours}
+    return Step.of(
+        f"remove the record of {pair.relation} from {pair.source.name}",
+        _set_or_inherit(present, pair.source.name),
+        before={pair.source.name: {"replica": pair.link.target_record}},
+        after={pair.source.name: {"replica": None}},
+        side=SOURCE,
+    )
+
+
+def mode_of(raw: bool) -> str:
+    return RAW if raw else PLAIN

@@ -14,14 +14,15 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core import model, unit
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     Announcement,
+    CommitPoint,
+    Cursor,
     LastHold,
-    ReplicaRecord,
     SourceMark,
     StepHold,
     TemporaryMark,
     is_ours,
 )
-from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory, runfiles, values
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
@@ -46,15 +47,18 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:  # pyli
     return {"changed": False, "replications": relationships(found, running, active, time.time(), max_lag)}
 
 
-def look(backend: Backend, found: Inventory) -> None:
-    """Read marks, holds and sizes into ``found``, and remove datasets that have no relationship."""
+def look(backend: Backend, found: Inventory, every: bool = False) -> None:
+    """Read marks, holds and sizes into ``found``, and remove datasets that have no relationship.
+
+    ``every``: also look for holds on datasets that have nothing else of a relationship.
+    """
     if not found:
         return
-    # The names of the records end in an id, so they are not known beforehand.
+    # The names of the records end in the GUID of a pool, so they are not known beforehand.
     marks = sorted(filter(is_ours, values.set_properties(backend, sorted(found))))
-    inventory.read_values(backend, found, sorted(found), ("written", "receive_resume_token", *marks))
-    for name in [name for name, dataset in found.items() if not ids(dataset) and SourceMark.NAME not in dataset.ours]:
-        if not any(snapshot.userrefs for snapshot in found[name].snapshots):
+    inventory.read_values(backend, found, sorted(found), ("written", "used", "receive_resume_token", *marks))
+    for name, dataset in list(found.items()):
+        if not (every or ids(dataset) or SourceMark.NAME in dataset.ours):
             del found[name]
     snapshots = [snapshot for dataset in found.values() for snapshot in dataset.snapshots]
     cursors = [bookmark.name for dataset in found.values() for _cursor, bookmark in dataset.cursors()]
@@ -68,7 +72,7 @@ def ids(dataset: Dataset) -> set[str]:
     """The ids of all relationships that have a mark on the dataset as their source."""
     held = {hold.relationship for snap in dataset.snapshots for hold in snap.holds or []}
     marked = {bookmark.relationship for bookmark in dataset.bookmarks}
-    return {*ReplicaRecord.all_of(dataset.ours), *filter(None, held | marked)}
+    return {*dataset.records(), *dataset.commit_points(), *filter(None, held | marked)}
 
 
 def relationships(
@@ -96,29 +100,25 @@ def relationships(
 def _as_source(
     dataset: Dataset, id_: str, run: dict[str, Any] | None, now: float, max_lag: int | None
 ) -> dict[str, Any]:
-    known = dataset.records().get(id_)
-    cursors = sorted((bookmark for cursor, bookmark in dataset.cursors() if cursor.id == id_), key=txg)
-    cursor = cursors[-1] if cursors else None
-    last = dataset.by_guid(cursor.guid) if cursor else None
-    newer = [snap for snap in dataset.snapshots if not cursor or txg(snap) > txg(cursor)]
+    known, point = dataset.records().get(id_), dataset.commit_points().get(id_)
+    last = _point_of(dataset, id_, point)
+    newer = [snap for snap in dataset.snapshots if not point or txg(snap) > point.createtxg]
     requested = [snap for snap in newer if not snap.temporary]
     head = dataset.written
     behind = sum(snap.written or 0 for snap in newer) + head
-    created = last.created if last else cursor.created if cursor else None
+    created = last.created if last else None
     lag = int(now - created) if created and (requested or behind) else 0 if created else None
-    held = with_hold(dataset, StepHold(id_).format())
+    # The base is held too, if the dataset's name leaves no room for a cursor.
+    held = [snap for snap in with_hold(dataset, StepHold(id_).format()) if not point or snap.guid != point.guid]
     problems = []
-    if ReplicaRecord.name(id_) not in dataset.ours:
+    if known is None:
         problems.append("left over: the relationship is no longer recorded on the dataset; end it with zfs_replication")
-    elif cursor is None and run is None:
+    elif known.paused:
+        problems.append("paused: replication skips it until zfs_replication with paused=false")
+    elif point is None and run is None:
         problems.append("nothing has been replicated yet")
     if held and run is None:
         problems.append(f"a transfer was interrupted and holds {listed(held)}; the next run resumes it")
-    if known and known.aside:
-        problems.append(
-            f"a reseed is not finished: the datasets below the replica are still below {known.aside}; "
-            "the next run moves them back"
-        )
     if max_lag is not None and lag is not None and lag > max_lag:
         problems.append(f"the replica is {lag} s behind, more than max_lag allows ({max_lag} s)")
     return {
@@ -126,10 +126,10 @@ def _as_source(
         "role": "source",
         "source": dataset.name,
         "target": known.target if known else None,
-        "last_replicated": last.name if last else cursor.name if cursor else None,
+        "last_replicated": last.name if last else None,
         "snapshots_behind": len(requested),
         "lag_seconds": lag,
-        "lag_bytes": behind if cursor else None,
+        "lag_bytes": behind if point else None,
         "in_progress": model.Progress(
             "send", run.get("bytes_done"), run.get("bytes_total"), run.get("bytes_per_second"), run.get("started"),
             run.get("updated"), True,
@@ -139,8 +139,14 @@ def _as_source(
     }  # fmt: skip
 
 
+def _point_of(dataset: Dataset, id_: str, point: CommitPoint | None) -> Snapshot | Bookmark | None:
+    """The snapshot of a commit point or, if it is gone, its cursor."""
+    cursors = [bookmark for cursor, bookmark in dataset.cursors() if point and cursor == Cursor(id_, point.guid)]
+    return (dataset.by_guid(point.guid) if point else None) or next(iter(cursors), None)
+
+
 def _as_replica(dataset: Dataset, mark: SourceMark, active: bool, now: float, max_lag: int | None) -> dict[str, Any]:
-    held = with_hold(dataset, LastHold(mark.id).format())
+    held = with_hold(dataset, LastHold.TAG)
     last = held[-1] if held else None
     newer = [snap for snap in dataset.snapshots if last and txg(snap) > txg(last)]
     token = dataset.token
@@ -148,9 +154,14 @@ def _as_replica(dataset: Dataset, mark: SourceMark, active: bool, now: float, ma
     problems = []
     if mark.released:
         problems.append("released by a failover: it no longer receives anything")
+    elif mark.put_aside:
+        size = dataset.get("used") or "an unknown number of"
+        problems.append(f"put aside by a reseed and kept with {size} bytes; destroy it when nobody needs it any more")
+    elif mark.beside:
+        problems.append("a reseed is not finished: it is to replace the replica; the next run continues")
     elif max_lag is not None and lag is not None and lag > max_lag:
         problems.append(f"the last received snapshot is {lag} s old, more than max_lag allows ({max_lag} s)")
-    if not last and not token:
+    if mark.live and not mark.beside and not last and not token:
         problems.append("no snapshot is held as the last received one")
     if newer:
         problems.append(f"diverged: it holds {listed(newer)} after the last received snapshot")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A source dataset with its replica, and the plan for such a pair."""
+"""A source dataset with its replica as they were read, and the plan for such a pair. Nothing here changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError
-from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import ReplicaRecord, SourceMark
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
+    CommitPoint,
+    CommitPoints,
+    ReplicaRecord,
+    ReplicaRecords,
+    SourceMark,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Snapshot, Token
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
 
@@ -36,31 +42,82 @@ class PairOptions:
     packages: bool = True  # False in a relay, which cannot take a package (-I) apart for a receiver on another host
 
 
-@dataclass
-class Pair:
-    """A source dataset and its replica, as far as they have been read.
+@dataclass(frozen=True)
+class Link:
+    """Which source dataset goes where. ``snapshot_name`` is the part after the @ if the user named a snapshot.
 
-    ``snapshot_name`` is the part after the @ if the user named a snapshot.
+    ``target_host``: as seen from the source; empty for the source's own machine. ``named``: False if ``recursive``
+    added the dataset. ``followed``: the source was renamed, and the replica is where its former name has put it.
     """
 
-    source: Dataset
+    source_name: str
     replica_name: str
-    replica: Dataset | None = None
     snapshot_name: str | None = None
-    pool_guid: str | None = None
     source_address: str = ""
     target_address: str = ""
     source_host: str = ""
-    target_host: str = ""  # as seen from the source; empty for the source's own machine
-    named: bool = True  # False if `recursive` added it
-    missing_parents: list[str] = field(default_factory=list)  # datasets above the replica that do not exist
-    makes_parents: list[str] = field(default_factory=list)  # those of them that are created by this pair's plan
-    free_bytes: int | None = None  # bytes available to the replica; None if not read
-    known_id: str | None = None  # if set, this is the `id`
-    below: list[Dataset] = field(default_factory=list)  # children of the replica, or of `aside` if that is set
-    aside: str | None = None  # the old replica of an unfinished reseed; `below` must be moved back from it
-    strayed: str | None = None  # the address of the replica if it was renamed
-    half_aside: Dataset | None = None  # an old replica that a reseed renamed but was interrupted before removing marks
+    target_host: str = ""
+    named: bool = True
+    followed: bool = False
+
+    @property
+    def target_record(self) -> str:
+        """The replica's address as the source's record stores it."""
+        return Endpoint(self.target_host or None).address(self.replica_name)
+
+
+@dataclass(frozen=True)
+class OldReplica:
+    """What a reseed must know of the replica that it replaces, beyond its snapshots.
+
+    ``settings``: its local properties. ``delegated``: what `zfs allow` shows of it (`output.delegated`).
+    ``moving``: the datasets directly below it. ``key_loaded``: its own encryption key is loaded now.
+    """
+
+    settings: Mapping[str, str] = field(default_factory=dict)
+    delegated: tuple[tuple[str, tuple[str, ...], str], ...] = ()
+    moving: tuple[Dataset, ...] = ()
+    key_loaded: bool = False
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A source dataset and its replica, as far as they have been read.
+
+    ``pool``: `marks.pool_id` of the target's pool, "" if not read. ``beside``: the new replica that a reseed receives.
+    ``old``: the replica that a reseed has put aside. ``moved_to``: the address of the replica if it was renamed.
+    ``made_anew``: the replica's mark names a dataset that does not exist any more. ``trouble``: why it was not read.
+    """
+
+    link: Link
+    source: Dataset
+    replica: Dataset | None = None
+    pool: str = ""
+    missing_parents: tuple[str, ...] = ()  # datasets above the replica that do not exist, and no other pair's replicas
+    free_bytes: int | None = None  # available to the replica; None if not read
+    beside: Dataset | None = None
+    old: Dataset | None = None
+    replaced: OldReplica | None = None  # None if not read
+    moved_to: str | None = None
+    made_anew: bool = False
+    trouble: CerssError | None = None
+
+    @property
+    def replica_name(self) -> str:
+        return self.link.replica_name
+
+    @property
+    def source_address(self) -> str:
+        return self.link.source_address
+
+    @property
+    def target_address(self) -> str:
+        return self.link.target_address
+
+    @property
+    def relation(self) -> str:
+        """For sentences."""
+        return f"the relationship with {self.target_address}"
 
     @property
     def mark(self) -> SourceMark | None:
@@ -68,32 +125,62 @@ class Pair:
         return self.replica.source_mark if self.replica else None
 
     @property
+    def records(self) -> ReplicaRecords:
+        """The source's records of its replicas on the target's pool; none if they are spoilt."""
+        found = ReplicaRecords.all_of(self.source.ours).get(self.pool)
+        return found if isinstance(found, ReplicaRecords) else ReplicaRecords()
+
+    @property
+    def points(self) -> CommitPoints:
+        """The source's commit points for its replicas on the target's pool; none if they are spoilt."""
+        found = CommitPoints.all_of(self.source.ours).get(self.pool)
+        return found if isinstance(found, CommitPoints) else CommitPoints()
+
+    @property
     def record(self) -> ReplicaRecord | None:
-        """The source's record of this replica; None if there is none or it is invalid."""
-        return self.source.records().get(self.id)
+        """The source's record of this replica: by the replica's GUID, else by its place, else by what it claims."""
+        entries = self.records.entries
+        guid = self.replica.guid if self.replica else None
+        claimed = self.mark.id if self.mark else None
+        found = [
+            *(entry for entry in entries if entry.guid == guid),
+            *(entry for entry in entries if entry.target == self.link.target_record),
+            *(entry for entry in entries if entry.id == claimed),
+        ]
+        return found[0] if found else None
 
     @property
-    def target_record(self) -> str:
-        """The replica's address as the source's record stores it."""
-        return Endpoint(self.target_host or None).address(self.replica_name)
-
-    @property
-    def is_first_receive(self) -> bool:
-        """True if the replica holds only a part of its first snapshot."""
-        return self.replica is not None and self.replica.inconsistent and not self.replica.snapshots
+    def point(self) -> CommitPoint | None:
+        return self.points.by_id(self.id)
 
     @property
     def id(self) -> str:
         """The id of the relationship, 16 hex digits.
 
-        It is taken from the replica's mark. Before there is one it is a hash of the source dataset's GUID, the GUID of
-        the target pool and the replica's name.
+        It is taken from the source's own record. Before there is one it is a hash of the source dataset's GUID, the
+        target's pool and the replica's name, so check mode knows it too.
         """
-        known = self.known_id or (self.mark.id if self.mark else None)
-        if known:
-            return known
-        text = "\0".join([str(self.source.guid), str(self.pool_guid), self.replica_name])
+        return self.record.id if self.record else self.new_id
+
+    @property
+    def new_id(self) -> str:
+        """The id that the relationship gets if it has none yet."""
+        text = "\0".join([str(self.source.guid), self.pool, self.replica_name])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def is_place_of(self, record: ReplicaRecord) -> bool:
+        """True if the record's address names this replica's dataset. Its host may have several names."""
+        return record.target == self.replica_name or record.target.endswith(f":{self.replica_name}")
+
+    @property
+    def is_first_receive(self) -> bool:
+        """True if the replica holds only a part of its first snapshot."""
+        return is_first_receive(self.replica)
+
+
+def is_first_receive(dataset: Dataset | None) -> bool:
+    """True for a dataset that holds only a part of its first snapshot."""
+    return dataset is not None and dataset.inconsistent and not dataset.snapshots
 
 
 @dataclass(frozen=True)
@@ -138,66 +225,60 @@ class Send:
         }
 
 
-@dataclass
+@dataclass(frozen=True)
 class PairPlan:
-    """The plan of one pair. If ``error`` is set, there are no steps.
+    """The plan of one pair, as far as it goes before it is read again. If ``error`` is set, there are no steps.
 
-    ``marks`` only tells what changes when the streams have arrived; the run works it out again (`bookkeeping.settle`).
-    Without streams it is what the run carries out.
+    ``into``: the dataset that receives, which is not the replica if the plan ``reseeds``. ``foreseen``: the pair when
+    the streams have arrived. ``finish`` follows from it; the run works both out again then. ``more``: there is more to
+    send after that.
     """
 
     pair: Pair
     goal: Snapshot | None = None
-    prepare: list[Step] = field(default_factory=list)
-    sends: list[Send] = field(default_factory=list)
-    marks: list[Step] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    into: str = ""
+    parents: tuple[str, ...] = ()  # datasets above the replica, to be created
+    prepare: tuple[Step, ...] = ()
+    protect: tuple[Step, ...] = ()
+    sends: tuple[Send, ...] = ()
+    finish: tuple[Step, ...] = ()
+    foreseen: Pair | None = None
+    more: bool = False
+    warnings: tuple[str, ...] = ()
     error: CerssError | None = None
     origin_preserved: bool | None = None
-    base: str | None = None
     raw: bool = False
+    reseeds: bool = False
 
     @property
-    def steps(self) -> list[Step]:
+    def steps(self) -> tuple[Step, ...]:
         """All steps in order, for ``actions`` and the diff."""
-        if self.error:
-            return []
-        sends = [send_action(self.pair, send) for send in self.sends]
-        return [*self.prepare, *sends, *self.marks]
+        return (*self.prepare, *self.protect, *(send_step(self.pair, send) for send in self.sends), *self.finish)
 
     @property
-    def protects(self) -> list[Snapshot]:
-        """The snapshots of the source that must be held during the transfer: the base and each one sent."""
-        carried = [snapshot for send in self.sends for snapshot in send.carries]
-        bases = [self.pair.source.by_guid(send.base_guid) for send in self.sends]
-        found = {snapshot.name: snapshot for snapshot in [*filter(None, bases), *carried]}
-        return [snapshot for snapshot in found.values() if snapshot.guid]
+    def carries(self) -> tuple[Snapshot, ...]:
+        return tuple(snapshot for send in self.sends for snapshot in send.carries)
 
 
-def send_action(pair: Pair, send: Send) -> Step:
+def send_step(pair: Pair, send: Send) -> Step:
     """The step that reports a stream. It has no command: `transfer.run_pipe` runs the stream."""
     names = [snapshot.snapshot for snapshot in send.carries]
     what = (
         f"{pair.source.name}@{names[0]}"
         if len(names) == 1
-        else f"{len(names)} snapshots of {pair.source.name}, {_span(names)},"
+        else f"{len(names)} snapshots of {pair.source.name}, @{names[0]} to @{names[-1]},"
     )
     if send.kind == "resume":
         text = f"resume sending {what} to {pair.target_address}"
     else:
         how = "in full" if send.kind == "full" else f"as an increment from {send.base}"
         text = f"send {what} {how} to {pair.target_address}"
+    state = "inbound" if send.kind == "resume" else "absent"
     return Step.of(
         text,
-        before={
-            f"{pair.replica_name}@{name}": {"state": "inbound" if send.kind == "resume" else "absent"} for name in names
-        },
+        before={f"{pair.replica_name}@{name}": {"state": state} for name in names},
         after={f"{pair.replica_name}@{name}": {"state": "full"} for name in names},
     )
-
-
-def _span(names: list[str]) -> str:
-    return f"@{names[0]} to @{names[-1]}"
 
 
 def newest_common(source: Dataset, replica: Dataset) -> tuple[Snapshot, Snapshot | Bookmark] | None:

@@ -2,51 +2,104 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The planner: from the current state of both sides and the options to the steps of a pair.
+"""The planner: from what was read of both sides and the options to the steps of each pair. It changes nothing.
 
-Check mode reports the plan of `plan_pair`, and the run carries it out.
+A plan goes as far as the pair can go before it is read again: to the end of a partial receive or of a package. Check
+mode plans on with the state that is foreseen (`rounds`), and the run with the one that it reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, Refused
-from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import RAW, OpenCursor, Spoilt
-from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Snapshot, Token
-from ansible_collections.cerss.zfs.plugins.module_utils._core.names import MAX_REPLICA_NAME, DatasetName, matches
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import RAW, SourceMark
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import (
+    PENDING_DELETE,
+    Bookmark,
+    Dataset,
+    Snapshot,
+    Token,
+    Value,
+)
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
+    MAX_NAME,
+    MAX_REPLICA_NAME,
+    DatasetName,
+    matches,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, divergence
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, divergence, reseed
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.agreement import agreed_mode
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.divergence import Apart, Continue, Diverged, Fresh
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import (
     TARGET,
+    Link,
     Origin,
     Pair,
     PairOptions,
     PairPlan,
     Send,
+    is_first_receive,
+    listed,
+    newest_common,
     txg,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
+
+PACKAGE = 100  # snapshots in one package, each of which is held meanwhile
+ASSUMED = "0"  # GUID of a snapshot that check mode assumes
+_MOST_ROUNDS = 1000  # of check mode's foresight, each with a package or more
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was read. ``pairs``: parents before children, origins before clones. ``failed``: what cannot be replicated.
+
+    ``arriving``: snapshots on the target's pools by GUID, if a clone needs its origin there.
+    """
+
+    pairs: tuple[Pair, ...] = ()
+    failed: tuple[tuple[Link, CerssError], ...] = ()
+    arriving: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """``parents``: name -> the step that creates the dataset above replicas. They come first.
+
+    ``arriving``: as in `Survey`, with what the plans bring.
+    """
+
+    parents: Mapping[str, Step]
+    plans: tuple[PairPlan, ...]
+    arriving: Mapping[str, str]
+
+
+# -- what is requested -----------------------------------------------------------------------------------------------
 
 
 def requested(pair: Pair, options: PairOptions) -> list[Snapshot]:
     """The snapshots that the options request, oldest first; the last one is the goal. Empty if none matches.
 
-    Without a snapshot name the goal is the newest one that the filters allow. Temporary snapshots are requested only
-    by name. With ``intermediates: false`` the goal is the only one.
+    Without a snapshot name the goal is the newest one that the filters allow. Temporary snapshots, and those that were
+    deleted and wait for the last hold, are requested only by name. With ``intermediates: false`` only the goal is.
     """
+    named = pair.link.snapshot_name
     snapshots = pair.source.snapshots
-    if pair.snapshot_name is not None:
-        index = next((i for i, snap in enumerate(snapshots) if snap.snapshot == pair.snapshot_name), None)
+    if named is not None:
+        index = next((i for i, snap in enumerate(snapshots) if snap.snapshot == named), None)
         if index is None:
             return []
         snapshots = snapshots[: index + 1]
     chosen = [
         snap
         for snap in snapshots
-        if snap.snapshot == pair.snapshot_name
+        if snap.snapshot == named
         or (
             not snap.temporary
+            and snap.state != PENDING_DELETE
             and (not options.include or matches(snap.snapshot, list(options.include)))
             and not matches(snap.snapshot, list(options.exclude))
         )
@@ -54,47 +107,129 @@ def requested(pair: Pair, options: PairOptions) -> list[Snapshot]:
     return chosen if options.intermediates else chosen[-1:]
 
 
+def settled(pair: Pair, options: PairOptions) -> bool:
+    """True if nothing is to do, by what is read of every pair: the goal is there, and so are all marks.
+
+    ``requested`` may still name a temporary snapshot here; then the pair is read in full.
+    """
+    chosen, replica, record, mark = requested(pair, options), pair.replica, pair.record, pair.mark
+    if not (chosen and replica and record and mark and pair.point) or record.paused:
+        return False
+    try:
+        agreed_mode(pair, options)
+    except Refused:
+        return False
+    newest = replica.snapshots[-1] if replica.snapshots else None
+    common = newest_common(pair.source, replica)
+    return (
+        newest is not None
+        and common is not None
+        and newest.guid == pair.point.guid == common[0].guid
+        and record.guid == replica.guid
+        and not (replica.written or replica.has_partial_receive or replica.inconsistent or mark.beside)
+        and all(replica.by_guid(snap.guid) for snap in chosen if txg(snap) >= _first_common(pair, replica))
+        and not bookkeeping.finish(pair).rest
+    )
+
+
+def _first_common(pair: Pair, replica: Dataset) -> int:
+    there = {snap.guid for snap in replica.snapshots}
+    return min((txg(snap) for snap in pair.source.snapshots if snap.guid in there), default=0)
+
+
 def steps(
-    source: Dataset, base: Snapshot | Bookmark | None, requested: list[Snapshot], raw: bool, packages: bool = True
-) -> list[Send]:
+    source: Dataset, base: Snapshot | Bookmark | None, requested: Sequence[Snapshot], raw: bool, packages: bool = True
+) -> Iterator[Send]:
     """The fewest streams that carry exactly ``requested`` (oldest first, all newer than the base).
 
-    ``-I`` sends every snapshot in between, so it is used only where all of them are requested. ``-i`` is the only form
-    that starts from a bookmark. Without a base the first snapshot is sent in full. For example, if the source has s1
-    to s5, the base is the snapshot s1 and all but s4 are requested: ``-I s1 s3`` and ``-i s3 s5``; without
-    ``packages`` ``-i s1 s2``, ``-i s2 s3`` and ``-i s3 s5``.
+    ``-I`` sends every snapshot in between, so it is used only where all of them are requested, and for `PACKAGE` at
+    most. ``-i`` is the only form that starts from a bookmark. Without a base the first snapshot is sent in full. For
+    example, if the source has s1 to s5, the base is the snapshot s1 and all but s4 are requested: ``-I s1 s3`` and ``-i
+    s3 s5``; without ``packages`` ``-i s1 s2``, ``-i s2 s3`` and ``-i s3 s5``.
     """
-    result: list[Send] = []
     order = {snap.name: index for index, snap in enumerate(source.snapshots)}
     done = 0
     while done < len(requested):
         if base is None:
-            result.append(Send("full", (requested[done],), raw=raw))
+            yield Send("full", (requested[done],), raw=raw)
             base, done = requested[done], done + 1
             continue
         until = done + 1
         if packages and isinstance(base, Snapshot) and order[requested[done].name] == order[base.name] + 1:
-            while until < len(requested) and order[requested[until].name] == order[requested[until - 1].name] + 1:
+            while (
+                until < min(len(requested), done + PACKAGE)
+                and order[requested[until].name] == order[requested[until - 1].name] + 1
+            ):
                 until += 1
         carries = tuple(requested[done:until])
-        result.append(Send("incremental", carries, base.name, base.guid, intermediates=len(carries) > 1, raw=raw))
+        yield Send("incremental", carries, base.name, base.guid, intermediates=len(carries) > 1, raw=raw)
         base, done = carries[-1], until
-    return result
 
 
-def settled_at_a_glance(pair: Pair, options: PairOptions) -> bool:
-    """True if names, GUIDs and bookmarks alone prove that there is nothing to do.
+# -- all pairs -------------------------------------------------------------------------------------------------------
 
-    The last step of a run removes the previous cursor (or `OpenCursor` after a first transfer). So if the source's only
-    cursors are at the goal, one for each relationship, all marks have been moved.
-    """
-    chosen = requested(pair, options)
-    if not chosen or not pair.replica or pair.replica.inconsistent or not pair.replica.by_guid(chosen[-1].guid):
-        return False
-    if not all(isinstance(OpenCursor.parse(bookmark.bookmark), Spoilt) for bookmark in pair.source.bookmarks):
-        return False
-    cursors = pair.source.cursors()
-    return bool(cursors) and all(cursor.guid == chosen[-1].guid for cursor, _bookmark in cursors)
+
+def plan_all(survey: Survey, options: PairOptions, assume_created: bool = False) -> Planned:
+    """The plans of all pairs, each after those it depends on."""
+    arriving = dict(survey.arriving)
+    plans: list[PairPlan] = []
+    lacking: dict[str, PairPlan] = {}  # replicas that do not exist and will not be created
+    parents: dict[str, Step] = {}
+    for pair in survey.pairs:
+        plan = _below_existing(plan_pair(pair, options, arriving, assume_created), lacking, options)
+        plans.append(plan)
+        if pair.replica is None and not (plan.sends or plan.reseeds):
+            lacking[pair.replica_name] = plan
+        if plan.sends and not plan.error:
+            parents.update((name, _create(name)) for name in plan.parents if name not in parents)
+            arriving.update(_places_after(plan, arriving))
+    plans += [PairPlan(Pair(link, Dataset(link.source_name)), error=error) for link, error in survey.failed]
+    return Planned(parents, tuple(plans), arriving)
+
+
+def _create(name: str) -> Step:
+    return Step.of(
+        f"create {name} to hold replicas",
+        (zfs.create(name, {"canmount": "off"}),),
+        before={name: {"state": "absent"}},
+        after={name: {"state": "present"}},
+        side=TARGET,
+    )
+
+
+def _below_existing(plan: PairPlan, lacking: Mapping[str, PairPlan], options: PairOptions) -> PairPlan:
+    """The plan, with an error if the replica's parent is another pair's replica that will not be created."""
+    above = [lacking[str(name)] for name in DatasetName(plan.pair.replica_name).ancestors() if str(name) in lacking]
+    if not (plan.sends and above):
+        return plan
+    other, failed = above[0].pair, above[0].error
+    if other.record and other.record.paused:
+        why = "is paused; end that first"
+    elif failed and requested(other, options):
+        why = "cannot be replicated; fix that first"
+    else:
+        why = "has no snapshot to send there; create one first"
+    return PairPlan(plan.pair, goal=plan.goal, error=Refused(
+        f"{plan.pair.source_address} cannot be replicated: {other.target_address}, above its replica, does not exist, "
+        f"and {other.source_address} {why}"
+    ))  # fmt: skip
+
+
+def _places_after(plan: PairPlan, arriving: Mapping[str, str]) -> dict[str, str]:
+    """Where the snapshots of the replica are on the target after the plan, by GUID."""
+    pair = plan.pair
+    moved = {}
+    if plan.reseeds and pair.replica:
+        aside = reseed.old_name(pair)
+        taken = reseed.swapped(plan.foreseen or pair).replica
+        kept = {snap.guid for snap in taken.snapshots} if taken else set()
+        moved = {snap.guid: f"{aside}@{snap.snapshot}" for snap in pair.replica.snapshots
+                 if snap.guid and snap.guid in arriving and snap.guid not in kept}  # fmt: skip
+    carried = {snap.guid: f"{pair.replica_name}@{snap.snapshot}" for snap in plan.carries if snap.guid}
+    return {**moved, **carried}
+
+
+# -- one pair --------------------------------------------------------------------------------------------------------
 
 
 def plan_pair(
@@ -105,84 +240,331 @@ def plan_pair(
     ``arriving`` maps GUIDs to snapshots that exist on the target or will exist when this pair is replicated.
     ``assume_created``: check mode, where an earlier task may create the named snapshot if it does not exist yet.
     """
-    plan = PairPlan(pair)
+    warnings: list[str] = []
     try:
-        _plan(plan, options, arriving or {}, assume_created)
+        if pair.trouble:
+            raise pair.trouble
+        _check_names(pair)
+        if assume_created:
+            pair, warnings = _assume(pair)
+        plan = _plan(pair, options, arriving or {})
     except CerssError as error:
-        plan.error = error
-    return plan
+        plan = PairPlan(pair, error=error)
+    return replace(plan, warnings=(*warnings, *plan.warnings))
 
 
-def _plan(plan: PairPlan, options: PairOptions, arriving: Mapping[str, str], assume_created: bool) -> None:
-    pair = plan.pair
-    source, replica = pair.source, pair.replica
-    _check_names(pair)
+def rounds(plan: PairPlan, options: PairOptions, arriving: Mapping[str, str]) -> list[PairPlan]:
+    """The plan, and those that follow it when all goes as foreseen."""
+    found = [plan]
+    while found[-1].more and not found[-1].error and len(found) < _MOST_ROUNDS:
+        found.append(plan_pair(_finished(found[-1]), options, arriving))
+    return found
+
+
+def _plan(pair: Pair, options: PairOptions, arriving: Mapping[str, str]) -> PairPlan:
+    if pair.record and pair.record.paused:
+        text = f"{pair.relation} is paused (zfs_replication with paused=true), so {pair.source_address} is skipped"
+        return PairPlan(pair, warnings=(text,))
     delivered = _delivered(pair)
-    if (
-        assume_created
-        and not delivered
-        and pair.snapshot_name
-        and source.by_name(f"{source.name}@{pair.snapshot_name}") is None
-    ):
-        source.snapshots.append(Snapshot(f"{source.name}@{pair.snapshot_name}", None, 2**63))  # newer than any other
-        plan.warnings.append(
-            f"{source.name}@{pair.snapshot_name} does not exist; check mode assumes that an earlier task creates it"
-        )
     chosen = delivered or requested(pair, options)
     if not chosen:
-        _nothing_to_choose(plan, options)
-        return
-    if pair.strayed:
+        return _nothing_to_choose(pair, options)
+    if pair.moved_to:
         raise Refused(
-            f"the replica of {pair.source_address} is now {pair.strayed}, not {pair.target_address}; rename it back, "
-            f"or end the relationship {pair.id} with cerss.zfs.zfs_replication (state=absent) to start a new one; if a "
-            "reseed of a dataset above moved it, the next run of that replication moves it back"
+            f"the replica of {pair.source_address} is now {pair.moved_to}, not {pair.target_address}; rename it back, "
+            f"or end the relationship {pair.id} with cerss.zfs.zfs_replication (state=absent) to start a new one"
         )
-    if pair.half_aside:
-        plan.prepare.append(divergence.finish_aside(pair, pair.half_aside))
-    goal = plan.goal = chosen[-1]
-    plan.raw = _raw(pair, options)
+    mode = agreed_mode(pair, options)
+    plan = PairPlan(pair, chosen[-1], pair.replica_name, raw=mode == RAW)
+    if settled(pair, options):
+        return plan  # its holds have not been read
+    found = divergence.compare(pair)
+    if isinstance(found, (Diverged, Apart)) or reseed.is_begun(pair):
+        return _differing(plan, found, chosen, options, arriving)
+    return _lane(plan, pair.replica, found, chosen, options, arriving)
 
-    if replica is not None:
-        _check_ownership(pair)
-        if replica.by_guid(goal.guid):
-            plan.marks = bookkeeping.settle(pair)
-            return
 
-    resumed = _resume(plan, chosen, options)
-    # Both may leave no replica: aborting a first receive destroys it, and a reseed puts it aside.
-    start, origin = (resumed.snapshot, None) if resumed else divergence.base(plan, options)
-    if pair.replica is None:
-        plan.prepare += _parents(pair)
-        if source.origin and start is None and origin is None:
+def _differing(
+    plan: PairPlan, found: Fresh | Continue | Diverged | Apart, chosen: list[Snapshot], options: PairOptions,
+    arriving: Mapping[str, str],
+) -> PairPlan:  # fmt: skip
+    """The plan for a replica that cannot take an increment as it is, or that a reseed has begun to replace."""
+    pair = plan.pair
+    begun = reseed.is_begun(pair)
+    if isinstance(found, Continue):
+        text = f"{reseed.beside_name(pair)} of an earlier reseed is not needed any more; destroy it"
+        return replace(_lane(plan, pair.replica, found, chosen, options, arriving), warnings=(text,))
+    if isinstance(found, (Diverged, Apart)) and not begun and options.on_divergence == "fail":
+        raise divergence.refusal(pair, found)
+    if isinstance(found, Diverged) and not begun and options.on_divergence == "rollback":
+        plan = replace(plan, prepare=tuple(divergence.rollback(pair, found)))
+        return _lane(plan, _rolled_back(pair, found), Continue(found.here), chosen, options, arriving)
+    if isinstance(found, Apart) and not begun and options.on_divergence == "rollback":
+        raise divergence.refusal(pair, found)
+    origin = None if isinstance(found, (Fresh, Continue)) or begun else reseed.origin(pair, found)
+    plan = replace(plan, into=reseed.beside_name(pair), reseeds=True, warnings=(reseed.warning(pair),))
+    if not begun:
+        reseed.check(pair, origin, chosen)
+    return _lane(plan, reseed.new_one(pair), _standing(pair), chosen, options, arriving, origin)
+
+
+def _standing(pair: Pair) -> Fresh | Continue:
+    """How the new replica of a reseed stands to the source."""
+    new = reseed.new_one(pair)
+    if new is None or is_first_receive(new):
+        return Fresh()
+    common = newest_common(pair.source, new)
+    if common is None or common[0] is not new.snapshots[-1] or new.written:
+        clones = [each for each in (pair.replica, pair.old) if each and (each.origin or "").startswith(f"{new.name}@")]
+        first = f"promote {clones[0].name}, which takes its snapshots back, then " if clones else ""
+        raise Refused(
+            f"{new.name}, which a reseed began to receive, has diverged from {pair.source_address}; {first}destroy it, "
+            "and the next run starts anew"
+        )
+    return Continue(common[1])
+
+
+def _rolled_back(pair: Pair, found: Diverged) -> Dataset | None:
+    replica = pair.replica
+    if replica is None:
+        return None
+    lost = divergence.loses_part(replica, found)
+    dropped = ("written", "receive_resume_token") if lost else ("written",)
+    return replace(
+        replica,
+        snapshots=[snap for snap in replica.snapshots if snap not in found.newer],
+        bookmarks=[bookmark for bookmark in replica.bookmarks if bookmark not in found.later],
+        values={name: value for name, value in replica.values.items() if name not in dropped},
+        token=None if lost else replica.token,
+    )
+
+
+def _lane(
+    plan: PairPlan, receiver: Dataset | None, found: Fresh | Continue, chosen: list[Snapshot], options: PairOptions,
+    arriving: Mapping[str, str], origin: Origin | None = None,
+) -> PairPlan:  # fmt: skip
+    """The plan for the dataset that receives, which is the replica or the new one of a reseed; None: it does not exist.
+
+    ``origin``: the new dataset becomes a clone of it.
+    """
+    pair, goal = plan.pair, chosen[-1]
+    if receiver is not None and receiver.by_guid(goal.guid) and not receiver.inconsistent:
+        return _arrived(plan, receiver, chosen)
+    partial = _partial(plan, receiver, chosen, options)
+    if isinstance(partial, Send):
+        return _sending(plan, receiver, [partial], options, resumes=True)
+    plan = replace(plan, prepare=(*plan.prepare, *([partial] if partial else [])))
+    if partial and is_first_receive(receiver):
+        receiver = None  # ZFS destroys a dataset that has nothing else
+    base = found.base if isinstance(found, Continue) else None
+    if receiver is None:
+        plan = replace(plan, parents=pair.missing_parents)
+        if pair.source.origin and origin is None and not plan.reseeds:
             origin = _origin(pair, arriving)
-            plan.origin_preserved = origin is not None
-    after = [snap for snap in chosen if start is None or txg(snap) > txg(start)]
-    if not after and not resumed:
+            plan = replace(plan, origin_preserved=origin is not None)
+    after = [snap for snap in chosen if base is None or txg(snap) > txg(base)]
+    if origin:
+        after = [snap for snap in after if txg(snap) > _txg_of(pair, origin)]
+    if not after and origin:
+        raise Refused(
+            f"{pair.target_address} cannot be replaced: {pair.source_address} has no requested snapshot newer than "
+            f"{origin.base} that a new replica could start with; create one first"
+        )
+    if not after:
         raise Refused(
             f"{pair.target_address} already holds snapshots newer than {goal.name}, and ZFS cannot add an older one; "
             "replicate it to another dataset"
         )
+    _check_snapshot_names(plan, after)
+    return _sending(plan, receiver, _streams(pair, base, after, origin, plan.raw, options), options)
+
+
+def _streams(
+    pair: Pair, base: Snapshot | Bookmark | None, after: list[Snapshot], origin: Origin | None, raw: bool,
+    options: PairOptions,
+) -> list[Send]:  # fmt: skip
+    """The streams until the pair must be read again. With an origin the first one creates the clone."""
+    sends: list[Send] = []
     if origin:
-        # The first stream creates the clone with one snapshot; the others follow as increments.
-        first = Send("incremental", (after[0],), origin.base, origin.guid, raw=plan.raw, origin=origin.place)
-        sends = [first, *steps(source, after[0], after[1:], plan.raw, options.packages)]
-    else:
-        sends = steps(source, start, after, plan.raw, options.packages)
-    plan.sends = [*([resumed] if resumed else []), *sends]
-    plan.base = plan.sends[0].base
-    plan.marks = [*bookkeeping.come_back(pair), bookkeeping.finish_action(pair, goal)]
+        sends.append(Send("incremental", (after[0],), origin.base, origin.guid, raw=raw, origin=origin.place))
+        base, after = after[0], after[1:]
+    for send in steps(pair.source, base, after, raw, options.packages):
+        sends.append(send)
+        if send.intermediates or len(sends) == PACKAGE:
+            break
+    return sends
+
+
+def _txg_of(pair: Pair, origin: Origin) -> int:
+    """The createtxg of an origin among the source's own snapshots and bookmarks; 0 if it is another dataset's."""
+    points: list[Snapshot | Bookmark] = [*pair.source.snapshots, *pair.source.bookmarks]
+    return next((txg(point) for point in points if point.guid == origin.guid), 0)
+
+
+def _sending(
+    plan: PairPlan, receiver: Dataset | None, sends: list[Send], options: PairOptions, resumes: bool = False
+) -> PairPlan:
+    """The plan with streams, the marks before them and what is foreseen after them."""
+    pair, goal = plan.pair, plan.goal
+    plan = replace(plan, sends=tuple(sends), more=goal is not None and sends[-1].snapshot.guid != goal.guid)
+    mode = bookkeeping.mode_of(plan.raw)
+    protect, protected = bookkeeping.protect(pair, sends, mode, anew=receiver is None)
+    if resumes and receiver is not None and receiver.source_mark is None:
+        plan = replace(plan, prepare=(*plan.prepare, bookkeeping.adopt_part(pair, options, mode)))
+    after = _with_streams(plan, protected, receiver, options)
+    return replace(plan, protect=tuple(protect), foreseen=after, finish=tuple(finish_steps(plan, after)))
+
+
+def _arrived(plan: PairPlan, receiver: Dataset, chosen: list[Snapshot]) -> PairPlan:
+    """The plan when the goal is there: what is left to do, which is nothing after a run that was not interrupted."""
+    pair = plan.pair
+    held = {snap.guid for snap in receiver.snapshots}
+    common = [txg(snap) for snap in pair.source.snapshots if snap.guid in held]
+    missed = [snap for snap in chosen if common and snap.guid not in held and common[0] < txg(snap) < common[-1]]
+    if missed:
+        text = f"{pair.target_address} lacks {listed(missed)}; ZFS cannot add it, since the replica has newer ones"
+        plan = replace(plan, warnings=(*plan.warnings, text))
+    after = pair if plan.reseeds else replace(pair, replica=receiver)
+    return replace(plan, foreseen=after, finish=tuple(finish_steps(plan, after)))
+
+
+# -- what is foreseen ------------------------------------------------------------------------------------------------
+
+
+def receiver_of(plan: PairPlan, pair: Pair) -> Dataset | None:
+    """The dataset that the plan's streams go into, as it is in ``pair``."""
+    return reseed.new_one(pair) if plan.reseeds else pair.replica
+
+
+def finish_steps(plan: PairPlan, pair: Pair) -> list[Step]:
+    """All steps that are left when the streams have arrived: the swap of a reseed, then the marks."""
+    if plan.reseeds and plan.more:
+        receiver = receiver_of(plan, pair)
+        return list(bookkeeping.free(pair, receiver)) if receiver else []
+    pair = _of_plan(plan, pair)
+    return [*reseed.swap(pair), *bookkeeping.finish(reseed.swapped(pair)).steps]
+
+
+def _of_plan(plan: PairPlan, pair: Pair) -> Pair:
+    """The pair without what a former reseed has left beside it, if this plan goes into the replica itself."""
+    return pair if plan.reseeds else replace(pair, beside=None)
+
+
+def _finished(plan: PairPlan) -> Pair:
+    """The pair after the plan."""
+    pair = _of_plan(plan, plan.foreseen or plan.pair)
+    if plan.reseeds and plan.more:
+        return bookkeeping.freed_pair(pair)
+    return bookkeeping.finished(reseed.swapped(pair))
+
+
+def _with_streams(plan: PairPlan, pair: Pair, receiver: Dataset | None, options: PairOptions) -> Pair:
+    """The pair with what arrives in the dataset that receives."""
+    mode = bookkeeping.mode_of(plan.raw)
+    mark = bookkeeping.source_mark(pair, mode, beside=plan.reseeds).format()
+    if receiver is None:
+        given = bookkeeping.first_receive_properties(pair, options, mode)
+        values = {name: Value(value, "local") for name, value in given.items()}
+        receiver = Dataset(plan.into, origin=plan.sends[0].origin, values=values)
+    at = max((txg(snap) for snap in receiver.snapshots), default=0)
+    more = [
+        Snapshot(f"{plan.into}@{snap.snapshot}", snap.guid, at + number, userrefs=0, clones=[], holds=[])
+        for number, snap in enumerate(plan.carries, 1)
+    ]
+    received = replace(
+        receiver,
+        snapshots=[*receiver.snapshots, *more],
+        ours={SourceMark.NAME: mark, **receiver.ours},
+        values={key: value for key, value in receiver.values.items() if key not in ("written", "receive_resume_token")},
+        token=None,
+        inconsistent=False,
+    )
+    return replace(pair, beside=received) if plan.reseeds else replace(pair, replica=received)
+
+
+# -- partial receives ------------------------------------------------------------------------------------------------
+
+
+def _partial(
+    plan: PairPlan, receiver: Dataset | None, chosen: list[Snapshot], options: PairOptions
+) -> Send | Step | None:
+    """The stream that resumes a partial receive, the step that aborts it, or None if there is none."""
+    if receiver is None:
+        return None
+    where = plan.pair.target_address if not plan.reseeds else receiver.name
+    if not receiver.has_partial_receive:
+        if is_first_receive(receiver):
+            raise Refused(
+                f"{where} is left over from a receive without -s and cannot be resumed; destroy it when no receive is "
+                "running there"
+            )
+        return None
+    token = receiver.token
+    why = _cannot_resume(plan, receiver, chosen) if options.resume else "resume is off"
+    snapshot = plan.pair.source.by_guid(token.toguid) if token else None
+    if why is None and token and snapshot:
+        base = receiver.by_guid(token.fromguid)
+        name = f"{plan.pair.source.name}@{base.snapshot}" if base else None
+        return Send("resume", (snapshot,), name, token.fromguid, raw=token.raw, token=token)
+    if receiver.source_mark is None:
+        raise Refused(
+            f"{where} holds a partial receive that this collection did not start and that cannot be resumed ({why}); "
+            f"if nobody needs it, abort it there with: zfs receive -A {receiver.name}"
+        )
+    return divergence.abort(receiver, where, str(why))
+
+
+def _cannot_resume(plan: PairPlan, receiver: Dataset, chosen: list[Snapshot]) -> str | None:
+    """Why a partial receive cannot be resumed; None if it can."""
+    source, token = plan.pair.source, receiver.token
+    if token is None:
+        return "its resume token cannot be read"
+    snapshot = source.by_guid(token.toguid)
+    if snapshot is None:
+        return f"{token.toname} is no longer on the source"
+    if all(snap.guid != token.toguid for snap in chosen):
+        return f"{token.toname} is not among the requested snapshots"
+    if token.raw != (plan.raw and source.encrypted):
+        return "it was started with the other kind of stream (raw or plain)"
+    newest = receiver.snapshots[-1] if receiver.snapshots else None
+    if newest is not None and newest.guid != token.fromguid:
+        return f"{newest.name} is newer than its base"
+    if newest is not None and receiver.written:
+        return f"{receiver.name} has been written to since {newest.name}"
+    return _cannot_base(source, token, snapshot, chosen)
+
+
+def _cannot_base(source: Dataset, token: Token, snapshot: Snapshot, chosen: list[Snapshot]) -> str | None:
+    points: list[Snapshot | Bookmark] = [*source.snapshots, *source.bookmarks]
+    bases = {point.guid: txg(point) for point in points}
+    if token.fromguid and token.fromguid not in {*bases, source.origin_guid}:
+        return "its base is no longer on the source"
+    skipped = [snap for snap in chosen if bases.get(token.fromguid or "", 0) < txg(snap) < txg(snapshot)]
+    if skipped:
+        return f"it leaves out {skipped[0].name}, which is requested"
+    return None
+
+
+# -- small decisions -------------------------------------------------------------------------------------------------
+
+
+def _assume(pair: Pair) -> tuple[Pair, list[str]]:
+    """(the pair with the named snapshot, a warning that it is assumed), if it does not exist."""
+    name = pair.link.snapshot_name
+    if name is None or pair.source.by_name(f"{pair.source.name}@{name}") or _delivered(pair):
+        return pair, []
+    assumed = Snapshot(f"{pair.source.name}@{name}", ASSUMED, 2**63)  # newer than any other
+    source = replace(pair.source, snapshots=[*pair.source.snapshots, assumed])
+    text = f"{assumed.name} does not exist; check mode assumes that an earlier task creates it"
+    return replace(pair, source=source), [text]
 
 
 def _delivered(pair: Pair) -> list[Snapshot]:
     """The named snapshot, if it was replicated and has since been deleted on the source; our cursor proves it."""
-    if (
-        pair.snapshot_name is None
-        or pair.replica is None
-        or pair.source.by_name(f"{pair.source.name}@{pair.snapshot_name}")
-    ):
+    name = pair.link.snapshot_name
+    if name is None or pair.replica is None or pair.source.by_name(f"{pair.source.name}@{name}"):
         return []
-    there = pair.replica.by_name(f"{pair.replica_name}@{pair.snapshot_name}")
+    there = pair.replica.by_name(f"{pair.replica_name}@{name}")
     known = {cursor.guid for cursor, _bookmark in pair.source.cursors() if cursor.id == pair.id}
     return [there] if there and there.guid in known else []
 
@@ -195,146 +577,26 @@ def _check_names(pair: Pair) -> None:
         )
 
 
-def _nothing_to_choose(plan: PairPlan, options: PairOptions) -> None:
-    pair = plan.pair
-    if pair.snapshot_name is not None:
-        what = f"{pair.source.name}@{pair.snapshot_name} does not exist"
+def _check_snapshot_names(plan: PairPlan, snapshots: Sequence[Snapshot]) -> None:
+    """``snapshots``: all that are to be sent, so that the last package does not fail where the first has gone."""
+    long = [snap for snap in snapshots if len(f"{plan.into}@{snap.snapshot}") > MAX_NAME]
+    if long:
+        raise Refused(
+            f"{plan.into[:60]}…@{long[0].snapshot[:60]} would have more than {MAX_NAME} characters; choose a shorter "
+            "target"
+        )
+
+
+def _nothing_to_choose(pair: Pair, options: PairOptions) -> PairPlan:
+    if pair.link.snapshot_name is not None:
+        what = f"{pair.source.name}@{pair.link.snapshot_name} does not exist"
     elif not pair.source.snapshots:
         what = f"{pair.source.name} has no snapshot"
     else:
-        what = f"{pair.source.name} has no snapshot that the filters allow and that is not temporary"
-    if pair.named:
+        what = f"{pair.source.name} has no snapshot that the filters allow and that is neither temporary nor deleted"
+    if pair.link.named:
         raise Refused(f"{what}; create one with cerss.zfs.zfs_snapshot, or name another snapshot")
-    plan.warnings.append(f"{what}; it is skipped")
-
-
-def _raw(pair: Pair, options: PairOptions) -> bool:
-    encrypted = pair.source.encrypted
-    raw = encrypted if options.raw == "auto" else options.raw == "always"
-    if pair.mark:
-        frozen = pair.mark.mode
-        if options.raw != "auto" and raw != (frozen == RAW):
-            raise Refused(
-                f"{pair.target_address} was started with {frozen} streams, and ZFS cannot mix raw and plain streams on "
-                "one replica; leave raw at auto, or replicate to another dataset"
-            )
-        return frozen == RAW
-    return raw
-
-
-def _check_ownership(pair: Pair) -> None:
-    """Raise Refused if an existing target dataset is not this source's replica, whatever the options say."""
-    replica, mark = pair.replica, pair.mark
-    if replica is None:
-        return
-    if not mark:
-        token = replica.token
-        if pair.is_first_receive and token and pair.source.by_guid(token.toguid):
-            return  # this transfer was started by hand; the GUID in its token proves that it is ours
-        raise Refused(
-            f"{pair.target_address} exists and is not a replica made by this collection, so nothing is received into "
-            "it; choose another target, rename it, or adopt it with cerss.zfs.zfs_replication (state=present)"
-        )
-    if mark.released:
-        raise Refused(
-            f"{pair.target_address} was released by a failover and is no longer a replica; choose another target, "
-            "or adopt it again with cerss.zfs.zfs_replication (state=present)"
-        )
-    if mark.guid != pair.source.guid:
-        raise Refused(
-            f"{pair.target_address} is the replica of {mark.host}:{mark.dataset} "
-            f"(GUID {mark.guid}), not of {pair.source_address} (GUID {pair.source.guid}); choose another target"
-        )
-
-
-def _resume(plan: PairPlan, chosen: list[Snapshot], options: PairOptions) -> Send | None:
-    """The stream that resumes a partial receive, or None. If it cannot be resumed, ``plan.prepare`` gets its abort."""
-    pair = plan.pair
-    source, replica = pair.source, pair.replica
-    if replica is None:
-        return None
-    token = replica.token
-    if not replica.has_partial_receive:
-        if pair.is_first_receive:
-            raise Refused(
-                f"{pair.target_address} is left over from a receive without -s and cannot be resumed; destroy it when "
-                "no receive is running there"
-            )
-        return None
-    why = _cannot_resume(pair, token, chosen, plan.raw) if options.resume else "resume is off"
-    if why is None and token is not None:
-        if not pair.mark:
-            plan.prepare.append(bookkeeping.adopt_part(pair, options, plan.raw))
-        snapshot = source.by_guid(token.toguid)
-        base = replica.by_guid(token.fromguid)
-        name = base.snapshot if base else None
-        if snapshot is not None:
-            return Send(
-                "resume",
-                (snapshot,),
-                f"{source.name}@{name}" if name else None,
-                token.fromguid,
-                raw=token.raw,
-                token=token,
-            )
-    if not pair.mark:
-        raise Refused(
-            f"{pair.target_address} holds a partial receive that this collection did not start and that cannot be "
-            f"resumed ({why}); if nobody needs it, abort it there with: zfs receive -A {pair.replica_name}"
-        )
-    what = token.toname if token else "an unknown snapshot"
-    plan.prepare.append(
-        Step.of(
-            f"abort the partial receive of {what} in {pair.target_address} ({why})",
-            (zfs.receive_abort(pair.replica_name),),
-            before={pair.replica_name: {"partial_receive": True}},
-            after={pair.replica_name: {"partial_receive": False}},
-            side=TARGET,
-        )
-    )
-    if pair.is_first_receive:
-        pair.replica = None  # ZFS destroys a dataset that has nothing else
-    return None
-
-
-def _cannot_resume(pair: Pair, token: Token | None, chosen: list[Snapshot], raw: bool) -> str | None:
-    """Why a partial receive cannot be resumed; None if it can."""
-    source, replica = pair.source, pair.replica
-    if token is None or replica is None:
-        return "its resume token cannot be read"
-    snapshot = source.by_guid(token.toguid)
-    if snapshot is None:
-        return f"{token.toname} is no longer on the source"
-    if all(snap.guid != token.toguid for snap in chosen):
-        return f"{token.toname} is not among the requested snapshots"
-    if token.raw != raw:
-        return "it was started with the other kind of stream (raw or plain)"
-    newest = replica.snapshots[-1] if replica.snapshots else None
-    if newest is not None and newest.guid != token.fromguid:
-        return f"{newest.name} is newer than its base"
-    if newest is not None and replica.written:
-        return f"{replica.name} has been written to since {newest.name}"
-    points: list[Snapshot | Bookmark] = [*source.snapshots, *source.bookmarks]
-    bases = {point.guid: txg(point) for point in points}
-    if token.fromguid and token.fromguid not in {*bases, source.origin_guid}:
-        return "its base is no longer on the source"
-    skipped = [snap for snap in chosen if bases.get(token.fromguid or "", 0) < txg(snap) < txg(snapshot)]
-    if skipped:
-        return f"it leaves out {skipped[0].name}, which is requested"
-    return None
-
-
-def _parents(pair: Pair) -> list[Step]:
-    return [
-        Step.of(
-            f"create {name} to hold replicas",
-            (),  # created by the run, once for all pairs that need it
-            before={name: {"state": "absent"}},
-            after={name: {"state": "present"}},
-            side=TARGET,
-        )
-        for name in pair.makes_parents
-    ]
+    return PairPlan(pair, warnings=(f"{what}; it is skipped",))
 
 
 def _origin(pair: Pair, arriving: Mapping[str, str]) -> Origin | None:

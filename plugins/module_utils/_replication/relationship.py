@@ -2,22 +2,29 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""zfs_replication: adopt an existing copy as a replica, or end a relationship on both sides."""
+"""zfs_replication: adopt an existing copy as a replica or mend its marks, pause a relationship, or end it."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ansible_collections.cerss.zfs.plugins.module_utils._core import units
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
+    PLAIN,
+    RAW,
     Announcement,
+    CommitPoints,
     LastHold,
     ReplicaRecord,
+    ReplicaRecords,
     SourceMark,
     Spoilt,
+    StepHold,
     is_id,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
@@ -26,16 +33,18 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend, session
 from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import execute
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.info import ids, look
+from ansible_collections.cerss.zfs.plugins.module_utils._host.values import read_properties
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, detail
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.info import look
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import (
     SOURCE,
     TARGET,
+    Link,
     Pair,
     newest_common,
     with_hold,
 )
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.survey import Reader
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.survey import look_at
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import processes
 
@@ -51,6 +60,7 @@ class Options:
     target: Endpoint
     present: bool
     force: bool
+    paused: bool | None
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Options:
@@ -65,7 +75,9 @@ class Options:
             raise BadInput(
                 "the relationship is not specified; set id, or name (the source) and target.dataset (the replica)"
             )
-        if params["state"] == "present" and not (name and replica):
+        if params.get("paused") is not None and params["state"] == "absent":
+            raise BadInput("paused cannot be combined with state=absent, which ends the relationship; leave it out")
+        if params["state"] == "present" and not (name and replica) and not (params.get("paused") is not None and name):
             raise BadInput("state=present needs name (the source) and target.dataset (the replica to adopt)")
         return cls(
             id=id_ or None,
@@ -75,6 +87,7 @@ class Options:
             target=Endpoint.from_params(target, "target"),
             present=params["state"] == "present",
             force=params["force"],
+            paused=params.get("paused"),
         )
 
 
@@ -82,10 +95,53 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """The result of the module."""
     options = Options.from_params(params)
     with session(options.source, options.target) as (source, target):
-        plan, relationship = _adopt(options, source, target) if options.present else _end(options, source, target)
+        plan, relationship = _plan(options, source, target)
         if not check_mode:
             execute({SOURCE: source, TARGET: target}, plan)
         return {**plan.to_result(), "id": relationship}
+
+
+def _plan(options: Options, source: Backend, target: Backend) -> tuple[Plan, str | None]:
+    if options.paused is not None:
+        return _pause(options, source)
+    return _adopt(options, source, target) if options.present else _end(options, source, target)
+
+
+# --- pause -----------------------------------------------------------------------------------------------------------
+
+
+def _pause(options: Options, source: Backend) -> tuple[Plan, str]:
+    """(plan, id). The target is not asked: it may be the reason for the pause."""
+    name = str(options.name)
+    found, missing = inventory.read(source, [name], 1)
+    if missing:
+        raise Refused(f"{options.source.address(name)} does not exist; check the name")
+    look(source, found)
+    address = options.target.seen_from(options.source).address(options.replica) if options.replica else None
+    return pause(found.get(name, Dataset(name)), options.id, address, bool(options.paused))
+
+
+def pause(dataset: Dataset, id_: str | None, address: str | None, paused: bool) -> tuple[Plan, str]:
+    """(plan, id) that pauses the relationship with the given id or replica, or ends its pause."""
+    plan = Plan()
+    for pool, records in ReplicaRecords.all_of(dataset.ours).items():
+        if isinstance(records, Spoilt):
+            continue
+        for record in records.entries:
+            if record.id == id_ or (id_ is None and record.target == address):
+                if record.paused != paused:
+                    changed = records.with_entry(replace(record, paused=paused)).format()
+                    plan.add(
+                        f"{'pause' if paused else 'resume'} the replication of {dataset.name} to {record.target}",
+                        zfs.set_({ReplicaRecords.name(pool): changed}, [dataset.name]),
+                        before={dataset.name: {"paused": not paused}}, after={dataset.name: {"paused": paused}},
+                        side=SOURCE,
+                    )  # fmt: skip
+                return plan, record.id
+    raise Refused(
+        f"{dataset.name} has no record of the relationship {id_ or f'with {address}'}, so there is nothing to pause; "
+        "zfs_replication_info shows which ones it has"
+    )
 
 
 # --- adopt -----------------------------------------------------------------------------------------------------------
@@ -93,52 +149,113 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
 
 def _adopt(options: Options, source: Backend, target: Backend) -> tuple[Plan, str]:
     name, replica = str(options.name), str(options.replica)
-    pair = Pair(
-        Dataset(name), replica,
-        source_address=options.source.address(name), target_address=options.target.address(replica),
-        source_host=source.node, target_host=options.target.seen_from(options.source).label,
+    link = Link(
+        name, replica, None, options.source.address(name), options.target.address(replica),
+        source.node, options.target.seen_from(options.source).label,
     )  # fmt: skip
-    pair = Reader(source, target).observe(pair)
-    return adopt(pair), pair.id
-
-
-def adopt(pair: Pair) -> Plan:
-    """The plan that makes an existing copy the source's replica.
-
-    Raises Refused if they have no snapshot in common by GUID, or if it is the replica of another dataset.
-    """
-    plan = Plan()
+    (pair,) = look_at(source, target, [link])
+    if pair is None:
+        raise Refused(f"{link.source_address} does not exist; check the name")
+    if pair.trouble:
+        raise pair.trouble
     if pair.replica is None:
-        raise Refused(f"{pair.target_address} does not exist; replicate to it with zfs_snapshot_replicate instead")
-    mark = pair.mark
-    if isinstance(SourceMark.of(pair.replica.ours), Spoilt):
+        raise Refused(f"{link.target_address} does not exist; replicate to it with zfs_snapshot_replicate instead")
+    (pair,) = detail.read(source, target, [pair], may_reseed=False)
+    # A record of another pool may have the id that the replica's mark claims.
+    own, _missing = inventory.read(source, [name], 1)
+    look(source, own)
+    known = {id_ for dataset in own.values() for id_ in dataset.records()} - {pair.record.id if pair.record else ""}
+    mode = _mode(source, target, pair)
+    if not options.force:
+        _check_mode(pair, mode)
+    return adopt(pair, mode, known, gone=options.force and _is_gone(source, pair))
+
+
+def _is_gone(source: Backend, pair: Pair) -> bool:
+    """True if the dataset that the replica's mark names is not on the source's host."""
+    found, _missing = inventory.read(source, [], None, "filesystem,volume")
+    return pair.mark is not None and all(dataset.guid != pair.mark.guid for dataset in found.values())
+
+
+def _mode(source: Backend, target: Backend, pair: Pair) -> str:
+    """How the newest common snapshot was sent: a raw stream keeps the hidden ``ivsetguid``, a plain one does not."""
+    common = newest_common(pair.source, pair.replica) if pair.replica and pair.source.encrypted else None
+    if common is None:
+        return PLAIN
+    there, here = common
+    asked = [(source, here.name), (target, there.name)]
+    guids = [read_properties(backend, [name], ["ivsetguid"]).values.get(name, {}) for backend, name in asked]
+    here_guid, there_guid = (values["ivsetguid"].text if "ivsetguid" in values else "-" for values in guids)
+    return RAW if here_guid == there_guid and here_guid not in ("-", "0") else PLAIN
+
+
+def _check_mode(pair: Pair, mode: str) -> None:
+    """What the replica's host prints decides about plain streams, so an encrypted source needs the user's word too."""
+    if mode == PLAIN and pair.source.encrypted and not (pair.record and pair.record.mode == PLAIN):
         raise Refused(
-            f"{pair.target_address} has a property {SourceMark.NAME} that cannot be read, so it may be the replica of "
-            "another dataset; end that relationship first (zfs_replication with state=absent, name and target.dataset)"
+            f"the newest common snapshot of {pair.source_address} and {pair.target_address} was not sent raw, so "
+            f"increments would leave {pair.source_address} decrypted; set force=true if that is what you want"
         )
-    if mark and not mark.released and mark.guid != pair.source.guid:
-        raise Refused(
-            f"{pair.target_address} is the replica of {mark.host}:{mark.dataset}; end that relationship "
-            "first (zfs_replication with state=absent)"
-        )
-    if newest_common(pair.source, pair.replica) is None:
-        raise Refused(
-            f"{pair.target_address} and {pair.source_address} have no snapshot in common, so no increment "
-            "is possible; replicate to a new dataset with zfs_snapshot_replicate instead"
-        )
-    if not mark or mark.released:
-        raw = pair.replica.encrypted
-        value = bookkeeping.source_mark(pair, raw).format()
+
+
+def adopt(pair: Pair, mode: str, other_ids: set[str], gone: bool = False) -> tuple[Plan, str]:
+    """(plan, id) that makes both sides agree that an existing copy is the source's replica.
+
+    ``mode``: of the common snapshot. ``other_ids``: of the source's other relationships. ``gone``: the mark may name
+    another dataset, which does not exist any more. Raises Refused if they have no snapshot in common by GUID, or if it
+    is the replica of another dataset.
+    """
+    _check_adoptable(pair, gone)
+    own = _own_record(pair)
+    others = other_ids | {entry.id for entry in pair.records.entries}
+    claimed = pair.mark.id if pair.mark and pair.mark.id not in others else None
+    id_ = own.id if own else claimed or pair.new_id
+    record = ReplicaRecord(
+        id_, pair.link.target_record, str(pair.replica.guid if pair.replica else 0), mode,
+        (own.since if own else None) or units.iso_time(time.time()), bool(own and own.paused),
+    )  # fmt: skip
+    plan = Plan()
+    former = replace(own, target=record.target) if own else None
+    settings = {ReplicaRecords.name(pair.pool): pair.records.with_entry(record).format()}
+    if former != record:
+        text = f"record {pair.relation} on {pair.source.name}"
+        plan.add(text, zfs.set_(settings, [pair.source.name]), side=SOURCE)
+        pair = bookkeeping.with_settings(pair, settings)
+    mark = bookkeeping.source_mark(pair, mode)
+    if pair.mark is None or replace(pair.mark, host=mark.host, dataset=mark.dataset) != mark:
         plan.add(
             f"adopt {pair.target_address} as the replica of {pair.source_address}",
-            zfs.set_({SourceMark.NAME: value}, [pair.replica_name]),
+            zfs.set_({SourceMark.NAME: mark.format()}, [pair.replica_name]),
             before={pair.replica_name: {"replica_of": None}},
             after={pair.replica_name: {"replica_of": pair.source_address}},
             side=TARGET,
         )
-        pair.replica.ours[SourceMark.NAME] = value
-    plan.steps += bookkeeping.settle(pair)
-    return plan
+        ours = {**(pair.replica.ours if pair.replica else {}), SourceMark.NAME: mark.format()}
+        pair = replace(pair, replica=replace(pair.replica, ours=ours) if pair.replica else None)
+    plan.steps += bookkeeping.finish(pair).steps
+    return plan, id_
+
+
+def _own_record(pair: Pair) -> ReplicaRecord | None:
+    """The record that names this replica. The one with the id that its mark claims may be another replica's."""
+    record = pair.record
+    is_own = record and pair.replica and (record.guid == pair.replica.guid or pair.is_place_of(record))
+    return record if is_own else None
+
+
+def _check_adoptable(pair: Pair, gone: bool) -> None:
+    mark = pair.mark
+    if mark and mark.live and mark.guid != pair.source.guid and not gone:
+        raise Refused(
+            f"{pair.target_address} is the replica of {mark.host}:{mark.dataset} (GUID {mark.guid}), not of "
+            f"{pair.source_address} (GUID {pair.source.guid}); end that relationship first (zfs_replication with "
+            "state=absent), or set force=true if that dataset does not exist any more"
+        )
+    if pair.replica is None or newest_common(pair.source, pair.replica) is None:
+        raise Refused(
+            f"{pair.target_address} and {pair.source_address} have no snapshot in common, so no increment "
+            "is possible; replicate to a new dataset with zfs_snapshot_replicate instead"
+        )
 
 
 # --- end -------------------------------------------------------------------------------------------------------------
@@ -152,9 +269,7 @@ def _end(options: Options, source: Backend, target: Backend) -> tuple[Plan, str 
         if side == TARGET and options.replica is None and options.target.host is None and options.id is None:
             continue
         try:
-            found, _missing = inventory.read(backend, [str(name)] if name else [], 1)
-            look(backend, found)
-            sides[side] = list(found.values())
+            sides[side] = _read_side(backend, name)
         except CerssError as error:
             if not options.force:
                 error.msg += "; force=true ends the relationship on the side that can be reached"
@@ -176,6 +291,17 @@ def _end(options: Options, source: Backend, target: Backend) -> tuple[Plan, str 
     return plan, relationship
 
 
+def _read_side(backend: Backend, name: DatasetName | None) -> list[Dataset]:
+    """The named dataset and that of its origin, which has its marks after a promotion; without a name all of them."""
+    found, _missing = inventory.read(backend, [str(name)] if name else [], 1)
+    origins = {dataset.origin.partition("@")[0] for dataset in found.values() if dataset.origin} if name else set()
+    if origins:
+        found = {**inventory.read(backend, sorted(origins), 1)[0], **found}
+    look(backend, found, every=True)
+    named = [found.pop(str(name))] if str(name) in found else []
+    return [*named, *found.values()]
+
+
 def end(
     requested: str | None, sides: dict[str, list[Dataset]], replica: str | None, target: Endpoint
 ) -> tuple[Plan, str | None]:
@@ -183,19 +309,10 @@ def end(
 
     ``requested`` is the id that the user gave. Without it the id is the one in the replica's mark or, if the source
     does not know that, the one that the source has recorded for ``replica`` on ``target``; None if there is neither.
+    The first dataset of each side is the named one.
     """
     sources, replicas = sides.get(SOURCE, []), sides.get(TARGET, [])
-    known = requested
-    if known is None:
-        known = next((dataset.source_mark.id for dataset in replicas if dataset.source_mark), None)
-        address = target.address(replica)
-        recorded = [id_ for dataset in sources for id_, record in dataset.records().items() if record.target == address]
-        elsewhere = known is not None and recorded and not any(known in ids(dataset) for dataset in sources)
-        if known and sources and not any(known in ids(dataset) for dataset in sources):
-            for dataset in replicas:
-                _check_is_of(dataset, sources[0], address)
-        if known is None or elsewhere:
-            known = recorded[0] if recorded else None
+    known = requested or _find(sources, replicas, target.address(replica))
     plan = Plan()
     if known is None:
         return plan, None
@@ -204,6 +321,19 @@ def end(
     for dataset in sources:
         _end_source(plan, dataset, known)
     return plan, known
+
+
+def _find(sources: list[Dataset], replicas: list[Dataset], address: str) -> str | None:
+    """By the source's own record, which names the replica's GUID or place. Then by the replica's mark, a mere claim."""
+    guid = replicas[0].guid if replicas else None
+    records = [record for dataset in sources for record in dataset.records().values()]
+    own = [*(each for each in records if each.guid == guid), *(each for each in records if each.target == address)]
+    if own:
+        return own[0].id
+    claimed = next((dataset.source_mark.id for dataset in replicas if dataset.source_mark), None)
+    if claimed and sources:
+        _check_is_of(replicas[0], sources[0], address)
+    return claimed if all(each.id != claimed for each in records) else None
 
 
 def _check_is_of(replica: Dataset, source: Dataset, address: str) -> None:
@@ -217,22 +347,18 @@ def _check_is_of(replica: Dataset, source: Dataset, address: str) -> None:
 
 
 def _is_replica_of(dataset: Dataset, id_: str, named: str | None) -> bool:
-    """Whether the marks of the relationship on a dataset are to go.
-
-    A mark that cannot be read counts if the user named the dataset, or if the relationship's hold is there.
-    """
+    """Whether the marks on a dataset are the relationship's. One that cannot be read counts if the user named it."""
     mark = SourceMark.of(dataset.ours)
     if isinstance(mark, Spoilt):
-        return dataset.name == named or bool(with_hold(dataset, LastHold(id_).format()))
+        return dataset.name == named
     return mark is not None and mark.id == id_
 
 
 def _end_replica(plan: Plan, dataset: Dataset, id_: str, target: Endpoint, named: str | None) -> None:
+    if not _is_replica_of(dataset, id_, named):
+        return
     address = target.address(dataset.name)
-    _step, last_hold = bookkeeping.tags(id_)
-    held = [snap.name for snap in with_hold(dataset, last_hold)]
-    ours = _is_replica_of(dataset, id_, named)
-    if ours and dataset.token:
+    if dataset.token:
         plan.add(
             f"abort the partial receive of {dataset.token.toname} in {address}"
             + ("" if dataset.snapshots else f", which destroys {address}"),
@@ -240,38 +366,42 @@ def _end_replica(plan: Plan, dataset: Dataset, id_: str, target: Endpoint, named
         )  # fmt: skip
         if not dataset.snapshots:
             return
+    held = with_hold(dataset, LastHold.TAG)
     if held:
-        freed = bookkeeping.freed_text(bookkeeping.freed(with_hold(dataset, last_hold)))
-        plan.add(f"release {last_hold} from {', '.join(held)}{freed}", zfs.release(last_hold, held), side=TARGET)
-    if ours:
-        for name in (Announcement.NAME, SourceMark.NAME):
-            if name in dataset.ours:
-                plan.add(
-                    f"remove {name} from {address}", zfs.inherit(name, [dataset.name]),
-                    before={dataset.name: {name: "set"}}, after={dataset.name: {name: None}}, side=TARGET,
-                )  # fmt: skip
+        text = f"release {LastHold.TAG} from {', '.join(snap.name for snap in held)}"
+        text += bookkeeping.freed_text(bookkeeping.freed(held))
+        plan.add(text, zfs.release(LastHold.TAG, [snap.name for snap in held]), side=TARGET)
+    for name in (Announcement.NAME, SourceMark.NAME):
+        if name in dataset.ours:
+            plan.add(
+                f"remove {name} from {address}", zfs.inherit(name, [dataset.name]),
+                before={dataset.name: {name: "set"}}, after={dataset.name: {name: None}}, side=TARGET,
+            )  # fmt: skip
 
 
 def _end_source(plan: Plan, dataset: Dataset, id_: str) -> None:
-    for tag in bookkeeping.tags(id_):
-        held = with_hold(dataset, tag)
-        if held:
-            freed = bookkeeping.freed_text(bookkeeping.freed(held))
-            names = [snap.name for snap in held]
-            plan.add(f"release {tag} from {', '.join(names)}{freed}", zfs.release(tag, names), side=SOURCE)
+    tag = StepHold(id_).format()
+    held = with_hold(dataset, tag)
+    if held:
+        names = [snap.name for snap in held]
+        freed = bookkeeping.freed_text(bookkeeping.freed(held))
+        plan.add(f"release {tag} from {', '.join(names)}{freed}", zfs.release(tag, names), side=SOURCE)
     for bookmark in dataset.bookmarks:
         if bookmark.relationship == id_:
             plan.add(
                 f"remove the bookmark {bookmark.name}", zfs.destroy(bookmark.name),
                 before={bookmark.name: {"state": "present"}}, after={bookmark.name: {"state": "absent"}}, side=SOURCE,
             )  # fmt: skip
-    name, record = ReplicaRecord.name(id_), dataset.records().get(id_)
-    if record and record.aside:
-        plan.warnings.append(
-            f"a reseed was not finished: the datasets that were below the replica stay below {record.aside}"
-        )
-    if name in dataset.ours:
-        plan.add(
-            f"remove {name} from {dataset.name}", zfs.inherit(name, [dataset.name]),
-            before={dataset.name: {name: "set"}}, after={dataset.name: {name: None}}, side=SOURCE,
-        )  # fmt: skip
+    for kind in (CommitPoints, ReplicaRecords):
+        for pool, found in kind.all_of(dataset.ours).items():
+            if not isinstance(found, Spoilt) and found.by_id(id_):
+                _remove(plan, dataset, kind.name(pool), found.without(id_).format() if len(found.entries) > 1 else "")
+
+
+def _remove(plan: Plan, dataset: Dataset, name: str, rest: str) -> None:
+    """Remove a relationship from a property, of which ``rest`` stays."""
+    plan.add(
+        f"remove {name} from {dataset.name}" if not rest else f"remove the relationship from {name} of {dataset.name}",
+        zfs.set_({name: rest}, [dataset.name]) if rest else zfs.inherit(name, [dataset.name]),
+        before={dataset.name: {name: "set"}}, after={dataset.name: {name: rest or None}}, side=SOURCE,
+    )  # fmt: skip

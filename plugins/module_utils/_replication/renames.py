@@ -2,136 +2,124 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Finds replicas whose name does not follow from the options: the source, the replica or an old replica was renamed."""
+"""Finds replicas whose name does not follow from the options: the source or the replica was renamed."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import GateRefused, Refused
-from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
-    Announcement,
-    ReplicaRecord,
-    SourceMark,
-)
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, GateRefused, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import Announcement, ReplicaRecord, SourceMark
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import Inventory
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import divergence, info
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, PairPlan
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Link, Pair
+
+_VALUES = ("guid", "type", "receive_resume_token", "written", "available", "encryption", "encryptionroot")
 
 
-def follow(source: Backend, target: Backend, options: Options, pairs: Sequence[Pair]) -> None:
-    """Make renamed sources continue in the replicas they already have.
+def follow(
+    target: Backend, options: Options, pairs: Sequence[Pair]
+) -> tuple[list[Pair], list[tuple[Link, CerssError]]]:
+    """(the pairs, with renamed sources in the replicas they already have; those whose place is taken by one).
 
     A replica is followed only if it lies where these options would have put it under the source's former name.
-    Otherwise it belongs to another job.
+    Otherwise it belongs to another job. The source's record tells where it is, its GUID that it is the same.
     """
-    lost = {pair.source.name: pair for pair in pairs if not pair.replica and info.ids(pair.source)}
-    if not lost:
-        return
-    sources = {name: pair.source for name, pair in lost.items()}
-    marks = {ReplicaRecord.name(id_) for found in sources.values() for id_ in info.ids(found)}
-    inventory.read_values(source, sources, sorted(sources), sorted(marks))
     here = options.target.seen_from(options.source).address("")
-    known = {
-        record.target.removeprefix(here): pair
-        for pair in lost.values()
-        for record in pair.source.records().values()
-        if record.target.startswith(here) and (here or ":" not in record.target.partition("/")[0])
-    }
-    found, _missing = inventory.read(target, sorted(known)) if known else ({}, [])
-    inventory.read_values(target, found, sorted(found), (SourceMark.NAME,))
-    for place, replica in found.items():
-        pair, mark = known[place], replica.source_mark
-        if mark and mark.guid == pair.source.guid and str(options.place_of(DatasetName(mark.dataset))) == place:
-            _move(pair, options, place, replica)
-    _follow_parents(target, options, pairs)
-    for pair in lost.values():
-        for id_, record in pair.source.records().items():
-            if not pair.replica and record.aside and record.target == pair.target_record:
-                pair.known_id = id_
-
-
-def _follow_parents(target: Backend, options: Options, pairs: Sequence[Pair]) -> None:
-    """Put the replicas of new datasets below a renamed source below the replica of that source."""
-    followed = {pair.source.name: pair for pair in pairs if _is_moved(pair, options)}
-    begun: dict[str, Pair] = {}
-    for pair in sorted(pairs, key=lambda pair: pair.source.name) if followed else ():
-        above, _slash, leaf = pair.source.name.rpartition("/")
-        if above in followed and not pair.replica:
-            _move(pair, options, f"{followed[above].replica_name}/{leaf}", None)
-            followed[pair.source.name] = begun[pair.replica_name] = pair
-    found = inventory.read(target, sorted(begun), 1)[0] if begun else {}
-    for place, replica in found.items():
-        begun[place].replica = replica
-
-
-def find_strayed(target: Backend, pairs: Sequence[Pair]) -> None:
-    """Find recorded replicas that are no longer at the recorded place: set ``strayed`` or ``half_aside``.
-
-    Only the replica's own mark counts, because two machines may have the same name and replicas of the same name.
-    """
-    strays = {
-        id_: pair
+    lost = {
+        record.target[len(here) :]: (pair, record)
         for pair in pairs
-        for id_, record in pair.source.records().items()
-        if not pair.replica and (id_ == pair.id or record.target == pair.target_record)
+        if pair.replica is None
+        for record in pair.records.entries
+        if record.target.startswith(here) and record.target != pair.link.target_record
+        and (here or ":" not in record.target.partition("/")[0])
+    }  # fmt: skip
+    if not lost:
+        return list(pairs), []
+    found, _missing = inventory.read(target, sorted(lost))
+    inventory.read_values(target, found, sorted(found), _VALUES, spoilt={})
+    inventory.read_values(target, found, sorted(found), (SourceMark.NAME, Announcement.NAME), spoilt={})
+    moved = {}
+    for place, replica in found.items():
+        pair, record = lost[place]
+        mark = replica.source_mark
+        if mark and record.guid == replica.guid and _would_be(options, mark) == place:
+            moved[pair.source.name] = _moved(options, pair, place, replica)
+    moved = _follow_parents(target, options, pairs, moved)
+    result = [moved.get(pair.source.name, pair) for pair in pairs]
+    places = {pair.replica_name: pair for pair in moved.values()}
+    taken: list[tuple[Link, CerssError]] = [
+        (pair.link, Refused(
+            f"{pair.source_address} cannot be replicated to {pair.target_address}: that is the replica of "
+            f"{places[pair.replica_name].source_address}, which was renamed; give one of the two another target"
+        ))
+        for pair in result
+        if pair.replica_name in places and places[pair.replica_name] is not pair
+    ]  # fmt: skip
+    refused = {link for link, _error in taken}
+    return [pair for pair in result if pair.link not in refused], taken
+
+
+def _would_be(options: Options, mark: SourceMark) -> str | None:
+    """Where the options put the replica of the source under the name in the mark."""
+    try:
+        return str(options.place_of(DatasetName.parse(mark.dataset)))
+    except CerssError:
+        return None
+
+
+def _follow_parents(
+    target: Backend, options: Options, pairs: Sequence[Pair], moved: dict[str, Pair]
+) -> dict[str, Pair]:
+    """Put the replicas of new datasets below a renamed source below the replica of that source."""
+    begun = {}
+    result = dict(moved)
+    for pair in sorted(pairs, key=lambda pair: pair.source.name) if moved else ():
+        above, _slash, leaf = pair.source.name.rpartition("/")
+        if above in result and pair.source.name not in result and pair.replica is None:
+            place = f"{result[above].replica_name}/{leaf}"
+            result[pair.source.name] = begun[place] = _moved(options, pair, place, None)
+    found = inventory.read(target, sorted(begun), 1)[0] if begun else {}
+    inventory.read_values(target, found, sorted(found), _VALUES, spoilt={})
+    inventory.read_values(target, found, sorted(found), (SourceMark.NAME, Announcement.NAME), spoilt={})
+    for place, replica in found.items():
+        result[begun[place].source.name] = replace(begun[place], replica=replica)
+    return result
+
+
+def _moved(options: Options, pair: Pair, place: str, replica: Dataset | None) -> Pair:
+    link = replace(pair.link, replica_name=place, target_address=options.target.address(place), followed=True)
+    return replace(pair, link=link, replica=replica, missing_parents=())
+
+
+def find_moved(target: Backend, pairs: Sequence[Pair]) -> list[Pair]:
+    """Find replicas that are no longer where they were recorded, by their GUID: set ``moved_to``.
+
+    Two machines may have datasets of the same name, so nothing but the GUID counts.
+    """
+    lost = {
+        record.guid: pair
+        for pair in pairs
+        for record in [pair.record]
+        if pair.replica is None and record and record.guid != ReplicaRecord.UNKNOWN
     }
 
     def read(name: str) -> Inventory:
-        found = inventory.read(target, [name], None, "filesystem,volume")[0]
-        inventory.read_values(target, found, sorted(found), (SourceMark.NAME,), spoilt={})
-        return found
+        return inventory.read(target, [name], None, "filesystem,volume")[0]
 
-    for found in around(strays.values(), read):
+    moved = {}
+    for found in around(lost.values(), read) if lost else ():
         for name, dataset in found.items():
-            mark = dataset.source_mark
-            if mark and mark.id in strays and not mark.released:
-                pair = strays[mark.id]
-                pair.known_id = mark.id
-                pair.half_aside = _look_at_half_aside(target, name, pair.replica_name)
-                pair.strayed = None if pair.half_aside else target.endpoint.address(name)
-
-
-def _look_at_half_aside(target: Backend, name: str, place: str) -> Dataset | None:
-    """The old replica of an interrupted reseed with what is needed to remove its marks; None for any other dataset."""
-    if not name.startswith(place + divergence.ASIDE):
-        return None
-    found = inventory.read(target, [name], 1)[0]
-    dataset = found[name]
-    if name != divergence.aside_name(place, dataset.guid):
-        return None
-    names = [name, *(snap.name for snap in dataset.snapshots)]
-    inventory.read_values(target, found, names, ("userrefs", SourceMark.NAME, Announcement.NAME))
-    inventory.read_holds(target, dataset.snapshots)
-    return dataset
-
-
-def _is_moved(pair: Pair, options: Options) -> bool:
-    return pair.replica_name != str(options.place_of(DatasetName(pair.source.name)))
-
-
-def _move(pair: Pair, options: Options, place: str, replica: Dataset | None) -> None:
-    pair.replica_name, pair.replica, pair.target_address = place, replica, options.target.address(place)
-
-
-def taken_places(options: Options, pairs: Sequence[Pair]) -> list[PairPlan]:
-    """Plans that refuse sources which have taken the name of a renamed one: the replica there belongs to the latter."""
-    followed = {pair.replica_name: pair for pair in pairs if _is_moved(pair, options)}
-    return [
-        PairPlan(pair, error=Refused(
-            f"{pair.source_address} cannot be replicated to {pair.target_address}: that is the replica of "
-            f"{followed[pair.replica_name].source_address}, which was renamed; give one of the two another target"
-        ))
-        for pair in pairs
-        if pair.replica_name in followed and followed[pair.replica_name] is not pair
-    ]  # fmt: skip
+            if dataset.guid in lost:
+                moved[lost[dataset.guid].replica_name] = target.endpoint.address(name)
+    return [replace(pair, moved_to=moved.get(pair.replica_name)) for pair in pairs]
 
 
 def around(pairs: Iterable[Pair], read: Callable[[str], Any]) -> Iterator[Any]:

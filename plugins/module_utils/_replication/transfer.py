@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, TimedOut
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
 from ansible_collections.cerss.zfs.plugins.module_utils._host import peek, process
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wait_for
@@ -105,6 +106,8 @@ class _Stderr(threading.Thread):
         progress = output.sent(line)
         if progress and self.meter:
             self.meter.note(*progress)
+        elif self.meter and self.meter.total is None and line.startswith("size\t"):
+            self.meter.total = output.estimate(line)
         elif not (self.meter and (output.announced(line) or line.startswith(("size\t", "TIME")))):
             self.kept += raw[: 65536 - len(self.kept)]
 
@@ -126,13 +129,13 @@ class Asked:
     origin: str | None = None
 
     @classmethod
-    def of(cls, pair: Pair, send: Send) -> Asked:
-        """As zfs send makes it (setup_featureflags in dmu_send.c).
+    def of(cls, pair: Pair, send: Send, receiver: Dataset | None) -> Asked:
+        """As zfs send makes it (setup_featureflags in dmu_send.c). ``receiver``: the dataset that exists already.
 
         It sets the flag "raw" only for an encrypted dataset, also with -w, and "resuming" only behind the first byte.
         """
         guids = [send.base_guid, *(snapshot.guid for snapshot in send.carries)]
-        type_ = (pair.replica or pair.source).type or pair.source.type
+        type_ = (receiver or pair.source).type or pair.source.type
         expected = Expected(
             parts=tuple((str(guid), base) for base, guid in zip(guids, guids[1:])),
             raw=send.raw and pair.source.encrypted,

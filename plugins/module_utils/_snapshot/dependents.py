@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import ReplicaRecord, SourceMark
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import ReplicaRecords, SourceMark, Spoilt
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Snapshot
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import listing
 
 
 def blockers(snapshot: Snapshot) -> list[str]:
@@ -122,7 +123,15 @@ def _leaves_first(needs: Mapping[str, list[str]]) -> tuple[list[str], dict[str, 
 
 def _relationships(dataset: Dataset) -> list[str]:
     """Why the dataset's relationships need it, as its marks and cursors tell."""
-    found = [f"it is the source of relationship {id_}" for id_ in ReplicaRecord.all_of(dataset.ours)]
+    found = [f"it is the source of relationship {id_}" for id_ in dataset.records()]
+    found += [
+        f"it is the source of replications to the pool {pool} with a spoilt record"
+        for pool, records in ReplicaRecords.all_of(dataset.ours).items()
+        if isinstance(records, Spoilt)
+    ]
     if SourceMark.NAME in dataset.ours:
         found.append("it is a replica")
-    return found + [f"relationship {cursor.id} needs {bookmark.name}" for cursor, bookmark in dataset.cursors()]
+    needed: dict[str, list[str]] = {}
+    for cursor, bookmark in dataset.cursors():
+        needed.setdefault(cursor.id, []).append(bookmark.name)
+    return found + [f"relationship {id_} needs {listing(names)}" for id_, names in needed.items()]

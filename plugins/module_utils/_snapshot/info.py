@@ -215,7 +215,10 @@ class _Chunk:
 
 
 class _Listing:
-    """The snapshots of the answer: four zfs processes for up to CHUNK of them, and four for each further CHUNK."""
+    """The snapshots of the answer: four zfs processes for up to CHUNK of them, and four for each further CHUNK.
+
+    One more for each CHUNK with sources of replications.
+    """
 
     def __init__(self, backend: Backend, options: Options, spoilt: dict[str, str]) -> None:
         self.backend, self.options, self.spoilt = backend, options, spoilt

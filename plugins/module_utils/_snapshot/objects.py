@@ -13,8 +13,8 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core import model
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     Announced,
     Announcement,
-    LastHold,
-    ReplicaRecord,
+    StepHold,
+    is_source_property,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Progress, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import is_user_property
@@ -53,21 +53,22 @@ def fill(
     """Read everything that the fast read leaves out, with two zfs get and, if anything is held, one zfs holds.
 
     ``datasets`` must have the dataset of each snapshot. A snapshot that no longer exists gets the state absent.
-    ``detail``: "full" reads all user properties; a third zfs get finds their names. ``keep``: names of properties to
-    return in ``properties``. ``spoilt``: see `inventory.read_values`.
+    ``detail``: "full" reads all user properties. A third zfs get finds their names, or those of the records of replicas
+    if any dataset has a cursor. ``keep``: names of properties to return in ``properties``. ``spoilt``: see
+    `inventory.read_values`.
     """
     origins = {
         snapshot.depends_on["snapshot"]: Snapshot(snapshot.depends_on["snapshot"])
         for snapshot in snapshots
         if snapshot.depends_on and snapshot.depends_on["kind"] == "origin"
     }
-    columns = _columns(datasets, keep)
     by_name = {**origins, **{snapshot.name: snapshot for snapshot in snapshots}}
-    if detail == "full":
-        columns += _user_properties(backend, [*datasets, *by_name])
+    more = _set_properties(backend, datasets, by_name, detail)
+    columns = list(dict.fromkeys(["guid", "createtxg", *SNAPSHOT_VALUES, *DATASET_VALUES, *keep, *more]))
     missing = _read_values(backend, datasets, by_name.values(), running, columns, keep, spoilt)
     inventory.read_holds(backend, [snapshot for snapshot in snapshots if snapshot.userrefs])
     targets = _targets(datasets.values())
+    bases = {name: bases_of(dataset) for name, dataset in datasets.items()}
     for snapshot in snapshots:
         if snapshot.name in missing:
             snapshot.state = model.ABSENT
@@ -79,18 +80,16 @@ def fill(
         if snapshot.depends_on and snapshot.depends_on["kind"] == "origin":
             snapshot.depends_on["guid"] = by_name[snapshot.depends_on["snapshot"]].guid
         snapshot.progress = running.sending(snapshot.guid)
-        snapshot.replications = replications(snapshot, datasets[snapshot.dataset], targets)
+        dataset = datasets[snapshot.dataset]
+        snapshot.replications = replications(snapshot, dataset, bases[dataset.name], targets)
 
 
-def _columns(datasets: Inventory, keep: Collection[str]) -> list[str]:
-    relationships = sorted({cursor.id for dataset in datasets.values() for cursor, _bookmark in dataset.cursors()})
-    records = [ReplicaRecord.name(id_) for id_ in relationships]
-    return list(dict.fromkeys(["guid", "createtxg", *SNAPSHOT_VALUES, *DATASET_VALUES, *records, *keep]))
-
-
-def _user_properties(backend: Backend, names: Sequence[str]) -> list[str]:
-    """The user properties that are set on any of the datasets and snapshots."""
-    return sorted(filter(is_user_property, values.set_properties(backend, names)))
+def _set_properties(backend: Backend, datasets: Inventory, snapshots: Iterable[str], detail: str) -> list[str]:
+    """The user properties that are set: all of them for the detail "full", otherwise the records of replicas."""
+    if detail == "full":
+        return sorted(filter(is_user_property, values.set_properties(backend, [*datasets, *snapshots])))
+    sources = [name for name, dataset in datasets.items() if dataset.cursors()]
+    return sorted(filter(is_source_property, values.set_properties(backend, sources)))
 
 
 def _read_values(
@@ -120,15 +119,34 @@ def _targets(datasets: Iterable[Dataset]) -> dict[str, str]:
     return {id_: record.target for dataset in datasets for id_, record in dataset.records().items()}
 
 
-def replications(snapshot: Snapshot, dataset: Dataset, targets: Mapping[str, str]) -> list[dict[str, str | None]]:
-    """The relationships that need the snapshot, by id.
+def bases_of(dataset: Dataset) -> dict[str, str]:
+    """Relationship -> GUID of the snapshot that its next increment starts from, for those that have a cursor there.
+
+    That is the commit point. If none was read, it is the newest cursor.
+    """
+    points = dataset.commit_points()
+    found: dict[str, str] = {}
+    for cursor, _bookmark in sorted(dataset.cursors(), key=lambda pair: pair[1].createtxg):
+        point = points.get(cursor.id)
+        if point is None or point.guid == cursor.guid:
+            found[cursor.id] = cursor.guid
+    return found
+
+
+def replications(
+    snapshot: Snapshot, dataset: Dataset, bases: Mapping[str, str], targets: Mapping[str, str]
+) -> list[dict[str, str | None]]:
+    """The relationships that need the snapshot, by id. ``bases``: see `bases_of`.
 
     ``role``: base (the next increment starts from it), in_transit, or last_received (on a replica). ``target`` is None
     if the source dataset does not record it.
     """
-    roles = {cursor.id: "base" for cursor, _bookmark in dataset.cursors() if cursor.guid == snapshot.guid}
+    roles = {id_: "base" for id_, guid in bases.items() if guid == snapshot.guid}
     for mark in (hold.mark for hold in snapshot.holds or [] if hold.mark):
-        roles.setdefault(mark.id, "last_received" if isinstance(mark, LastHold) else "in_transit")
+        if isinstance(mark, StepHold):
+            roles.setdefault(mark.id, "in_transit")
+        elif dataset.source_mark:
+            roles.setdefault(dataset.source_mark.id, "last_received")
     return [
         {"id": id_, "target": snapshot.dataset if role == "last_received" else targets.get(id_), "role": role}
         for id_, role in sorted(roles.items())

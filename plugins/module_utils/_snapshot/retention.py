@@ -19,7 +19,8 @@ from typing import Optional
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
-from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Snapshot
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import LastHold
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Hold, Snapshot
 
 LocalTime = Callable[[Optional[float]], struct_time]
 
@@ -95,10 +96,7 @@ def judge(
 
 
 def _verdict(snapshot: Snapshot, reasons: list[str], now: float) -> Verdict:
-    held = [
-        f"needed by relationship {hold.relationship or hold.tag}" if hold.ours else f"has hold {hold.tag}"
-        for hold in snapshot.holds or []
-    ]
+    held = [_need(hold) for hold in snapshot.holds or []]
     expired = snapshot.expires is not None and snapshot.expires <= now
     if snapshot.temporary and not expired:
         until = units.iso_time(snapshot.expires)
@@ -109,6 +107,13 @@ def _verdict(snapshot: Snapshot, reasons: list[str], now: float) -> Verdict:
     if kept:
         return Verdict(snapshot, True, "; ".join(kept))
     return Verdict(snapshot, False, "expired" if expired else "no rule keeps it")
+
+
+def _need(hold: Hold) -> str:
+    """Why the hold keeps its snapshot."""
+    if isinstance(hold.mark, LastHold):
+        return "last received snapshot"
+    return f"needed by relationship {hold.relationship}" if hold.relationship else f"has hold {hold.tag}"
 
 
 def _by_rules(ordered: list[Snapshot], rules: Mapping[str, int], localtime: LocalTime) -> dict[str, list[str]]:

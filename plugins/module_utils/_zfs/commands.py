@@ -162,6 +162,11 @@ def rollback(snapshot_name: str) -> list[str]:
     return ["zfs", "rollback", snapshot_name]
 
 
+def load_key(name: str) -> list[str]:
+    """zfs-load-key(8). From the dataset's ``keylocation``."""
+    return ["zfs", "load-key", name]
+
+
 def mount(name: str) -> list[str]:
     """zfs-mount(8)."""
     return ["zfs", "mount", name]
@@ -214,6 +219,14 @@ def unallow(user: str, permissions: Sequence[str], dataset: str, reach: str = ""
     """zfs-allow(8), "zfs unallow". An empty list of permissions means all."""
     named = [",".join(permissions)] if permissions else []
     return ["zfs", "unallow", *([reach] if reach else []), "-u", user, *named, dataset]
+
+
+def delegate(reach: str, who: Sequence[str], permissions: str, dataset: str) -> list[str]:
+    """zfs-allow(8), in the form in which `output.delegated` reads it. ``reach``: a flag or "".
+
+    ``who``: a flag and a name, ``("-e",)`` for everyone, or nothing for a set and for permissions at creation.
+    """
+    return ["zfs", "allow", *([reach] if reach else []), *who, permissions, dataset]
 
 
 def allowed(dataset: str) -> list[str]:

@@ -10,15 +10,37 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Hold, Value
 from ansible_collections.cerss.zfs.plugins.module_utils._core.units import number
 
+# The name of a dataset, snapshot or bookmark (zfs_namecheck.c)
+_PART = r"(?!\.\.?(?:[/@#]|\Z))[A-Za-z0-9_.:\- ]+"
+_THING = re.compile(rf"{_PART}(?:/{_PART})*(?:[@#]{_PART})?\Z")
 _MISSING = re.compile(r"cannot open '([^']+)': .*(?:does not exist|no such pool.*)\Z")
 
 
 def rows(lines: Iterable[str]) -> Iterator[list[str]]:
     """The columns of each line that ``zfs list -Hp`` and similar commands print."""
     return (line.split("\t") for line in lines if line)
+
+
+def listed(lines: Iterable[str], where: str = "") -> Iterator[tuple[str, str, int, str | None, bool]]:
+    """(name, GUID, createtxg, origin or None, inconsistent) of each line of ``zfs list`` with `commands.FAST_COLUMNS`.
+
+    Raise CerssError for any other line: the other side, or a login script there, may print anything. ``where``: its
+    host.
+    """
+    for line in filter(None, lines):
+        columns = line.split("\t")
+        name, guid, createtxg, origin, inconsistent = columns if len(columns) == 5 else ("", "", "", "", "")
+        txg = number(createtxg)
+        if not _THING.match(name) or number(guid) is None or txg is None or not (origin == "-" or _THING.match(origin)):
+            raise CerssError(
+                f"zfs list on {where or 'this machine'} printed {line[:80]!r}, which is not a line about a dataset; if "
+                "a login script prints it, let that print in interactive shells only"
+            )
+        yield name, guid, txg, None if origin == "-" else origin, inconsistent in ("1", "on", "yes")
 
 
 def values(
@@ -127,12 +149,42 @@ def holds(lines: Iterable[str], names: Collection[str]) -> dict[str, list[Hold]]
 
 
 def _hold_time(text: str) -> int | None:
-    if text.strip().isdigit():
-        return int(text)
+    seconds = number(text.strip())
+    if seconds is not None:
+        return seconds
     try:
         return int(datetime.strptime(" ".join(text.split()), "%a %b %d %H:%M %Y").timestamp())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
+
+
+_ALLOWED = {"Local permissions:": "-l", "Descendent permissions:": "-d", "Local+Descendent permissions:": ""}
+
+
+def delegated(lines: Iterable[str], dataset: str) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """The arguments of `commands.delegate` that grant what ``zfs allow DATASET`` prints of the dataset itself.
+
+    >>> list(delegated(["---- Permissions on b/v ----", "Local permissions:", "\tuser ann send"], "b/v"))
+    [('-l', ('-u', 'ann'), 'send')]
+    """
+    inside, section = False, ""
+    head = f"---- Permissions on {dataset} "
+    for line in lines:
+        if line.startswith("---- Permissions on "):
+            inside, section = line.startswith(head) and not line[len(head) :].strip("-"), ""
+        elif not line.startswith("\t"):
+            section = line
+        elif inside and section == "Permission sets:":
+            name, _space, permissions = line[1:].partition(" ")
+            yield "-s", (name,), permissions
+        elif inside and section == "Create time permissions:":
+            yield "-c", (), line[1:]
+        elif inside and section in _ALLOWED:
+            kind, _space, rest = line[1:].partition(" ")
+            name, _space, permissions = rest.rpartition(" ")
+            who = {"user": ("-u", name), "group": ("-g", name), "everyone": ("-e",)}.get(kind)
+            if who:
+                yield _ALLOWED[section], who, permissions
 
 
 def estimate(stdout: str) -> int | None:
@@ -146,14 +198,14 @@ def estimate(stdout: str) -> int | None:
 def sent(line: str) -> tuple[int, str] | None:
     """(bytes of this snapshot so far, snapshot) of a progress line of ``zfs send -vP``; None for any other line."""
     columns = line.rstrip("\n").split("\t")
-    if len(columns) == 3 and re.match(r"\d\d:\d\d:\d\d\Z", columns[0]) and columns[1].isdigit():
-        return int(columns[1]), columns[2]
-    return None
+    if len(columns) != 3 or not re.match(r"\d\d:\d\d:\d\d\Z", columns[0]):
+        return None
+    size = number(columns[1])
+    return None if size is None else (size, columns[2])
 
 
 def announced(line: str) -> tuple[str, int] | None:
     """(snapshot, bytes) of a ``full`` or ``incremental`` line of ``zfs send -vP``; None for any other line."""
     columns = line.rstrip("\n").split("\t")
-    if columns[0] in ("full", "incremental") and len(columns) >= 3 and columns[-1].isdigit():
-        return columns[-2], int(columns[-1])
-    return None
+    size = number(columns[-1]) if columns[0] in ("full", "incremental") and len(columns) >= 3 else None
+    return None if size is None else (columns[-2], size)

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from ansible_collections.cerss.zfs.plugins.module_utils._core.units import number
+
 
 class Receiver(NamedTuple):
     """A running ``zfs receive``."""
@@ -30,10 +32,10 @@ def receiving(lines: Iterable[str]) -> tuple[list[Receiver], int]:
         columns = line.split(None, 2)
         if len(columns) < 3:
             continue
-        pid, seconds, arguments = columns
+        pid, seconds, arguments = number(columns[0]), number(columns[1]), columns[2]
         writers += arguments.startswith("[receive_writer")
-        if seconds.isdigit() and re.match(r"(?:\S*/)?zfs (?:receive|recv) ", arguments):
-            found[arguments] = Receiver(int(pid), int(seconds), arguments)
+        if pid and seconds is not None and re.match(r"(?:\S*/)?zfs (?:receive|recv) ", arguments):
+            found[arguments] = Receiver(pid, seconds, arguments)
     return list(found.values()), writers
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Token
 
+MOST = 65536  # bytes of an unpacked token: a few bytes can be packed zeros without end
+
 
 def decode_token(text: str) -> Token | None:
     """The token's fields; None when the text is not a token, or one with fields that we do not know.
@@ -24,8 +26,9 @@ def decode_token(text: str) -> Token | None:
     if found is None:
         return None
     try:
-        data = zlib.decompress(bytes.fromhex(found[2]))
-        if len(data) != int(found[1], 16):
+        size, packed = int(found[1], 16), zlib.decompressobj()
+        data = packed.decompress(bytes.fromhex(found[2]), MOST) if size <= MOST else b""
+        if len(data) != size or not packed.eof:
             return None
         values = _nvlist(data)
         return Token(

@@ -70,14 +70,15 @@ BOTH = [
     zfs.get_names([IN], set_only=True),
     zfs.holds([SNAP, f"{IN}@b"]),
     zfs.holds([SNAP], exact_time=False),
-    zfs.hold(f"cerss.zfs:last:{ID}", [SNAP, f"{IN}@b"]),
-    zfs.release(f"cerss.zfs:last:{ID}", [SNAP]),
+    zfs.get([IN], [f"cerss.zfs:replica.{ID}", f"cerss.zfs:at.{ID}"]),
     ["true"],
 ]
 INSIDE: dict[str, list[list[list[str]]]] = {
     RECEIVE: [
         *([form] for form in BOTH),
         [zfs.receivers()],
+        [zfs.hold("cerss.zfs:last", [SNAP, f"{IN}@b"])],
+        [zfs.release("cerss.zfs:last", [SNAP])],
         [zfs.create(IN, {"canmount": "off"})],
         [zfs.set_({"cerss.zfs:inbound": '[{"guid":"1","snapshot":"it\'s","bytes":null}]'}, [IN])],
         [zfs.set_({"cerss.zfs:source": "a=b $(id) ; `id`'\"'\"'"}, [IN])],
@@ -97,17 +98,17 @@ INSIDE: dict[str, list[list[list[str]]]] = {
     ],
     SEND: [
         *([form] for form in BOTH),
-        [zfs.hold(f"cerss.zfs:step:{ID}", [SNAP])],
+        [zfs.hold(f"cerss.zfs:step:{ID}", [SNAP, f"{IN}@b"])],
         [zfs.release(f"cerss.zfs:step:{ID}", [SNAP])],
-        [zfs.set_({f"cerss.zfs:replica.{ID}": "{}"}, [IN])],
+        [zfs.set_({f"cerss.zfs:replica.{ID}": "[]", f"cerss.zfs:at.{ID}": f"{ID} 255 12; {ID} 8 7"}, [IN])],
         [zfs.inherit(f"cerss.zfs:replica.{ID}", [IN])],
+        [zfs.inherit(f"cerss.zfs:at.{ID}", [IN])],
         [zfs.send(SNAP, None, intermediates=True, raw=False)],
         [zfs.send(SNAP, f"{IN}@a", intermediates=True, raw=True, estimate=True)],
         [zfs.send(SNAP, f"{IN}#a", intermediates=False, raw=False)],
         [zfs.send(SNAP, f"{IN}@a", intermediates=False, raw=True), ZSTD[0]],
         [zfs.send(SNAP, None, intermediates=False, raw=False), LZ4[0]],
         [zfs.bookmark(SNAP, f"{IN}#cerss.zfs_{ID}_ffffffffffffffff")],
-        [zfs.bookmark(SNAP, f"{IN}#cerss.zfs_{ID}_open")],
         [zfs.destroy(f"{IN}#cerss.zfs_{ID}_1f")],
     ],
 }
@@ -129,6 +130,8 @@ NEVER = {
     "allow": [zfs.allow("u", ["send"], IN)],
     "unallow": [zfs.unallow("u", [], IN)],
     "allowed": [zfs.allowed(IN)],
+    "delegate": [zfs.delegate("-l", ["-u", "u"], "send", IN), zfs.delegate("", ["-e"], "send", IN)],
+    "load_key": [zfs.load_key(IN)],
     "permissions": [zfs.permissions()],
 }
 # The functions of commands that at least one key may run; INSIDE has their commands
@@ -249,9 +252,11 @@ REFUSED: list[tuple[str, str, str]] = [
     (RECEIVE, line(zfs.hold("mine", [SNAP])), "this job needs"),
     (RECEIVE, line(zfs.release(f"cerss.zfs:step:{ID}", [SNAP])), "this job needs"),
     (RECEIVE, line(zfs.release(".send-1-1", [SNAP])), "this job needs"),
-    (RECEIVE, line(["zfs", "release", "-r", f"cerss.zfs:last:{ID}", SNAP]), "this job needs"),
-    (RECEIVE, line(["zfs", "release", f"cerss.zfs:last:{ID}"]), "no snapshot"),
-    (RECEIVE, line(["zfs", "release", f"cerss.zfs:last:{ID}", "-r", SNAP]), "no snapshot"),
+    (RECEIVE, line(zfs.release(f"cerss.zfs:last:{ID}", [SNAP])), "this job needs"),
+    (RECEIVE, line(["zfs", "release", "-r", "cerss.zfs:last", SNAP]), "this job needs"),
+    (RECEIVE, line(["zfs", "release", "cerss.zfs:last"]), "no snapshot"),
+    (RECEIVE, line(["zfs", "release", "cerss.zfs:last", "-r", SNAP]), "no snapshot"),
+    (RECEIVE, line(zfs.set_({f"cerss.zfs:at.{ID}": "1"}, [IN])), "this job needs"),
     (RECEIVE, line(zfs.set_({"cerss.zfs:origin": "1"}, [IN])), "this job needs"),
     (RECEIVE, line(zfs.set_({"readonly": "off"}, [IN])), "this job needs"),
     (RECEIVE, line(zfs.set_({"cerss.zfs:source": "1", "mountpoint": "/"}, [IN])), "this job needs"),
@@ -276,7 +281,18 @@ REFUSED: list[tuple[str, str, str]] = [
     (SEND, line(zfs.send(SNAP, None, False, False, estimate=True), ZSTD[0]), "no such pipeline"),
     (SEND, line(zfs.send(SNAP, None, False, False), ["sh"]), "no such pipeline"),
     (SEND, line(zfs.send_resume("1-2-3-4")), "not a resume token"),
+    (SEND, line(zfs.hold("cerss.zfs:last", [SNAP])), "this job needs"),
+    (SEND, line(zfs.release("cerss.zfs:last", [SNAP])), "this job needs"),
+    (SEND, line(zfs.hold("cerss.zfs:step:1", [SNAP])), "this job needs"),
+    (SEND, line(zfs.set_({"cerss.zfs:source": "{}"}, [IN])), "this job needs"),
+    (SEND, line(zfs.set_({f"cerss.zfs:replica.{ID}0": "[]"}, [IN])), "this job needs"),
+    (SEND, line(zfs.set_({f"cerss.zfs:at.{ID}": "", "readonly": "off"}, [IN])), "this job needs"),
+    (SEND, line(zfs.inherit(f"cerss.zfs:at.{ID.upper()}", [IN])), "this job needs"),
+    (SEND, line(zfs.inherit("cerss.zfs:at.", [IN])), "this job needs"),
+    (SEND, line(["zfs", "inherit", "-S", f"cerss.zfs:at.{ID}", IN]), "this job needs"),
+    (SEND, line(zfs.set_({f"cerss.zfs:at.{ID}": "1"}, ["tank/x"])), "not below"),
     (SEND, line(zfs.bookmark(SNAP, f"{IN}#mine")), "not a cursor"),
+    (SEND, line(zfs.bookmark(SNAP, f"{IN}#cerss.zfs_{ID}_open")), "not a cursor"),
     (SEND, line(zfs.bookmark(SNAP, f"tank/x#cerss.zfs_{ID}_1")), "not below"),
     (SEND, line(zfs.destroy(f"{IN}#mine")), "not a cursor"),
     (SEND, line(zfs.destroy(IN)), "anything but cursors"),
@@ -285,7 +301,7 @@ REFUSED: list[tuple[str, str, str]] = [
 
 
 CONTROL = ["\0", "\t", "\n", "\r", "\v", "\f", "\x1b", "\x7f", "\x85", "\x9b", "\u2028", "\u2029", "\udc80"]
-TAG = f"cerss.zfs:last:{ID}"
+LAST, STEP = "cerss.zfs:last", f"cerss.zfs:step:{ID}"
 
 
 @pytest.mark.parametrize("char", CONTROL, ids=ascii)
@@ -293,11 +309,11 @@ TAG = f"cerss.zfs:last:{ID}"
     "command",
     [
         lambda char: (RECEIVE, zfs.set_({"cerss.zfs:inbound": f"x{char}y"}, [IN])),
-        lambda char: (SEND, zfs.set_({f"cerss.zfs:replica.{ID}": f"x{char}y"}, [IN])),
+        lambda char: (SEND, zfs.set_({f"cerss.zfs:at.{ID}": f"x{char}y"}, [IN])),
         lambda char: (RECEIVE, zfs.receive(IN, {"org.example:note": f"x{char}y"})),
         lambda char: (RECEIVE, zfs.receive(IN + char, {})),
-        lambda char: (RECEIVE, zfs.hold(TAG + char, [SNAP])),
-        lambda char: (SEND, zfs.release(TAG, [SNAP + char])),
+        lambda char: (RECEIVE, zfs.hold(LAST + char, [SNAP])),
+        lambda char: (SEND, zfs.release(STEP, [SNAP + char])),
         lambda char: (SEND, zfs.get([IN], ["guid" + char])),
     ],
     ids=["set to receive", "set to send", "receive -o", "dataset", "tag", "snapshot", "property"],

@@ -10,9 +10,12 @@ import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     PLAIN,
+    CommitPoint,
+    CommitPoints,
     Cursor,
     LastHold,
     ReplicaRecord,
+    ReplicaRecords,
     SourceMark,
     StepHold,
 )
@@ -28,20 +31,22 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.model import (
     Value,
 )
 
-ID = "00112233445566aa"
+ID, OTHER, POOL = "00112233445566aa", "f" * 16, "0123456789abcdef"
 SOURCE = SourceMark(ID, "a", "tank/v", "7", PLAIN)
 
 
 def test_a_hold_knows_its_relationship() -> None:
-    step, last = Hold(StepHold(ID).format()), Hold(LastHold(ID).format())
-    assert (step.mark, last.mark) == (StepHold(ID), LastHold(ID))
-    assert (step.relationship, last.relationship) == (ID, ID)
-    assert step.ours
+    step, last, odd = Hold(StepHold(ID).format()), Hold(LastHold().format()), Hold("cerss.zfs:odd")
+    assert (step.mark, last.mark, odd.mark) == (StepHold(ID), LastHold(), None)
+    assert (step.relationship, last.relationship, odd.relationship) == (ID, None, None)
+    assert (step.ours, last.ours, odd.ours) == (True, True, True)
     assert (Hold("keep").mark, Hold("keep").relationship, Hold("keep").ours) == (None, None, False)
 
 
-def test_a_step_hold_is_not_a_last_hold() -> None:
-    assert StepHold(ID) != LastHold(ID)
+def test_a_bookmark_knows_its_relationship() -> None:
+    assert Bookmark(f"tank/v#{Cursor(ID, '7').format()}", "7", 1).relationship == ID
+    assert Bookmark(f"tank/v#cerss.zfs_{ID}_open", "7", 1).relationship is None
+    assert Bookmark("tank/v#mine", "7", 1).relationship is None
 
 
 @pytest.mark.parametrize(
@@ -102,20 +107,52 @@ def test_a_spoilt_mark_still_makes_a_replica() -> None:
     assert spoilt.relationships() == ["replica of the replication with a spoilt mark"]
 
 
-def test_a_released_replica_is_none() -> None:
-    released = SourceMark(ID, "a", "tank/v", "7", PLAIN, released=True)
-    dataset = Dataset("backup/v", ours={SourceMark.NAME: released.format()})
-    assert not dataset.is_replica
-    assert dataset.source_mark == released
-    assert dataset.relationships() == []
+@pytest.mark.parametrize(
+    ("flags", "replica"),
+    [({}, True), ({"beside": True}, True), ({"put_aside": True}, False), ({"released": True}, False)],
+)
+def test_a_replica_that_is_released_or_put_aside_is_none(flags: dict[str, bool], replica: bool) -> None:
+    mark = SourceMark(ID, "a", "tank/v", "7", PLAIN, **flags)
+    dataset = Dataset("backup/v", ours={SourceMark.NAME: mark.format()})
+    assert dataset.is_replica is replica
+    assert dataset.source_mark == mark
+    assert dataset.relationships() == ([f"replica of the replication {ID}"] if replica else [])
+
+
+RECORDS = ReplicaRecords((ReplicaRecord(OTHER, "c:x/v", "8", PLAIN), ReplicaRecord("e" * 16, "d:x/v", "9", PLAIN)))
+POINTS = CommitPoints((CommitPoint(OTHER, "7", 5),))
 
 
 def test_relationships_of_a_dataset_in_the_middle_of_a_chain() -> None:
-    ours = {SourceMark.NAME: SOURCE.format(), ReplicaRecord.name("f" * 16): ReplicaRecord("c:x/v").format()}
+    ours = {SourceMark.NAME: SOURCE.format(), ReplicaRecords.name(POOL): RECORDS.format()}
     assert Dataset("backup/v", ours=ours).relationships() == [
-        f"source of the replication {'f' * 16}",
+        f"source of the replication {'e' * 16}",
+        f"source of the replication {OTHER}",
         f"replica of the replication {ID}",
     ]
+
+
+def test_a_spoilt_record_is_still_a_relationship() -> None:
+    ours = {ReplicaRecords.name(OTHER): "{}", ReplicaRecords.name(POOL): RECORDS.format()}
+    dataset = Dataset("tank/v", ours=ours)
+    assert sorted(dataset.records()) == ["e" * 16, OTHER]
+    assert dataset.relationships()[2:] == [f"source of replications to the pool {OTHER} with a spoilt record"]
+    assert Dataset("tank/v", ours={ReplicaRecords.name(POOL): "[]"}).relationships() == []
+
+
+def test_records_and_commit_points_of_all_pools_are_found_by_relationship() -> None:
+    more, further = ReplicaRecord(ID, "b:backup/v", "7", PLAIN), CommitPoint(ID, "8", 6)
+    ours = {
+        ReplicaRecords.name(POOL): RECORDS.format(),
+        ReplicaRecords.name(OTHER): ReplicaRecords((more,)).format(),
+        CommitPoints.name(POOL): POINTS.format(),
+        CommitPoints.name(OTHER): CommitPoints((further,)).format(),
+        CommitPoints.name("0" * 16): "odd",
+    }
+    dataset = Dataset("tank/v", ours=ours)
+    assert dataset.records() == {record.id: record for record in (*RECORDS.entries, more)}
+    assert dataset.commit_points() == {OTHER: POINTS.entries[0], ID: further}
+    assert (Dataset("tank/v").records(), Dataset("tank/v").commit_points()) == ({}, {})
 
 
 def test_a_partial_receive_may_have_a_token_that_cannot_be_decoded() -> None:
@@ -131,6 +168,11 @@ def test_properties_of_a_dataset() -> None:
     assert (dataset.type, dataset.encrypted, dataset.written) == ("volume", False, 5)
     assert Dataset("tank/v", values={"encryption": Value("aes-256-gcm")}).encrypted
     assert (Dataset("tank/v").type, Dataset("tank/v").encrypted, Dataset("tank/v").written) == (None, False, 0)
+
+
+@pytest.mark.parametrize(("text", "written"), [("7", 7), ("-", 0), ("many", 0), ("9" * 5000, 0)])
+def test_written_is_a_number_whatever_was_printed(text: str, written: int) -> None:
+    assert Dataset("tank/v", values={"written": Value(text)}).written == written
 
 
 def test_snapshots_and_cursors_are_found() -> None:

@@ -40,8 +40,12 @@ def test_invalid_size() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "number"), [("0", 0), ("18446744073709551615", 2**64 - 1), ("-", None), ("", None), ("-1", None)]
-)
+    ("text", "number"),
+    [
+        ("0", 0), ("18446744073709551615", 2**64 - 1), ("18446744073709551616", None), ("9" * 5000, None),
+        ("-", None), ("", None), ("-1", None), ("\u00b2", None), (" 5", None),
+    ],
+)  # fmt: skip
 def test_number(text: str, number: int | None) -> None:
     assert units.number(text) == number
 
@@ -54,5 +58,7 @@ def test_time_round_trip(epoch: int) -> None:
 def test_time() -> None:
     assert units.iso_time(1795417682.9) == "2026-11-23T07:08:02Z"
     assert units.iso_time(None) is None
+    assert units.iso_time(2**64) is None
+    assert units.iso_time(253402300800) is None  # the year 10000
     assert units.epoch_of("2026-11-23 07:08:02") is None
     assert units.epoch_of(None) is None

@@ -23,6 +23,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import (
     Things,
     fill_dataset,
     fill_snapshot,
+    read,
     read_holds,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._host.process import Result
@@ -80,6 +81,31 @@ def test_a_dataset_keeps_our_properties_apart_and_only_local_ones() -> None:
     assert (dataset.origin, dataset.guid) == ("tank/o@s", "7")
 
 
+def test_a_guid_that_is_none_is_not_taken() -> None:
+    dataset = Dataset("tank/v", "7")
+    fill_dataset(dataset, "guid", "-", "many")
+    assert dataset.guid == "7"
+
+
+class Lister(Backend):
+    """Prints these lines, whatever is asked for."""
+
+    def __init__(self, *rows: str) -> None:
+        super().__init__()
+        self.rows = [f"{name}\t{number}\t{number}\t-\t0" for number, name in enumerate(rows)]
+
+    def read(self, command: list[str]) -> tuple[list[str], list[str]]:
+        return self.rows, []
+
+
+def test_what_was_not_asked_for_is_left_out() -> None:
+    backend = Lister("tank/v", "tank/v@s", "tank/w", "tank/v/a", "tank/v/b@s", "tank/va", "other")
+    assert sorted(read(backend, ["tank/v"])[0]) == ["tank/v"]
+    assert sorted(read(backend, ["tank/v"], None)[0]) == ["tank/v", "tank/v/a"]
+    assert sorted(read(backend, [])[0]) == ["other", "tank/v", "tank/v/a", "tank/va", "tank/w"]
+    assert sorted(read(backend, ["tank/v/b"], types="snapshot")[0]) == ["tank/v/b"]
+
+
 def test_a_token_that_cannot_be_decoded_is_kept_as_a_value() -> None:
     dataset = Dataset("backup/v")
     fill_dataset(dataset, "receive_resume_token", "-", "1-odd")
@@ -111,7 +137,7 @@ class Holder(Backend):
         return Result(command, int(bool(gone)), "".join(lines), "".join(gone))
 
 
-TAGS = ["keep", "with\ttab", "with\nline", "x\t1\na@1\tcerss.zfs:last:00112233445566aa", "caf\udce9", "x\x85y\u2028"]
+TAGS = ["keep", "with\ttab", "with\nline", "x\t1\na@1\tcerss.zfs:last", "caf\udce9", "x\x85y\u2028"]
 
 
 @pytest.mark.parametrize("tag", TAGS, ids=ascii)

@@ -7,82 +7,185 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import Announcement, Cursor, StepHold
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import Announcement, Cursor, SourceMark, StepHold
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Hold, Token, Value
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.info import relationships
-from ansible_collections.cerss.zfs.tests.unit.pairs import ID, replica, source
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.info import ids, relationships
+from ansible_collections.cerss.zfs.tests.unit.pairs import (
+    ID,
+    OTHER,
+    cursor,
+    points,
+    record,
+    records,
+    replica,
+    source,
+    step_hold,
+)
 
 NOW = 10_000
+RUN = {"bytes_done": 5, "bytes_total": 10, "bytes_per_second": 1, "started": 1.0, "updated": 2.0}
 
 
-def report(dataset: Dataset, **more: object) -> dict[str, object]:
+def reports(dataset: Dataset, **more: Any) -> list[dict[str, Any]]:
     values = {"running": {}, "active": [], "now": NOW, "max_lag": None, **more}
-    (found,) = relationships({dataset.name: dataset}, **values)  # type: ignore[arg-type]
+    return relationships({dataset.name: dataset}, **values)
+
+
+def report(dataset: Dataset, **more: Any) -> dict[str, Any]:
+    (found,) = reports(dataset, **more)
+    assert found["healthy"] is (found["problems"] == [])
     return found
 
 
-def test_lag_counts_what_came_after_the_cursor():
+# -- the source ------------------------------------------------------------------------------------------------------
+
+
+def test_lag_counts_what_came_after_the_commit_point() -> None:
     dataset = source(1, 2, 3)
     dataset.values["written"] = Value("7")
     dataset.snapshots[2].temporary = True
     found = report(dataset)
+    assert (found["role"], found["id"], found["source"], found["target"]) == ("source", ID, "tank/v", "b:backup/v")
     assert (found["last_replicated"], found["snapshots_behind"]) == ("tank/v@s1", 1)
     assert (found["lag_seconds"], found["lag_bytes"]) == (9000, 20 + 30 + 7)
     assert found["healthy"]
-    found = report(dataset, max_lag=60)
-    assert not found["healthy"]
-    assert "max_lag" in str(found["problems"])
+    assert "9000 s behind, more than max_lag allows (60 s)" in str(report(dataset, max_lag=60)["problems"])
+    assert report(dataset, max_lag=9000)["healthy"]
 
 
-def test_nothing_behind_is_no_lag():
+def test_nothing_behind_is_no_lag() -> None:
     found = report(source(1))
     assert (found["lag_seconds"], found["lag_bytes"], found["snapshots_behind"]) == (0, 0, 0)
 
 
-def test_the_cursor_replaces_a_deleted_snapshot():
+def test_the_cursor_replaces_a_deleted_snapshot() -> None:
     found = report(source(2, at=1))
     assert found["last_replicated"] == f"tank/v#{Cursor(ID, '1').format()}"
-    assert found["lag_seconds"] == 9000
+    assert (found["lag_seconds"], found["lag_bytes"]) == (9000, 20)
+    dataset = source(2, at=1)
+    dataset.bookmarks = [cursor(2)]  # of a stream that has not arrived
+    found = report(dataset)
+    assert (found["last_replicated"], found["lag_seconds"], found["lag_bytes"]) == (None, None, 20)
+
+
+def test_each_relationship_has_its_own_numbers() -> None:
+    """Also several in one property, and on several pools."""
+    dataset = source(1, 2, 3, at=2)
+    dataset.ours.update(records(record(), record(id=OTHER, guid="5", target="c:x")))
+    dataset.ours.update(points(3, id_=OTHER, pool="e" * 16))
+    found = {
+        (each["id"], each["target"], each["last_replicated"], each["snapshots_behind"]) for each in reports(dataset)
+    }
+    assert found == {(ID, "b:backup/v", "tank/v@s2", 1), (OTHER, "c:x", "tank/v@s3", 0)}
+
+
+@pytest.mark.parametrize(
+    ("leave", "left"),
+    [
+        (lambda dataset: dataset.ours.update(records(record())), False),
+        (lambda dataset: dataset.ours.update(points(1)), True),
+        (lambda dataset: dataset.bookmarks.append(cursor(1)), True),
+        (lambda dataset: step_hold(dataset, 1), True),
+    ],
+)
+def test_what_is_left_over(leave: Any, left: bool) -> None:
+    """Any mark is shown; without a record the relationship is no longer one."""
+    dataset = source(1, at=None)
+    dataset.ours = {}
+    assert reports(dataset) == []
+    leave(dataset)
+    assert ids(dataset) == {ID}
+    assert ("left over" in str(report(dataset)["problems"])) is left
 
 
 @pytest.mark.parametrize(
     ("dataset", "problem"),
     [
-        (source(1, recorded=False), "left over"),
-        (source(1, at=None), "nothing has been replicated"),
-        (replica(1, released=True), "released"),
+        (source(1, paused=True), "paused: replication skips it until zfs_replication with paused=false"),
+        (source(1, at=None, paused=True), "paused"),
+        (source(1, at=None), "nothing has been replicated yet"),
+        (replica(1, released=True), "released by a failover: it no longer receives anything"),
+        (replica(1, put_aside=True), "put aside by a reseed and kept with an unknown number of bytes; destroy it when"),
+        (replica(1, beside=True), "a reseed is not finished: it is to replace the replica; the next run continues"),
         (replica(1, held=None), "no snapshot is held as the last"),
-        (replica(1, 2), "diverged: it holds backup/v@s2"),
+        (replica(1, 2), "diverged: it holds backup/v@s2 after the last received snapshot"),
     ],
 )
-def test_problems(dataset, problem):
-    found = report(dataset)
-    assert not found["healthy"]
-    assert problem in str(found["problems"])
+def test_problems(dataset: Dataset, problem: str) -> None:
+    (found,) = report(dataset)["problems"]
+    assert problem in found
 
 
-def test_the_lag_of_a_replica_is_the_age_of_its_last_received_snapshot():
-    found = report(replica(1), max_lag=9000)
-    assert (found["lag_seconds"], found["problems"]) == (9000, [])
-    assert "9000 s old, more than max_lag allows (8999 s)" in str(report(replica(1), max_lag=8999)["problems"])
-    assert "max_lag" not in str(report(replica(1, released=True), max_lag=1)["problems"])
+def test_the_size_of_what_was_put_aside() -> None:
+    dataset = replica(1, held=None, put_aside=True)
+    dataset.values["used"] = Value("4096")
+    (found,) = report(dataset, max_lag=1)["problems"]
+    assert "kept with 4096 bytes" in found
 
 
-def test_transfers_are_seen_from_both_sides():
-    run = {"bytes_done": 5, "bytes_total": 10, "bytes_per_second": 1, "started": 1.0, "updated": 2.0}
+def test_an_interrupted_transfer() -> None:
     dataset = source(1, 2)
-    dataset.snapshots[1].holds = [Hold(StepHold(ID).format())]
-    assert "interrupted" in str(report(dataset)["problems"])
-    found = report(dataset, running={ID: run})
-    assert found["healthy"]
-    assert found["in_progress"]["percent"] == 50.0  # type: ignore[index]
+    step_hold(dataset, 2)
+    step_hold(dataset, 1, id_=OTHER)
+    dataset.snapshots[0].holds = [*(dataset.snapshots[0].holds or []), Hold("mine")]
+    found = {each["id"]: each for each in reports(dataset)}
+    assert found[ID]["problems"] == ["a transfer was interrupted and holds tank/v@s2; the next run resumes it"]
+    assert found[OTHER]["target"] is None
+    dataset.snapshots[0].holds = []
+    found = {ID: report(dataset, running={ID: RUN})}
+    assert found[ID]["healthy"]
+    assert found[ID]["in_progress"]["percent"] == 50.0
+    assert report(dataset, running={OTHER: RUN})["in_progress"] is None
+    assert StepHold(ID).format() in [hold.tag for hold in dataset.snapshots[1].holds or []]
+
+
+def test_a_base_that_is_held_is_no_interrupted_transfer() -> None:
+    """Where the name of its bookmark would be too long."""
+    dataset = source(1, 2)
+    dataset.bookmarks = []
+    step_hold(dataset, 1)
+    assert report(dataset)["problems"] == []
+    step_hold(dataset, 2)
+    assert "holds tank/v@s2;" in str(report(dataset)["problems"])
+
+
+# -- the replica -----------------------------------------------------------------------------------------------------
+
+
+def test_the_lag_of_a_replica_is_the_age_of_its_last_received_snapshot() -> None:
+    found = report(replica(1), max_lag=9000)
+    assert (found["role"], found["source"], found["target"]) == ("replica", "a:tank/v", "backup/v")
+    assert (found["last_replicated"], found["lag_seconds"], found["problems"]) == ("backup/v@s1", 9000, [])
+    assert "9000 s old, more than max_lag allows (8999 s)" in str(report(replica(1), max_lag=8999)["problems"])
+    for ended in ("released", "put_aside", "beside"):
+        assert "max_lag" not in str(report(replica(1, **{ended: True}), max_lag=1)["problems"])
+
+
+def test_a_partial_receive_on_the_replica() -> None:
     there = replica(1)
     there.token = Token("1-x", "2", "tank/v@s2", 30, "1")
     there.ours[Announcement.NAME] = json.dumps([{"guid": "2", "snapshot": "s2", "bytes": 60}])
-    assert "interrupted" in str(report(there)["problems"])
+    found = report(there)
+    assert found["problems"] == ["a transfer of tank/v@s2 was interrupted; the next run resumes it"]
+    assert found["in_progress"]["active"] is False
     found = report(there, active=["backup/v"])
-    assert found["in_progress"]["percent"] == 50.0  # type: ignore[index]
+    assert (found["in_progress"]["percent"], found["in_progress"]["active"]) == (50.0, True)
     assert found["healthy"]
+    first = replica(held=None)
+    first.token = there.token
+    assert report(first, active=["backup/v"])["healthy"]
+    there.ours[Announcement.NAME] = "spoilt"
+    assert report(there)["in_progress"]["bytes_total"] is None
+
+
+def test_a_link_of_a_chain_has_both_roles() -> None:
+    there = replica(1)
+    there.ours.update(records(record(id=OTHER, target="c:x"), pool="e" * 16))
+    assert [(each["role"], each["id"]) for each in reports(there)] == [("replica", ID), ("source", OTHER)]
+    there.ours = {SourceMark.NAME: "{}"}
+    there.snapshots[0].holds = []
+    assert reports(there) == []

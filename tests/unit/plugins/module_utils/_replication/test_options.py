@@ -6,15 +6,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options, dataset_of
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import PairOptions
 from ansible_collections.cerss.zfs.tests.unit.scenarios import replicate, to
 from ansible_collections.cerss.zfs.tests.unit.transcript import entrance
 
 
-def options(*names, **params):
+def options(*names: str, **params: Any) -> Options:
     return Options.from_params(entrance(replicate(*names, **params))[1])
 
 
@@ -41,35 +45,57 @@ def options(*names, **params):
         ([], {"timeout": "soon"}, "'soon' is not a duration"),
     ],
 )
-def test_refused(names, params, message):
+def test_refused(names: list[str], params: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInput, match=message):
         options(*names, **params)
 
 
-def test_no_name_is_refused():
+def test_no_name_is_refused() -> None:
     _verb, params = entrance(replicate())
     with pytest.raises(BadInput, match="name is empty"):
         Options.from_params({**params, "name": []})
 
 
-def test_strip_shortens_the_path_below_the_parent():
+def test_strip_shortens_the_path_below_the_parent() -> None:
     several = options("tank/a/b@s", "tank/c/d", target=to(None, parent="backup/x", strip=1))
     assert [str(several.replica_root(name)) for name in several.names] == ["backup/x/a/b", "backup/x/c/d"]
     assert [str(dataset_of(name)) for name in several.names] == ["tank/a/b", "tank/c/d"]
     assert str(options().replica_root(options().names[0])) == "backup/vol"
 
 
-def test_what_a_plan_must_know_of_the_way():
+def test_what_a_plan_must_know_of_the_way() -> None:
     push, local = options(), options(target=to(host="local"))
     pull, relay = options(source={"host": "a"}, target=to(host=None)), options(source={"host": "a"})
     assert [way.pair.pulled for way in (push, local, pull, relay)] == [False, False, True, True]
     assert [way.pair.packages for way in (push, local, pull, relay)] == [True, True, True, False]
 
 
-def test_values_are_converted():
+def test_values_are_converted() -> None:
     requested = options(
         bandwidth_limit="1M", timeout="2h", stall_timeout="90s", properties={"atime": False, "copies": 2}
     )
     assert requested.transport.bandwidth_limit == 1024**2
     assert (requested.timeout, requested.transport.stall_timeout) == (7200, 90)
     assert requested.pair.properties == {"atime": "off", "copies": "2"}
+
+
+def test_what_is_not_given() -> None:
+    found = options()
+    assert (found.timeout, found.transport.bandwidth_limit) == (None, None)
+    assert (found.dataset, found.parent, found.strip) == (DatasetName("backup/vol"), None, 1)
+    assert found.pair == PairOptions()
+
+
+def test_what_plans_depend_on() -> None:
+    given: dict[str, Any] = {"intermediates": False, "raw": "never", "on_divergence": "reseed", "resume": False}
+    found = options(include_snapshots=["a*"], exclude_snapshots=["b*"], **given).pair
+    assert found == PairOptions(include=("a*",), exclude=("b*",), **given)
+
+
+def test_where_the_replica_of_another_name_would_be() -> None:
+    """For sources that were renamed."""
+    below = options("tank/vol", target=to(None, parent="backup/x", strip=1))
+    assert str(below.place_of(DatasetName("tank/other/v"))) == "backup/x/other/v"
+    single = options("tank/vol")
+    assert str(single.place_of(DatasetName("tank/vol/c"))) == "backup/vol/c"
+    assert single.place_of(DatasetName("tank/other")) is None

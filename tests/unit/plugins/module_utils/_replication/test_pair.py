@@ -2,52 +2,111 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A pair, its id, and what its plan holds and reports."""
+"""A pair, its id and its marks, and what is reported about a stream."""
 
 from __future__ import annotations
 
-import json
+from dataclasses import FrozenInstanceError, replace
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import ReplicaRecord, SourceMark
+import pytest
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import CommitPoint, SourceMark
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import (
-    PairOptions,
+    PairPlan,
     Send,
     listed,
     newest_common,
-    send_action,
+    send_step,
+    with_hold,
 )
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import plan_pair
-from ansible_collections.cerss.zfs.tests.unit.pairs import ID, cursor, pair, replica, snapshots, source
+from ansible_collections.cerss.zfs.tests.unit.pairs import (
+    ID,
+    OTHER,
+    POINT,
+    RECORD,
+    REPLICA_GUID,
+    cursor,
+    last_hold,
+    link,
+    pair,
+    points,
+    record,
+    records,
+    replica,
+    snapshots,
+    source,
+    step_hold,
+)
+
+LAST = "cerss.zfs:last"
 
 
-def test_the_id_is_that_of_the_replica_or_made_of_source_pool_and_name():
+def test_what_was_read_is_frozen() -> None:
+    for found in (pair([1], [1]), pair([1], [1]).link, PairPlan(pair([1], [1]))):
+        with pytest.raises(FrozenInstanceError):
+            setattr(found, next(iter(vars(found))), None)
+
+
+def test_the_id_is_in_the_record_or_made_of_source_pool_and_name() -> None:
     assert pair([1], [1]).id == ID
     new = pair([1], None)
     assert new.id == pair([1, 2], None).id
     assert len(new.id) == 16
-    for change in ({"replica_name": "backup/w"}, {"pool_guid": "78"}):
-        other = pair([1], None)
-        for key, value in change.items():
-            setattr(other, key, value)
-        assert other.id != new.id
-    new.known_id = ID
-    assert new.id == ID
+    assert new.id != ID
+    other = pair([1], None)
+    other.source.guid = "5"
+    for different in (replace(new, pool="f" * 16), replace(new, link=link(replica_name="backup/w")), other):
+        assert different.id not in (new.id, ID)
 
 
-def test_an_invalid_mark_or_record_is_none():
+def test_a_replica_that_claims_an_id_does_not_get_it() -> None:
+    """Without a record on the source there is no id but the one that would be made now."""
+    case = pair([1], [1], recorded=False)
+    assert case.mark
+    assert (case.mark.id, case.record) == (ID, None)
+    assert case.id == pair([1], None).id
+
+
+@pytest.mark.parametrize(
+    ("entries", "found"),
+    [
+        ([record(id=OTHER, guid="5", target="b:x"), record()], ID),
+        ([record(id=OTHER, guid="5"), record(target="b:former")], ID),  # the GUID counts more than the place
+        ([record(id=OTHER, guid="5"), record(guid="6", target="b:x")], OTHER),  # and the place more than a claim
+        ([record(guid="6", target="b:x")], ID),  # so a mark that disagrees is seen at all
+        ([record(id=OTHER, guid="6", target="b:x")], None),
+        ([], None),
+    ],
+)
+def test_the_record_of_a_replica(entries: list[object], found: str | None) -> None:
     case = pair([1], [1])
-    case.source.ours = {ReplicaRecord.name(ID): json.dumps({"target": "b:backup/v"})}
-    assert case.mark is not None
-    assert case.record is not None
+    case.source.ours = records(*entries)  # type: ignore[arg-type]
+    assert (case.record.id if case.record else None) == found
+
+
+def test_marks_of_another_pool_do_not_count() -> None:
+    assert pair([1], [1], at=1).point == CommitPoint(ID, "1", 1)
+    case = pair([1], [1])
+    case.source.ours = {**records(record(), pool="f" * 16), **points(1, pool="f" * 16)}
+    assert (case.record, case.point) == (None, None)
+
+
+def test_what_cannot_be_read_is_none() -> None:
+    case = pair([1], [1], at=1)
+    assert case.replica
     case.replica.ours = {SourceMark.NAME: "{}"}
-    case.known_id = ID
-    case.source.ours = {ReplicaRecord.name(ID): "backup/v"}
-    assert case.mark is None
-    assert case.record is None
+    case.source.ours = {RECORD: "backup/v", POINT: "1"}
+    assert (case.mark, case.record, case.point) == (None, None, None)
+    assert (case.records.entries, case.points.entries) == ((), ())
 
 
-def test_newest_common_prefers_the_snapshot_to_its_bookmark():
+def test_the_address_in_the_record_is_as_the_source_sees_it() -> None:
+    assert link().target_record == "b:backup/v"
+    assert link(target_host="").target_record == "backup/v"
+
+
+def test_newest_common_prefers_the_snapshot_to_its_bookmark() -> None:
     here, there = source(1, 2, at=2), replica(1, 2)
     assert newest_common(here, there) == (there.snapshots[1], here.snapshots[1])
     here = source(1, 3, at=2)
@@ -57,13 +116,13 @@ def test_newest_common_prefers_the_snapshot_to_its_bookmark():
     assert newest_common(source(3, at=None), there) is None
 
 
-def test_protects_the_base_and_each_snapshot_sent_once():
-    case = pair([1, 2, 3, 4], [1])
-    plan = plan_pair(case, PairOptions(exclude=("s3",)))
-    assert [snapshot.snapshot for snapshot in plan.protects] == ["s1", "s2", "s4"]
+def test_a_first_receive_has_no_whole_snapshot_yet() -> None:
+    assert pair([1], []).is_first_receive
+    assert not pair([1], None).is_first_receive
+    assert not pair([1], [1]).is_first_receive
 
 
-def test_what_is_reported_about_a_stream():
+def test_what_is_reported_about_a_stream() -> None:
     case = pair([1, 2, 3], None)
     one, two, three = case.source.snapshots
     sends = [
@@ -76,13 +135,26 @@ def test_what_is_reported_about_a_stream():
         (Send("resume", (two,), "tank/v@s1"), "resume sending tank/v@s2 to b:backup/v", "inbound"),
     ]
     for send, text, before in sends:
-        step = send_action(case, send)
+        step = send_step(case, send)
         assert step.text == text
         assert step.commands == ()
-        assert {effect.before["state"] for effect in step.effects} == {before}
-        assert [effect.name for effect in step.effects] == [f"backup/v@{snap.snapshot}" for snap in send.carries]
+        assert [(effect.name, effect.before, effect.after) for effect in step.effects] == [
+            (f"backup/v@{snap.snapshot}", {"state": before}, {"state": "full"}) for snap in send.carries
+        ]
+    assert sends[1][0].to_result() == {
+        "kind": "incremental", "base": "tank/v@s1", "snapshots": ["tank/v@s2", "tank/v@s3"], "raw": False,
+        "origin": None,
+    }  # fmt: skip
 
 
-def test_listed_shortens_long_lists():
+def test_listed_shortens_long_lists() -> None:
     assert listed([Dataset("a"), Dataset("b")]) == "a, b"
     assert listed(snapshots("a", *range(1, 13)), most=2) == "a@s1, a@s2 and 10 more"
+
+
+def test_with_hold_finds_a_tag() -> None:
+    dataset = replica(1, 2, held=None)
+    step_hold(dataset, 1)
+    last_hold(dataset)
+    assert with_hold(dataset, LAST) == [dataset.snapshots[1]]
+    assert dataset.guid == REPLICA_GUID

@@ -2,117 +2,319 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Adopting a replica, and ending a relationship."""
+"""Adopting a replica, pausing a relationship, and ending one."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
+    PLAIN,
+    RAW,
     Announcement,
+    CommitPoint,
+    CommitPoints,
     Cursor,
     LastHold,
-    ReplicaRecord,
+    ReplicaRecords,
     SourceMark,
     StepHold,
 )
-from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Hold, Token
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import SOURCE, TARGET, Pair
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.relationship import Options, adopt, end
-from ansible_collections.cerss.zfs.tests.unit.pairs import ID, OTHER, cursor, replica, source
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import PENDING_DELETE, Bookmark, Token
+from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import planner
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import SOURCE, TARGET, Pair, PairOptions
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.relationship import Options, adopt, end, pause
+from ansible_collections.cerss.zfs.tests.unit.pairs import (
+    ID,
+    OTHER,
+    POINT,
+    RECORD,
+    cursor,
+    hold,
+    pair,
+    points,
+    record,
+    records,
+    replica,
+    settled,
+    source,
+    source_mark,
+    step_hold,
+)
+
+ELSEWHERE = "e" * 16  # another pool
 
 
-def test_ending_removes_all_marks_and_nothing_else():
+def commands(plan: Plan) -> list[tuple[str, ...]]:
+    return [(step.side, *command[1:]) for step in plan.steps for command in step.commands]
+
+
+# -- end -------------------------------------------------------------------------------------------------------------
+
+
+def test_ending_removes_all_marks_and_nothing_else() -> None:
+    """On all pools; what other relationships have in the same property stays."""
     here, there = source(1, 2, at=2), replica(1, 2, held=2)
-    here.bookmarks += [
-        cursor(2, OTHER),
-        Bookmark("tank/v#mine", "2", 2),
-        Bookmark(f"tank/v#cerss.zfs_{ID}_open", "1", 1),
-    ]
-    here.snapshots[1].holds = [Hold(StepHold(ID).format()), Hold(StepHold(OTHER).format()), Hold("legal")]
+    other = record(id=OTHER, guid="5", target="c:x")
+    here.ours = {
+        **records(other, record()), **points(2),
+        **records(record(target="d:y"), pool=ELSEWHERE), **points(1, pool=ELSEWHERE),
+    }  # fmt: skip
+    here.ours[POINT] += f"; {OTHER} 1 1"
+    here.bookmarks += [cursor(1), cursor(2, OTHER), Bookmark("tank/v#mine", "2", 2)]
+    step_hold(here, 2)
+    step_hold(here, 2, id_=OTHER)
+    hold(here, "legal", 2)
+    hold(there, "legal", 2)
     there.ours[Announcement.NAME] = "[]"
     plan, id_ = end(None, {SOURCE: [here], TARGET: [there]}, "backup/v", Endpoint("b"))
     assert id_ == ID
-    commands = [(step.side, *step.commands[0][1:]) for step in plan.steps]
-    assert commands == [
-        (TARGET, "release", LastHold(ID).format(), "backup/v@s2"),
+    assert commands(plan) == [
+        (TARGET, "release", LastHold.TAG, "backup/v@s2"),
         (TARGET, "inherit", Announcement.NAME, "backup/v"),
         (TARGET, "inherit", SourceMark.NAME, "backup/v"),
         (SOURCE, "release", StepHold(ID).format(), "tank/v@s2"),
         (SOURCE, "destroy", f"tank/v#{Cursor(ID, '2').format()}"),
-        (SOURCE, "destroy", f"tank/v#cerss.zfs_{ID}_open"),
-        (SOURCE, "inherit", ReplicaRecord.name(ID), "tank/v"),
+        (SOURCE, "destroy", f"tank/v#{Cursor(ID, '1').format()}"),
+        (SOURCE, "set", f"{POINT}={CommitPoints((CommitPoint(OTHER, '1', 1),)).format()}", "tank/v"),
+        (SOURCE, "inherit", CommitPoints.name(ELSEWHERE), "tank/v"),
+        (SOURCE, "set", f"{RECORD}={ReplicaRecords((other,)).format()}", "tank/v"),
+        (SOURCE, "inherit", ReplicaRecords.name(ELSEWHERE), "tank/v"),
     ]
 
 
-def test_ending_refuses_the_replica_of_another_source():
-    here = source(1, recorded=False, at=None)
-    here.guid = "800"
-    with pytest.raises(Refused, match="is the replica of a:tank/v, not of tank/v"):
+def test_ending_names_what_zfs_destroys_then() -> None:
+    here, there = source(1, 2, at=2), replica(1, 2, held=2)
+    step_hold(here, 1)
+    here.snapshots[0].state = there.snapshots[1].state = PENDING_DELETE
+    plan, _id = end(None, {SOURCE: [here], TARGET: [there]}, "backup/v", Endpoint("b"))
+    releases = [step.text for step in plan.steps if step.commands[0][1] == "release"]
+    assert [text.partition("; ")[2] for text in releases] == [
+        "ZFS then destroys backup/v@s2 (pending deletion)", "ZFS then destroys tank/v@s1 (pending deletion)",
+    ]  # fmt: skip
+
+
+def test_spoilt_properties_of_the_source_stay() -> None:
+    """Nobody knows whose they are."""
+    here = source(1)
+    here.ours.update({CommitPoints.name(ELSEWHERE): "x", ReplicaRecords.name(ELSEWHERE): "[{}]"})
+    plan, _id = end(ID, {SOURCE: [here]}, None, Endpoint("b"))
+    assert not any(ELSEWHERE in str(command) for command in commands(plan))
+    assert len(commands(plan)) == 3
+
+
+def test_the_id_is_the_one_that_the_source_has_recorded() -> None:
+    """By the replica's GUID, then by its place; what the replica's mark says is only a claim."""
+    here, there = source(1), replica(1)
+    assert end(None, {SOURCE: [here], TARGET: [there]}, "backup/v", Endpoint("b"))[1] == ID
+    claims = replica(1, id=OTHER)
+    assert end(None, {SOURCE: [here], TARGET: [claims]}, "backup/v", Endpoint("b"))[1] == ID
+    here.ours = records(record(guid="5", target="c:x"), record(id=OTHER, target="b:former"))
+    assert end(None, {SOURCE: [here], TARGET: [there]}, "backup/v", Endpoint("b"))[1] == OTHER
+    # The relationship of another replica is not ended because this one claims its id.
+    here.ours = records(record(guid="5", target="c:x"))
+    assert end(None, {SOURCE: [here], TARGET: [there]}, "backup/v", Endpoint("b")) == (Plan(), None)
+    here.ours = {}
+    assert end(None, {SOURCE: [here], TARGET: [there]}, "backup/v", Endpoint("b"))[1] == ID
+
+
+def test_a_replica_that_claims_another_id_keeps_its_marks() -> None:
+    here, there = source(1), replica(1, 2, held=2, id=OTHER)
+    there.token, there.ours[Announcement.NAME] = Token("1-x", "2", "tank/v@s2", 30), "[]"
+    plan, _id = end(None, {SOURCE: [here], TARGET: [there]}, None, Endpoint("b"))
+    assert {side for side, *_command in commands(plan)} <= {SOURCE}
+    assert commands(end(ID, {TARGET: [there]}, None, Endpoint("b"))[0]) == []
+
+
+def test_ending_refuses_the_replica_of_another_source() -> None:
+    here = source(1)
+    here.guid, here.ours = "800", {}
+    with pytest.raises(Refused, match=rf"is the replica of a:tank/v, not of tank/v; set name .* or set id={ID}"):
         end(None, {SOURCE: [here], TARGET: [replica(1)]}, "backup/v", Endpoint("b"))
     assert end(ID, {TARGET: [replica(1)]}, None, Endpoint())[0].steps
 
 
-def test_ending_on_one_side():
+def test_ending_on_one_side() -> None:
     plan, id_ = end(None, {SOURCE: [source(1)]}, "backup/v", Endpoint("b"))
     assert id_ == ID
     assert {step.side for step in plan.steps} == {SOURCE}
     plan, _id = end(ID, {TARGET: [replica(1)]}, None, Endpoint())
-    assert len(plan.steps) == 2
-    assert end(None, {SOURCE: [source(1)]}, "backup/other", Endpoint("b")) == (plan.__class__(), None)
+    assert [command[1] for command in commands(plan)] == ["release", "inherit"]
+    assert end(None, {SOURCE: [source(1)]}, "backup/other", Endpoint("b")) == (Plan(), None)
 
 
-def test_ending_aborts_a_partial_receive():
-    there = replica()
+def test_ending_aborts_a_partial_receive() -> None:
+    there = replica(held=None)
     there.token = Token("1-x", "2", "tank/v@s2", 30)
     plan, _id = end(ID, {TARGET: [there]}, "backup/v", Endpoint("b"))
-    assert [step.commands[0] for step in plan.steps] == [["zfs", "receive", "-A", "backup/v"]]
+    assert commands(plan) == [(TARGET, "receive", "-A", "backup/v")]
     assert "which destroys b:backup/v" in plan.steps[0].text
+    there = replica(1)
+    there.token = Token("1-x", "2", "tank/v@s2", 30)
+    plan, _id = end(ID, {TARGET: [there]}, "backup/v", Endpoint("b"))
+    assert [command[1] for command in commands(plan)] == ["receive", "release", "inherit"]
 
 
-def test_ending_leaves_the_replica_of_another_relationship_alone():
-    there = replica(1, 2, held=2, id=OTHER)
-    there.token, there.ours[Announcement.NAME] = Token("1-x", "2", "tank/v@s2", 30), "[]"
-    plan, _id = end(ID, {TARGET: [there]}, None, Endpoint("b"))
-    assert [step.commands[0][1:3] for step in plan.steps] == [["release", LastHold(ID).format()]]
-
-
-@pytest.mark.parametrize(
-    ("held", "named", "ended"),
-    [(2, None, True), (None, "backup/v", True), (None, None, False), (None, "backup", False)],
-)
-def test_ending_removes_a_mark_that_cannot_be_read(held, named, ended):
-    """Otherwise every way out of it would lead back here."""
-    there = replica(1, 2, held=held, mode="clear")
+@pytest.mark.parametrize(("named", "ended"), [("backup/v", True), (None, False), ("backup", False)])
+def test_ending_removes_a_mark_that_cannot_be_read(named: str | None, ended: bool) -> None:
+    """Only from the replica that the user named. Otherwise every way out of it would lead back here."""
+    there = replica(1, 2)
+    there.ours = {SourceMark.NAME: "{}"}
     plan, _id = end(ID, {SOURCE: [source(1)], TARGET: [there]}, named, Endpoint("b"))
-    assert (["zfs", "inherit", SourceMark.NAME, "backup/v"] in [step.commands[0] for step in plan.steps]) is ended
+    assert ((TARGET, "inherit", SourceMark.NAME, "backup/v") in commands(plan)) is ended
 
 
-def adoptable(there: Dataset | None) -> Pair:
-    return Pair(source(1, 2, at=None, recorded=False), "backup/v", there, None, "77", "tank/v", "b:backup/v", "a", "b")
+# -- pause -----------------------------------------------------------------------------------------------------------
 
 
-def test_adopting_marks_both_sides():
-    there = replica(1, held=None)
-    there.ours = {}
-    commands = [(step.side, step.commands[0][1]) for step in adopt(adoptable(there)).steps]
-    assert commands == [(TARGET, "set"), (SOURCE, "bookmark"), (SOURCE, "set"), (TARGET, "hold")]
+@pytest.mark.parametrize(("id_", "address"), [(ID, None), (ID, "b:x"), (None, "b:backup/v")])
+def test_pause_and_resume(id_: str | None, address: str | None) -> None:
+    here = source(1)
+    other = record(id=OTHER, guid="5", target="c:x")
+    here.ours.update(records(other, record()))
+    plan, found = pause(here, id_, address, True)
+    assert found == ID
+    paused = {RECORD: ReplicaRecords((other, record(paused=True))).format()}
+    assert commands(plan) == [(SOURCE, "set", f"{RECORD}={paused[RECORD]}", "tank/v")]
+    assert plan.actions == ["pause the replication of tank/v to b:backup/v"]
+    assert pause(here, id_, address, False) == (Plan(), ID)
+    here.ours.update(paused)
+    assert pause(here, id_, address, True) == (Plan(), ID)
+    assert pause(here, id_, address, False)[0].actions == ["resume the replication of tank/v to b:backup/v"]
+
+
+@pytest.mark.parametrize(("id_", "address", "message"), [(OTHER, None, OTHER), (None, "b:x", "with b:x")])
+def test_there_must_be_something_to_pause(id_: str | None, address: str | None, message: str) -> None:
+    here = source(1)
+    here.ours[ReplicaRecords.name(ELSEWHERE)] = "[{}]"
+    with pytest.raises(Refused, match=f"no record of the relationship {message}, .*zfs_replication_info shows which"):
+        pause(here, id_, address, True)
+
+
+# -- adopt -----------------------------------------------------------------------------------------------------------
+
+
+def adopted(case: Pair, mode: str = PLAIN, others: set[str] | None = None, gone: bool = False) -> tuple[Pair, Plan]:
+    """The pair after adopting it, and the plan."""
+    plan, id_ = adopt(case, mode, others or set(), gone)
+    case = replace(case)
+    assert case.replica
+    for _side, verb, *words in commands(plan):
+        dataset = case.source if words[-1].startswith("tank") else case.replica
+        if verb == "set":
+            dataset.ours.update({word.partition("=")[0]: word.partition("=")[2] for word in words[:-1]})
+        elif verb == "bookmark":
+            dataset.bookmarks.append(replace(cursor(int(words[0].partition("@s")[2])), name=words[-1]))
+    assert case.record
+    assert case.mark
+    assert (case.record.id, case.mark.id, case.id) == (id_, id_, id_)
+    assert (case.record.mode, case.mark.mode) == (mode, mode)
+    assert planner.settled(case, PairOptions())
+    return case, plan
+
+
+@pytest.mark.parametrize("mode", [PLAIN, RAW])
+def test_adopting_marks_both_sides(mode: str) -> None:
+    """A copy of another tool. Its marks are those that a run would have left."""
+    case = pair([1, 2], [1, 2], recorded=False)
+    assert case.replica
+    case.replica.ours = {}
+    case, plan = adopted(case, mode)
+    verbs = [(side, verb, words[-1].partition("#")[0]) for side, verb, *words in commands(plan)]
+    assert verbs == [
+        (SOURCE, "set", "tank/v"), (TARGET, "set", "backup/v"), (TARGET, "hold", "backup/v@s2"),
+        (SOURCE, "bookmark", "tank/v"), (SOURCE, "set", "tank/v"),
+    ]  # fmt: skip
+    assert case.id == case.new_id
+
+
+def test_what_is_in_order_is_left_alone() -> None:
+    assert adopt(settled(pair([1, 2], [1, 2])), PLAIN, set()) == (Plan(), ID)
+    case = settled(pair([1], [1]))
+    case.source.ours.update(records(record(target="10.0.0.2:backup/v")))
+    assert adopt(case, PLAIN, set()) == (Plan(), ID)
 
 
 @pytest.mark.parametrize(
-    ("there", "message"),
+    ("recorded", "marked", "id_"),
     [
-        (None, "does not exist"),
-        (replica(8), "no snapshot in common"),
-        (replica(1, guid="5"), "end that relationship first"),
-        (replica(1, more="than we write"), "cannot be read, so it may be the replica of another dataset"),
+        ({}, None, ID),  # the mark was lost
+        ({}, "spoilt", ID),
+        (None, {}, ID),  # the record was lost; nobody else has this id
+        ("spoilt", {}, ID),
+        ({"guid": "5"}, {}, ID),  # the replica was restored in its place
+        ({"target": "b:former"}, {}, ID),
+        ({"id": OTHER}, {}, OTHER),
+        ({"mode": RAW}, {"mode": RAW}, ID),
+        ({}, {"released": True}, ID),
+        ({}, {"put_aside": True}, ID),
+        ({}, {"beside": True}, ID),
+        ({"formerly": "5"}, {"guid": "900"}, ID),
     ],
 )
-def test_what_cannot_be_adopted(there, message):
-    with pytest.raises(Refused, match=message):
-        adopt(adoptable(there))
+def test_what_is_mended(recorded: Any, marked: Any, id_: str) -> None:
+    case = settled(pair([1, 2], [1, 2]))
+    assert case.replica
+    case.source.ours = (
+        {RECORD: "[{}]"} if recorded == "spoilt" else {} if recorded is None else records(record(**recorded))
+    )
+    case.replica.ours = (
+        {SourceMark.NAME: "{}"} if marked == "spoilt" else {} if marked is None else source_mark(**marked)
+    )
+    case, _plan = adopted(case)
+    assert case.id == id_
+    assert case.mark
+    assert (case.mark.released, case.mark.put_aside, case.mark.beside) == (False, False, False)
+
+
+def test_what_is_paused_stays_paused() -> None:
+    case = settled(pair([1, 2], [1, 2]))
+    case.source.ours.update(records(record(paused=True, mode=RAW)))
+    plan, _id = adopt(case, PLAIN, set())
+    assert commands(plan)[0] == (SOURCE, "set", f"{RECORD}={ReplicaRecords((record(paused=True),)).format()}", "tank/v")
+
+
+def test_ids_of_other_relationships_are_not_taken() -> None:
+    """A copy of a replica has its mark too."""
+    case = pair([1, 2], [1, 2], recorded=False)
+    case, _plan = adopted(case, others={ID})  # recorded for another pool
+    assert case.id == case.new_id != ID
+    other = record(guid="5", target="b:backup/w")
+    case = pair([1, 2], [1, 2])
+    case.source.ours = records(other)
+    case, _plan = adopted(case)
+    assert case.records.by_id(ID) == other
+    assert case.id == case.new_id != ID
+
+
+def test_the_source_was_restored_from_the_replica() -> None:
+    """The mark names a dataset that is gone."""
+    case = pair([1, 2], [1, 2], recorded=False)
+    assert case.replica
+    case.replica.ours = source_mark(guid="5")
+    with pytest.raises(
+        Refused, match=r"GUID 5\), not of a:tank/v \(GUID 900\); end that relationship first .*force=true"
+    ):
+        adopt(case, PLAIN, set())
+    adopted(case, gone=True)
+    case.replica.ours = source_mark(guid="5", released=True)  # of a failover, which nobody replicates to any more
+    adopted(case)
+
+
+@pytest.mark.parametrize("there", [None, [8], []])
+def test_a_snapshot_in_common_is_needed(there: list[int] | None) -> None:
+    for gone in (True, False):
+        with pytest.raises(Refused, match=r"have no snapshot in common, .*; replicate to a new dataset"):
+            adopt(pair([1], there), PLAIN, set(), gone)
+
+
+# -- options ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -121,9 +323,18 @@ def test_what_cannot_be_adopted(there, message):
         ({"id": "xyz"}, "16 hex digits"),
         ({"name": "tank/v"}, "the relationship is not specified"),
         ({"id": ID, "state": "present"}, "state=present needs name"),
+        ({"id": ID, "state": "present", "paused": True}, "state=present needs name"),
+        ({"id": ID, "paused": True}, "paused cannot be combined with state=absent"),
         ({"name": "tank/v@s", "target": {"dataset": "b/v"}}, "names a snapshot"),
     ],
 )
-def test_bad_options(options, message):
+def test_bad_options(options: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInput, match=message):
         Options.from_params({"state": "absent", "force": False, **options})
+
+
+def test_good_options() -> None:
+    found = Options.from_params({"state": "present", "force": True, "id": ID, "name": "tank/v", "paused": False})
+    assert (found.id, str(found.name), found.replica, found.present, found.paused) == (ID, "tank/v", None, True, False)
+    found = Options.from_params({"state": "absent", "force": False, "name": "tank/v", "target": {"dataset": "b/v"}})
+    assert (found.id, str(found.replica), found.present, found.paused) == (None, "b/v", False, None)

@@ -16,7 +16,13 @@ from typing import Any
 import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, NoSpace, NotFound, TimedOut
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
+    BadInput,
+    CerssError,
+    NoSpace,
+    NotFound,
+    TimedOut,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Value
 from ansible_collections.cerss.zfs.plugins.module_utils._host import process
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
@@ -39,9 +45,10 @@ from ansible_collections.cerss.zfs.tests.unit.streams import END, PACKAGE_HEAD, 
 
 
 def run(
-    send: str, receive: str, stop: threading.Event | None = None, asked: Asked | None = None, **transport: object
-) -> Meter:
-    meter, here = Meter(total=10), Backend()
+    send: str, receive: str, stop: threading.Event | None = None, asked: Asked | None = None, total: int | None = 10,
+    **transport: object,
+) -> Meter:  # fmt: skip
+    meter, here = Meter(total=total), Backend()
     run_pipe(
         here, here, ["sh", "-c", send], ["sh", "-c", receive], Transport(**transport), meter,  # type: ignore[arg-type]
         stop or threading.Event(), lambda: None, asked,
@@ -49,12 +56,25 @@ def run(
     return meter
 
 
-def test_bytes_arrive_and_progress_is_counted(tmp_path):
+def test_bytes_arrive_and_progress_is_counted(tmp_path: Path) -> None:
     place = tmp_path / "out"
     lines = r"00:00:01\t5\ttank/v@a\n00:00:02\t7\ttank/v@a\n00:00:03\t4\ttank/v@b\n"
     meter = run(rf"printf 'full\ttank/v@a\t9\n{lines}' >&2; printf hello", f"cat > {place}")
     assert place.read_text() == "hello"
     assert (meter.done, meter.snapshot) == (11, "tank/v@b")
+
+
+@pytest.mark.parametrize(("known", "size"), [(None, 77), (10, 10)])
+def test_the_size_is_what_zfs_send_says_unless_it_is_known(known: int | None, size: int) -> None:
+    meter = run(r"printf 'incremental\tx\ttank/v@a\t77\nsize\t77\n' >&2; printf hello", "cat > /dev/null", total=known)
+    assert meter.total == size
+
+
+@pytest.mark.parametrize("line", [r"size\t\302\262", r"00:00:01\t\302\262\ttank/v@a", r"full\ttank/v@a\t\302\262"])
+def test_lines_that_only_look_like_numbers(line: str) -> None:
+    """What comes over ssh may be anything; str.isdigit() is true for a superscript."""
+    with pytest.raises(CerssError):
+        run(rf"printf '{line}\n' >&2; exit 1", "cat > /dev/null", total=None)
 
 
 @pytest.mark.parametrize(
@@ -67,12 +87,12 @@ def test_bytes_arrive_and_progress_is_counted(tmp_path):
         ("exec yes", "head -c 10 >/dev/null; echo 'cannot receive: out of space' >&2; exit 1", NoSpace),
     ],
 )  # fmt: skip
-def test_the_side_that_failed_first_gives_the_reason(send, receive, kind):
+def test_the_side_that_failed_first_gives_the_reason(send: str, receive: str, kind: type[Exception]) -> None:
     with pytest.raises(kind):
         run(send, receive)
 
 
-def test_a_program_that_is_not_there_is_named():
+def test_a_program_that_is_not_there_is_named() -> None:
     here = Backend()
     with pytest.raises(BadInput, match="no-such-program"):
         run_pipe(here, here, ["no-such-program"], ["cat"], Transport(), Meter(total=1), threading.Event(), lambda: None)
@@ -82,7 +102,9 @@ def test_a_program_that_is_not_there_is_named():
     ("transport", "kind"),
     [({"stall_timeout": 500}, Stalled), ({"deadline": time.monotonic() + 500}, TimedOut)],
 )
-def test_time_limits_end_the_sender_and_let_the_receiver_finish(tmp_path, monkeypatch, transport, kind):
+def test_time_limits_end_the_sender_and_let_the_receiver_finish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: dict[str, Any], kind: type[Exception]
+) -> None:
     place, real = tmp_path / "out", time.monotonic
     place.touch()
 
@@ -101,7 +123,7 @@ def test_time_limits_end_the_sender_and_let_the_receiver_finish(tmp_path, monkey
     assert place.read_text() == "partend\n"
 
 
-def test_a_stop_ends_at_once():
+def test_a_stop_ends_at_once() -> None:
     stop = threading.Event()
     threading.Timer(0.3, stop.set).start()
     began = time.monotonic()
@@ -219,7 +241,7 @@ def test_waiting_for_a_head_ends_at_a_stop(place: Place, sent: bytes) -> None:
 def test_waiting_for_a_head_ends_in_time(place: Place, limit: str, kind: type[Exception]) -> None:
     at = {"stall_timeout": 0.3, "deadline": time.monotonic() + 0.3}[limit]
     with pytest.raises(kind):
-        place.run(FIRST[:100], ONE, send="cat {}; exec sleep 60", **{limit: at})
+        place.run(FIRST[:100], ONE, send="cat {}; exec sleep 60", **{limit: at})  # type: ignore[arg-type]
     assert place.got.read_bytes() == b""
 
 
@@ -244,33 +266,44 @@ def test_where_a_stream_is_looked_at() -> None:
 
 def test_what_is_asked_for_is_what_is_planned() -> None:
     case = pair([1, 2, 3], None)
-    full, rest = (Asked.of(case, send) for send in plan_pair(case, PairOptions()).sends)
+    full, rest = (Asked.of(case, send, None) for send in plan_pair(case, PairOptions()).sends)
     assert full.expected == Expected((("1", None),), raw=False, volume=False, resumed=False)
     assert full.what == "tank/v@s1 in full"
     assert rest.expected.parts == (("2", "1"), ("3", "2"))
     assert rest.what == "the increment from tank/v@s1 to tank/v@s3"
     case = with_token(pair([1, 2, 3], [1]), token(2, 1))
-    resumed = Asked.of(case, plan_pair(case, PairOptions()).sends[0])
+    resumed = Asked.of(case, plan_pair(case, PairOptions()).sends[0], case.replica)
     assert (resumed.expected.parts, resumed.expected.resumed) == ((("2", "1"),), True)
     assert resumed.what == "the rest of tank/v@s2"
     # zfs send does not say that it resumes where nothing has arrived yet.
     case = with_token(pair([1, 2, 3], [1]), replace(token(2, 1), bytes=0))
-    assert Asked.of(case, plan_pair(case, PairOptions()).sends[0]).expected.resumed is None
+    assert Asked.of(case, plan_pair(case, PairOptions()).sends[0], case.replica).expected.resumed is None
 
 
 def test_raw_is_what_zfs_makes_of_it() -> None:
     """zfs send -w of a dataset that is not encrypted sends a plain stream."""
     case = pair([1], None)
     send = Send("full", tuple(case.source.snapshots), raw=True)
-    assert Asked.of(case, send).expected.raw is False
+    assert Asked.of(case, send, None).expected.raw is False
     case.source.values["encryption"] = Value("aes-256-gcm")
-    assert Asked.of(case, send).expected.raw is True
+    assert Asked.of(case, send, None).expected.raw is True
+
+
+def test_the_type_is_that_of_the_dataset_that_receives() -> None:
+    """The source may be another host, which says what it likes."""
+    case = pair([1, 2], [1])
+    send = Send("incremental", (case.source.snapshots[1],), "tank/v@s1", "1")
+    case.source.values["type"] = Value("volume")
+    assert Asked.of(case, send, case.replica).expected.volume is False
+    assert Asked.of(case, send, None).expected.volume is True
+    case.source.values.clear()
+    assert Asked.of(case, send, None).expected.volume is None
 
 
 def test_a_clone_is_of_the_type_of_its_origin(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     case = pair([1, 2], None)
     send = Send("incremental", (case.source.snapshots[1],), "tank/o@s1", "1", origin="backup/o@s1")
-    asked = Asked.of(case, send)
+    asked = Asked.of(case, send, None)
     assert (asked.origin, asked.expected.clone) == ("backup/o", True)
     types = iter(["volume", "filesystem"])
     monkeypatch.setattr(Backend, "read", lambda *_: ([f"backup/o\ttype\t-\t{next(types)}"], []))
@@ -280,7 +313,7 @@ def test_a_clone_is_of_the_type_of_its_origin(place: Place, monkeypatch: pytest.
     assert place.run(clone, asked) == b"\n" + clone
 
 
-def test_run_keeps_both_outputs_and_stops_in_time():
+def test_run_keeps_both_outputs_and_stops_in_time() -> None:
     result = process.run(["sh", "-c", "cat; echo err >&2; exit 3"], stdin="in")
     assert (result.rc, result.stdout, result.stderr) == (3, "in", "err\n")
     assert process.run(["no-such-program"]).rc == 127
@@ -288,14 +321,14 @@ def test_run_keeps_both_outputs_and_stops_in_time():
         process.run(["sleep", "60"], timeout=0.2)
 
 
-def test_what_a_program_started_ends_with_it():
+def test_what_a_program_started_ends_with_it() -> None:
     began = time.monotonic()
     with pytest.raises(TimedOut):
         process.run(["sh", "-c", "sleep 60; true"], timeout=0.2)  # the sleep holds the pipes
     assert time.monotonic() - began < 30
 
 
-def test_lines_come_one_by_one():
+def test_lines_come_one_by_one() -> None:
     lines = process.Lines(["sh", "-c", "echo a; echo b; echo why >&2; exit 2"])
     assert list(lines) == ["a", "b"]
     assert lines.result is not None

@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import SourceMark
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import ReplicaRecord, ReplicaRecords, SourceMark
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Hold, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import listing
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.dependents import blockers, closure_of
+
+ID, POOL = "00112233445566aa", "0123456789abcdef"
+RECORDS = ReplicaRecords((ReplicaRecord(ID, "b:backup/c", "7", "plain"),))
 
 Pool = dict[str, Dataset]
 
@@ -129,19 +132,26 @@ def test_clone_above_its_origin_is_a_circle() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ours", "bookmark", "reason"),
+    ("ours", "bookmarks", "reasons"),
     [
-        ({"cerss.zfs:replica.00000000000000aa": "{}"}, None, "source of relationship 00000000000000aa"),
-        ({SourceMark.NAME: "{}"}, None, "it is a replica"),
-        ({}, "cerss.zfs_00000000000000aa_1f", "relationship 00000000000000aa needs tank/c#"),
+        ({ReplicaRecords.name(POOL): RECORDS.format()}, [], [f"it is the source of relationship {ID}"]),
+        (
+            {ReplicaRecords.name(POOL): "{}"}, [],
+            [f"it is the source of replications to the pool {POOL} with a spoilt record"],
+        ),
+        ({SourceMark.NAME: "{}"}, [], ["it is a replica"]),
+        (
+            {}, [f"cerss.zfs_{ID}_1f", "mine", f"cerss.zfs_{POOL}_1f", f"cerss.zfs_{ID}_20"],
+            [f"relationship {ID} needs tank/c#cerss.zfs_{ID}_1f and tank/c#cerss.zfs_{ID}_20",
+             f"relationship {POOL} needs tank/c#cerss.zfs_{POOL}_1f"],
+        ),
     ],
-)
-def test_relationship_is_an_obstacle(ours: dict[str, str], bookmark: str | None, reason: str) -> None:
+)  # fmt: skip
+def test_relationship_is_an_obstacle(ours: dict[str, str], bookmarks: list[str], reasons: list[str]) -> None:
     found = pool(("tank/v", None, ["s"]), ("tank/c", "tank/v@s", []))
     found["tank/c"].ours = ours
-    if bookmark:
-        found["tank/c"].bookmarks = [Bookmark(f"tank/c#{bookmark}", "31", 5)]
-    assert reason in closure_of(found, ["tank/v@s"]).obstacles()["tank/c"][0]
+    found["tank/c"].bookmarks = [Bookmark(f"tank/c#{bookmark}", "31", 5) for bookmark in bookmarks]
+    assert closure_of(found, ["tank/v@s"]).obstacles()["tank/c"] == reasons
 
 
 def test_blockers_name_clones_holds_and_receives() -> None:

@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import Announced, Announcement
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
+    Announced,
+    Announcement,
+    CommitPoint,
+    CommitPoints,
+    Cursor,
+    ReplicaRecord,
+    ReplicaRecords,
+    SourceMark,
+    is_source_property,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import (
     Bookmark,
     Dataset,
@@ -19,9 +29,12 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.model import (
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import objects
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.processes import Receiver
+from ansible_collections.cerss.zfs.tests.unit.printer import Printer, Set
 
-ID = "00112233445566aa"
+ID, OTHER, POOL = "00112233445566aa", "f" * 16, "0123456789abcdef"
+MARK = SourceMark(OTHER, "a", "src/v", "7", "plain")
 
 
 def token(**values: Any) -> Token:
@@ -65,15 +78,84 @@ def test_nothing_is_inbound(dataset: Dataset) -> None:
     assert objects.inbound_of(dataset, Activity()) is None
 
 
+def cursors(*guids: int, id_: str = ID) -> list[Bookmark]:
+    """Their order is that of their GUIDs."""
+    return [Bookmark(f"tank/v#{Cursor(id_, str(guid)).format()}", str(guid), guid) for guid in guids]
+
+
 def test_replications_and_their_roles() -> None:
-    dataset = Dataset("tank/v", bookmarks=[Bookmark(f"tank/v#cerss.zfs_{ID}_a", "10", 5)])
+    dataset = Dataset("tank/v", bookmarks=cursors(10), ours={SourceMark.NAME: MARK.format()})
     base = Snapshot("tank/v@a", "10", holds=[Hold(f"cerss.zfs:step:{ID}")])
-    step = Snapshot("tank/v@b", "11", holds=[Hold(f"cerss.zfs:step:{ID}"), Hold("keep")])
-    last = Snapshot("tank/v@c", "12", holds=[Hold(f"cerss.zfs:last:{ID}")])
-    targets = {ID: "b1:backup/v"}
-    assert objects.replications(base, dataset, targets) == [{"id": ID, "target": "b1:backup/v", "role": "base"}]
-    assert objects.replications(step, dataset, targets)[0]["role"] == "in_transit"
-    assert objects.replications(last, dataset, {}) == [{"id": ID, "target": "tank/v", "role": "last_received"}]
+    step = Snapshot("tank/v@b", "11", holds=[Hold(f"cerss.zfs:step:{ID}"), Hold("keep"), Hold("cerss.zfs:odd")])
+    last = Snapshot("tank/v@c", "12", holds=[Hold("cerss.zfs:last")])
+    both = Snapshot("tank/v@c", "10", holds=[Hold("cerss.zfs:last")])
+    bases, targets = objects.bases_of(dataset), {ID: "b1:backup/v"}
+    sent, got = ({"id": ID, "target": "b1:backup/v"}, {"id": OTHER, "target": "tank/v", "role": "last_received"})
+    assert objects.replications(base, dataset, bases, targets) == [{**sent, "role": "base"}]
+    assert objects.replications(step, dataset, bases, targets) == [{**sent, "role": "in_transit"}]
+    assert objects.replications(last, dataset, bases, {}) == [got]
+    assert objects.replications(both, dataset, bases, targets) == [{**sent, "role": "base"}, got]
+    for ours in ({}, {SourceMark.NAME: "spoilt"}):
+        assert objects.replications(last, Dataset("tank/v", ours=ours), {}, targets) == []
+
+
+@pytest.mark.parametrize(
+    ("kept", "point", "base"),
+    [
+        ([], None, {}),
+        ([], 10, {}),
+        ([10], None, {ID: "10"}),
+        ([12, 10, 11], None, {ID: "12"}),
+        ([12, 10, 11], 11, {ID: "11"}),
+        ([12, 10], 11, {}),
+    ],
+)
+def test_the_base_is_the_commit_point_or_the_newest_cursor(
+    kept: list[int], point: int | None, base: dict[str, str]
+) -> None:
+    points = CommitPoints((CommitPoint(ID, str(point), 1),)).format() if point else "spoilt"
+    dataset = Dataset("tank/v", bookmarks=[*cursors(*kept), *cursors(9, 8, id_=OTHER), Bookmark("tank/v#mine", "9", 9)])
+    dataset.ours = {CommitPoints.name(POOL): points}
+    assert objects.bases_of(dataset) == {**base, OTHER: "9"}
+
+
+RECORD = ReplicaRecords((ReplicaRecord(ID, "b1:backup/v", "9", "plain"),)).format()
+POINT = CommitPoints((CommitPoint(ID, "10", 10),)).format()
+KNOWN: Set = {
+    "tank/v": {
+        ReplicaRecords.name(POOL): ("local", RECORD), CommitPoints.name(POOL): ("local", POINT),
+        "cerss.zfs:replica.short": ("local", "x"), "org:note": ("local", "x"),
+    },
+    "tank/w": {ReplicaRecords.name(OTHER): ("local", "x")},
+    "tank/v@a": {"guid": ("-", "10"), "userrefs": ("-", "0")},
+}  # fmt: skip
+
+
+OURS = [ReplicaRecords.name(POOL), CommitPoints.name(POOL)]
+
+
+@pytest.mark.parametrize(
+    ("detail", "sources", "looked_at", "read"),
+    [
+        ("state", [], [], []),
+        ("state", ["tank/v"], ["tank/v"], OURS),
+        ("full", ["tank/v"], ["tank/v", "tank/w", "tank/v@a"], [*OURS, ReplicaRecords.name(OTHER)]),
+    ],
+)
+def test_records_are_read_where_cursors_are(
+    detail: str, sources: list[str], looked_at: list[str], read: list[str]
+) -> None:
+    host, snapshot = Printer(KNOWN), Snapshot("tank/v@a", "10")
+    datasets = {"tank/v": Dataset("tank/v", snapshots=[snapshot]), "tank/w": Dataset("tank/w")}
+    for name in sources:
+        datasets[name].bookmarks = cursors(10, 11)
+    objects.fill(host, datasets, [snapshot], Activity(), detail)
+    looks = [zfs.get_names(looked_at, set_only=True)] if looked_at else []
+    assert [command for command in host.commands if "name,property" in command] == looks
+    assert len(host.commands) == 2 + len(looks)
+    asked = {name for command in host.commands for name in command[command.index("-o") + 2].split(",")}
+    assert {name for name in asked if is_source_property(name)} == {*read}
+    assert snapshot.replications == ([{"id": ID, "target": "b1:backup/v", "role": "base"}] if sources else [])
 
 
 def test_first_snapshot_of_a_clone_depends_on_the_origin() -> None:

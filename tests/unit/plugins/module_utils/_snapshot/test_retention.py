@@ -38,7 +38,7 @@ def histories(draw: st.DrawFn) -> list[Snapshot]:
         slip = draw(st.sampled_from([0, 0, 0, 0, 5400, -7200]))
         created = NOW - age * 3600 + slip
         snap = Snapshot(f"tank/v@{txg}", guid=str(txg), createtxg=txg, created=created, userrefs=0, clones=[])
-        snap.holds = draw(st.sampled_from([[], [], [], [Hold("mine")], [Hold("cerss.zfs:last:00112233445566aa")]]))
+        snap.holds = draw(st.sampled_from([[], [], [], [Hold("mine")], [Hold("cerss.zfs:last")]]))
         snap.temporary = draw(st.sampled_from([False, False, False, True]))
         snap.lifetime = draw(st.sampled_from([None, 3600, 10**6])) if snap.temporary else None
         result.append(snap)
@@ -127,8 +127,8 @@ def test_weeks_are_those_of_the_calendar_over_new_year(zone: str) -> None:
 
 def test_reasons_in_full() -> None:
     held = Snapshot("tank/v@0", createtxg=0, created=NOW - 10, temporary=False, holds=[Hold("backup")])
-    last = Hold("cerss.zfs:last:00112233445566aa")
-    needed = Snapshot("tank/v@1", createtxg=1, created=NOW - 9, temporary=False, holds=[last])
+    holds = [Hold(tag) for tag in ("cerss.zfs:last", "cerss.zfs:step:00112233445566aa", "cerss.zfs:odd")]
+    needed = Snapshot("tank/v@1", createtxg=1, created=NOW - 9, temporary=False, holds=holds)
     coming = Snapshot("tank/v@2", createtxg=2, created=NOW - 8, temporary=True, lifetime=3600, holds=[])
     endless = Snapshot("tank/v@3", createtxg=3, created=NOW - 7, temporary=True, holds=[])
     expired = Snapshot("tank/v@4", createtxg=4, created=NOW - 6, temporary=True, lifetime=5, holds=[])
@@ -137,7 +137,7 @@ def test_reasons_in_full() -> None:
     verdicts = judge([newest, pending, expired, endless, coming, needed, held], {"last": 1}, NOW, time.localtime)
     assert [(v.keep, v.reason) for v in verdicts] == [
         (True, "has hold backup"),
-        (True, "needed by relationship 00112233445566aa"),
+        (True, "last received snapshot; needed by relationship 00112233445566aa; has hold cerss.zfs:odd"),
         (True, "temporary until 2026-11-23T08:07:54Z"),
         (True, "temporary, never expires"),
         (False, "expired"),

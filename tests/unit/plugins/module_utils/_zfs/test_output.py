@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Hold, Value
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output
 
@@ -114,3 +115,34 @@ def test_sizes_at_the_beginning_of_a_send() -> None:
     assert output.announced("full\ttank/t@one\t11422712\n") == ("tank/t@one", 11422712)
     assert output.announced("incremental\tone\ttank/t@two\t624") == ("tank/t@two", 624)
     assert output.announced("size\t624") is None
+
+
+def test_rows_of_a_listing() -> None:
+    lines = ["tank/v w\t18446744073709551615\t7\ttank/o@s\t1", "", "tank/v@s 1\t1\t8\t-\t0", "tank/v#b:1\t1\t8\t-\t-"]
+    assert list(output.listed(lines)) == [
+        ("tank/v w", "18446744073709551615", 7, "tank/o@s", True),
+        ("tank/v@s 1", "1", 8, None, False),
+        ("tank/v#b:1", "1", 8, None, False),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Welcome to backend-b", "tank/v\t1\t2\t-", "tank/v\t1\t2\t-\t0\t0", "tank/v\tx\t2\t-\t0", "tank/v\t1\t-2\t-\t0",
+        "tank/v\t18446744073709551616\t2\t-\t0", "\t1\t2\t-\t0", "tank/v/\t1\t2\t-\t0", "tank/v/%recv\t1\t2\t-\t0",
+        "tank/../v\t1\t2\t-\t0", "tank/v@..\t1\t2\t-\t0", "tank/v@a@b\t1\t2\t-\t0", "tank/v@a,b\t1\t2\t-\t0",
+        "tank/v\n\t1\t2\t-\t0", "tank/v\t1\t2\ttank/o@a,b\t0",
+    ],
+)  # fmt: skip
+def test_other_lines_than_those_of_a_listing_are_an_error(line: str) -> None:
+    with pytest.raises(CerssError, match=r"zfs list on backend-b printed .* let that print in interactive shells only"):
+        list(output.listed([line], "backend-b"))
+
+
+@pytest.mark.parametrize("text", ["\u00b2", "9" * 5000, "-1", ""])
+def test_what_is_no_number(text: str) -> None:
+    assert output.sent(f"00:00:01\t{text}\ttank/v@s") is None
+    assert output.announced(f"full\ttank/v@s\t{text}") is None
+    assert output.estimate(f"size\t{text}") is None
+    assert output.holds([f"tank/v@s\tkeep\t{text}"], {"tank/v@s"}) == {"tank/v@s": [Hold("keep", None)]}

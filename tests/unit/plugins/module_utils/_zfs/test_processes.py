@@ -20,6 +20,18 @@ def test_each_receive_is_found_once() -> None:
     assert writers == 1
 
 
+def test_other_lines_are_no_receivers() -> None:
+    """The list may come from a host that prints anything."""
+    lines = [
+        "x 1 zfs receive a/b",
+        "7 \u00b2 zfs receive a/b",
+        f"{'9' * 5000} 1 zfs receive a/b",
+        "-7 1 zfs receive a/b",
+        "0 1 zfs receive a/b",
+    ]
+    assert processes.receiving(lines) == ([], 0)
+
+
 def test_a_receiver_is_found_by_its_dataset() -> None:
     found, _writers = processes.receiving(PS.splitlines())
     assert processes.receiver_of(found, "backup/t") == 26

@@ -66,6 +66,11 @@ def test_a_token_has_one_reading(text: str, guid: str | None) -> None:
     assert (token.toguid if token else None) == guid
 
 
+@pytest.mark.parametrize("size", [10**8, 9])
+def test_a_token_does_not_unpack_to_more_than_it_says(size: int) -> None:
+    assert decode_token(f"1-0-{size:x}-{zlib.compress(bytes(10**8), 9).hex()}") is None
+
+
 @given(st.text(max_size=60))
 def test_any_text_is_decoded_or_refused(text: str) -> None:
     assert decode_token(text) is None

@@ -1,0 +1,445 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One pair, from its plan to the end of its streams: wait, prepare, protect, send. `wave` then moves the marks."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
+    CerssError,
+    Diverged,
+    Exists,
+    NotBase,
+    Refused,
+    StaleToken,
+    TimedOut,
+    ZfsError,
+)
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import Announcement
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Snapshot
+from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
+from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
+from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, reseed
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import (
+    SOURCE,
+    Pair,
+    PairOptions,
+    PairPlan,
+    Send,
+    send_step,
+    txg,
+)
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import plan_pair, receiver_of
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.report import PairReport, state_now
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.survey import Reader
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.transfer import (
+    Asked,
+    Meter,
+    Stopped,
+    run_pipe,
+)
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output, processes
+
+POLL = 2.0  # seconds between looks at a transfer that another run or host has started
+LOGIN = 20.0  # seconds that a receiver on another host may start after its ssh here
+SIZE_AFTER = 5.0  # seconds after which zfs send has told the size of its stream, if it ever does
+ANNOUNCED_FROM = 64 * 1024 * 1024  # bytes of a stream that is long enough to be watched
+# What zfs says if another run has done it; the name of a cursor says which snapshot it is of.
+_DONE = {
+    "bookmark": ("bookmark exists",),
+    "hold": ("tag already exists",),
+    "release": ("no such tag",),
+    "destroy": ("does not exist",),
+}
+
+
+@dataclass
+class Work:
+    """What all attempts of a run share."""
+
+    options: Options
+    source: Backend
+    target: Backend
+    reader: Reader
+    stop: threading.Event = field(default_factory=threading.Event)
+    deadline: float | None = None  # by the monotonic clock
+
+    def go_on(self, what: str) -> None:
+        """Raise Stopped or TimedOut if the run has to end. Called before each effect."""
+        if self.stop.is_set():
+            raise Stopped(f"the run was stopped before {what}; the next run continues there")
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise _late(f"timeout was over before {what}; the next run continues there")
+
+    def pause(self, seconds: float, what: str) -> None:
+        """Wait for another transfer. Raises Refused after ``timeout``, and Stopped."""
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise Refused(f"{what} and did not end within timeout")
+        if self.stop.wait(seconds):
+            raise Stopped("the run was stopped while it waited for another transfer")
+
+    def do(self, steps: Iterable[Step], report: PairReport) -> None:
+        """Carry out the steps of a pair, and note them."""
+        for step in steps:
+            self.go_on(f"this step: {step.text}")
+            for command in step.commands:
+                self.run(self.source if step.side == SOURCE else self.target, command)
+            report.done.append(step)
+
+    def run(self, backend: Backend, command: list[str]) -> None:
+        """Run a command that makes or moves marks. That another run has done the same is no error."""
+        try:
+            backend.run(command)
+        except ZfsError as error:
+            if not any(text in error.stderr for text in _DONE.get(command[1], ())):
+                raise
+            names = command[3:] if command[1] in ("hold", "release") else []
+            for name in names if len(names) > 1 else []:
+                self.run(backend, [*command[:3], name])
+
+
+def _late(text: str) -> TimedOut:
+    error = TimedOut(text)
+    error.transient = False
+    return error
+
+
+@dataclass
+class Task:
+    """A pair on its way. ``plan``: the current one, None if it is outdated. ``first``: the pair before the run."""
+
+    plan: PairPlan | None
+    report: PairReport
+    first: Pair
+    options: PairOptions
+    properties: dict[str, str] = field(default_factory=dict)  # given with a first receive
+    lock: contextlib.ExitStack | None = None  # as long as the relationship's lock on this host is held
+    started: float = 0.0  # of the current attempts, by the monotonic clock
+    freed: int = 0  # createtxg of the newest snapshot that has arrived and whose hold this run has released
+    blocked: bool = False  # it waits for another run on this host
+    began: float | None = None  # start of the last stream by the monotonic clock; None if there is none to look for
+
+    @property
+    def pair(self) -> Pair:
+        return self.plan.pair if self.plan else self.report.plans[-1].pair
+
+    @property
+    def since(self) -> int:
+        """The createtxg from which on snapshots of the source may have a hold of this run, or of one before it."""
+        if self.freed:
+            return self.freed
+        carried = [txg(snap) for plan in self.report.plans for snap in plan.carries]
+        return min([self.first.point.createtxg if self.first.point else 0, *carried])
+
+    def unlock(self) -> None:
+        if self.lock:
+            self.lock.close()
+        self.lock = None
+
+
+class _Again(CerssError):
+    """The state has changed in the meantime: read it again and make a new plan."""
+
+
+def carry_out(work: Work, task: Task) -> None:
+    """Bring the streams of the current plan to the replica, trying again as often as ``retries`` allows.
+
+    Raises the error of the last attempt. Afterwards `wave.commit` must move the marks, also if there was no stream.
+    """
+    failures, reached = 0, _reached(task.pair)
+    _lock(work, task)
+    while True:
+        try:
+            plan = task.plan or _plan_anew(work, task)
+            if _reached(plan.pair) != reached:
+                failures, reached = 0, _reached(plan.pair)
+            return _attempt(work, task, plan)
+        except _Again:
+            pass
+        except StaleToken as error:
+            if not task.options.resume:
+                raise
+            task.options = replace(task.options, resume=False)
+            task.report.warnings.append(f"{task.pair.target_address}: {error.msg}; its partial receive is given up")
+        except (NotBase, Diverged, Exists):
+            if not _is_outdated(work, task):
+                raise
+        except CerssError as error:
+            failures += 1
+            if not error.transient or failures > work.options.retries or work.stop.is_set():
+                raise
+            # Jitter keeps many pairs from trying again at the same moment.
+            work.stop.wait(min(60.0, 2.0 ** min(failures, 6)) * random.uniform(0.5, 1.0))
+        task.plan = None
+
+
+def _lock(work: Work, task: Task) -> None:
+    """Take the relationship's lock on this host, which `Task.lock` keeps until the marks are moved."""
+    if task.lock:
+        return
+    what = f"another run on this host is replicating to {task.pair.target_address}"
+    while True:
+        stack = contextlib.ExitStack()
+        if stack.enter_context(runfiles.lock(task.pair.id)):
+            task.lock = stack
+            return
+        stack.close()
+        if work.options.on_active == "fail":
+            raise Refused(f"{what}; wait until it has finished, or set on_active=wait")
+        task.plan, task.blocked = None, True
+        work.pause(POLL, what)
+        task.blocked = False
+
+
+def _is_outdated(work: Work, task: Task) -> bool:
+    """True if something has arrived since the plan was made: another run was faster."""
+    now, _arriving = work.reader.observe(task.pair, task.since)
+    return _reached(now) != _reached(task.pair)
+
+
+def _plan_anew(work: Work, task: Task) -> PairPlan:
+    _end_orphan(work, task)
+    pair, arriving = work.reader.observe(task.pair, task.since)
+    plan = plan_pair(pair, task.options, arriving)
+    task.plan = plan
+    task.report.plans.append(plan)
+    if plan.error:
+        raise plan.error
+    return plan
+
+
+def _end_orphan(work: Work, task: Task) -> None:
+    """Kill our own receiver if its connection was lost; it might wait for hours.
+
+    A receiver that started together with our stream is ours, because ZFS allows only one per dataset.
+    """
+    if task.began is None or work.target.endpoint.host is None:
+        return
+    since, task.began = time.monotonic() - task.began, None
+    receiver = _receiver(work, task.report.plans[-1].into)
+    if receiver and since - LOGIN < receiver.seconds < since + 2:
+        sudo = ["sudo", "-n"] if work.target.endpoint.become else []
+        work.target.run([*sudo, "kill", str(receiver.pid)], check=False)
+
+
+def _reached(pair: Pair) -> tuple[object, ...]:
+    """A value that changes when anything arrives."""
+    found = [dataset for dataset in (pair.replica, pair.beside) if dataset]
+    return tuple((len(each.snapshots), each.token and (each.token.toguid, each.token.bytes)) for each in found)
+
+
+def _attempt(work: Work, task: Task, plan: PairPlan) -> None:
+    """Carry out the plan up to the end of its streams."""
+    work.go_on(f"{plan.pair.target_address} was reached")
+    if plan.sends or plan.prepare or plan.reseeds:
+        _wait_for_others(work, plan)
+    work.do(plan.prepare, task.report)
+    work.do(plan.protect, task.report)
+    if plan.sends:
+        _send(work, task, plan)
+
+
+# -- others ----------------------------------------------------------------------------------------------------------
+
+
+def _wait_for_others(work: Work, plan: PairPlan) -> None:
+    """Refuse, or wait and raise `_Again`, if another receive into the replica is running (``on_active``).
+
+    The process list tells a running receive from an interrupted one.
+    """
+    pair = plan.pair
+    receiving = receiver_of(plan, pair)
+    arriving = receiving and (receiving.token or receiving.inconsistent)
+    # A receive without -s into an existing dataset shows in no property, and a rename would break it.
+    if not (arriving or plan.prepare or plan.reseeds):
+        return
+    found = _receivers(work)
+    receiver = processes.receiver_into(found, plan.into)
+    if receiver is None:
+        _check_below(work, plan, found)
+        return
+    token = receiving.token if receiving else None
+    what = f"{pair.target_address} is currently receiving {token.toname if token else 'a stream'}"
+    requested = token is not None and any(snap.guid == token.toguid for snap in plan.carries)
+    on_active = work.options.on_active
+    if on_active == "fail" or (on_active == "attach" and not requested):
+        raise Refused(f"{what}; wait until it has finished, or set on_active=wait")
+    patience = work.options.transport.stall_timeout
+    seen, since = _token_text(work, plan), time.monotonic()
+    while _receiver(work, plan.into) is not None:
+        work.pause(POLL, what)
+        if patience and time.monotonic() - since > patience:
+            former, seen, since = seen, _token_text(work, plan), time.monotonic()
+            if former == seen:
+                raise Refused(
+                    f"{what}, but no byte has arrived for {patience:g} s (stall_timeout); if its sender is gone, end "
+                    f"it on {work.target.node} with: kill {receiver.pid}"
+                )
+    raise _Again(f"{what}, which has ended")
+
+
+def _check_below(work: Work, plan: PairPlan, found: list[processes.Receiver]) -> None:
+    """A rename would break receives into the old replica and below it too."""
+    pair = plan.pair
+    if plan.reseeds and (
+        processes.receiver_into(found, pair.replica_name) or processes.receiver_below(found, pair.replica_name)
+    ):
+        raise Refused(f"{pair.target_address} or a dataset below it is currently receiving; wait until it has finished")
+
+
+def _token_text(work: Work, plan: PairPlan) -> list[str]:
+    """The resume token as text. It changes with each transaction group in which data arrives."""
+    return work.target.read(zfs.get([plan.into], ["receive_resume_token"]))[0]
+
+
+def _receiver(work: Work, dataset: str) -> processes.Receiver | None:
+    return processes.receiver_into(_receivers(work), dataset)
+
+
+def _receivers(work: Work) -> list[processes.Receiver]:
+    return processes.receiving(work.target.run(zfs.receivers()).stdout.splitlines())[0]
+
+
+# -- streams ---------------------------------------------------------------------------------------------------------
+
+
+def _send(work: Work, task: Task, plan: PairPlan) -> None:
+    pair, report = plan.pair, task.report
+    estimates = [_estimate(work, plan, send) for send in plan.sends]
+    receiver = receiver_of(plan, pair)
+    new = receiver is None or (bool(plan.prepare) and not receiver.snapshots and plan.sends[0].kind != "resume")
+    first = receiver is None or not receiver.snapshots
+    _warn_of_space(task, pair, [total for _sizes, total in estimates])
+    sizes = [size for each, _total in estimates for size in each]
+    announced = {Announcement.NAME: bookkeeping.announcement(sizes).format()} if sizes else {}
+    if first:
+        mode = bookkeeping.mode_of(plan.raw)
+        task.properties = bookkeeping.first_receive_properties(pair, task.options, mode, plan.reseeds)
+    if announced and not new:
+        _announce(work, plan, announced)
+    for send, (_sizes, total) in zip(plan.sends, estimates):
+        work.go_on(f"{send.snapshot.name} was sent")
+        given = {**task.properties, **announced} if new and send is plan.sends[0] else {}
+        _stream(work, task, plan, send, total, given)
+        report.done.append(send_step(pair, send))
+    if announced:
+        with contextlib.suppress(CerssError):
+            work.target.run(zfs.inherit(Announcement.NAME, [plan.into]))
+
+
+def _announce(work: Work, plan: PairPlan, announced: dict[str, str]) -> None:
+    """Only progress depends on the announcement, so failing to set it fails nothing."""
+    with contextlib.suppress(CerssError):
+        work.target.run(zfs.set_(announced, [plan.into]))
+
+
+def _warn_of_space(task: Task, pair: Pair, totals: list[int | None]) -> None:
+    known = [total for total in totals if total is not None]
+    if known:
+        task.report.estimated = (task.report.estimated or 0) + sum(known)
+    if pair.free_bytes is not None and sum(known) > pair.free_bytes:
+        task.report.warnings.append(
+            f"{pair.target_address} may need {sum(known)} bytes, but only {pair.free_bytes} are free there"
+        )
+
+
+def _estimate(work: Work, plan: PairPlan, send: Send) -> tuple[list[tuple[Snapshot, int | None]], int | None]:
+    """(each snapshot with its bytes, bytes of the stream) as zfs send estimates them, if the stream may be long.
+
+    What was written since the snapshot before tells that without another process. ([], None) for a short stream.
+    """
+    sizes = [snap.written if send.base else snap.referenced for snap in send.carries]
+    if send.token is None and None not in sizes and sum(size or 0 for size in sizes) < ANNOUNCED_FROM:
+        return [], None
+    command = (
+        zfs.send_resume(send.token.text, estimate=True)
+        if send.token
+        else zfs.send(send.snapshot.name, send.base, send.intermediates, send.raw, estimate=True)
+    )
+    lines = work.source.run(command).stdout.splitlines()
+    by_name = dict(found for found in map(output.announced, lines) if found)
+    found = [(snap, by_name.get(snap.name, by_name.get(snap.snapshot))) for snap in send.carries]
+    return found, output.estimate("\n".join(lines))
+
+
+def _stream(work: Work, task: Task, plan: PairPlan, send: Send, total: int | None, given: dict[str, str]) -> None:
+    report = task.report
+    command = (
+        zfs.send_resume(send.token.text)
+        if send.token
+        else zfs.send(send.snapshot.name, send.base, send.intermediates, send.raw)
+    )
+    meter = Meter(total=total)
+    transport = replace(work.options.transport, deadline=work.deadline)
+    runfile = runfiles.RunFile()
+    task.began = time.monotonic()
+    try:
+        run_pipe(
+            work.source, work.target, command, zfs.receive(plan.into, given, send.origin), transport, meter, work.stop,
+            _Ticker(runfile, plan.pair, send, meter).tick, Asked.of(plan.pair, send, receiver_of(plan, plan.pair)),
+        )  # fmt: skip
+        # zfs send reports once a second, so its estimate covers the last part of a second.
+        meter.done = max(meter.done, meter.total or 0)
+        task.began = None
+    finally:
+        runfile.remove()
+        if total is None and meter.total is not None:
+            report.estimated = (report.estimated or 0) + meter.total
+        report.sent += meter.done
+        report.resumed |= send.kind == "resume"
+        report.steps.append({**send.to_result(), "bytes_sent": meter.done, "bytes_estimated": meter.total})
+
+
+@dataclass
+class _Ticker:
+    """Writes the run file of a stream, once a second."""
+
+    runfile: runfiles.RunFile
+    pair: Pair
+    send: Send
+    meter: Meter
+    written: float = 0.0
+
+    def tick(self) -> None:
+        now = time.time()
+        if now - self.written < 1 or (self.meter.total is None and now - self.meter.started < SIZE_AFTER):
+            return
+        self.written = now
+        self.runfile.write({
+            "operation": "send", "id": self.pair.id, "snapshot": self.send.snapshot.name,
+            "guid": self.send.snapshot.guid, "source": self.pair.source_address, "target": self.pair.target_address,
+            "bytes_done": self.meter.done, "bytes_total": self.meter.total, "bytes_per_second": self.meter.rate,
+            "started": self.meter.started, "updated": now,
+        })  # fmt: skip
+
+
+# -- the end of a pair that failed -----------------------------------------------------------------------------------
+
+
+def give_up(work: Work, task: Task, error: CerssError) -> CerssError:
+    """The error with the bytes that have arrived. What this run put on the source is removed, if no receive waits."""
+    with contextlib.suppress(CerssError):
+        pair, _arriving = work.reader.observe(task.pair, task.since)
+        plan = task.report.plans[-1]
+        task.report.state = state_now(pair, plan)
+        changed = task.report.done or task.report.steps
+        for step in bookkeeping.give_up(pair, task.first) if changed else ():
+            for command in step.commands:
+                (work.source if step.side == SOURCE else work.target).run(command)
+            task.report.done.append(step)
+        receiver = reseed.new_one(pair) or pair.replica
+        token = receiver.token if receiver else None
+        if token and not isinstance(error, (Stopped, Refused)):
+            error.msg += f"; {token.bytes} bytes of {token.toname} have arrived and the next run resumes there"
+    return error

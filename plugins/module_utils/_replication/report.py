@@ -1,0 +1,89 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What came of a run: of each pair, and of all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core import model
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError
+from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan, Step
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, PairPlan
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import ASSUMED
+
+
+@dataclass
+class PairReport:
+    """What came of one pair. ``plans``: those that were made for it, in order. ``sent`` and ``estimated`` in bytes."""
+
+    plans: list[PairPlan]
+    state: str = model.ABSENT
+    sent: int = 0
+    estimated: int | None = None
+    seconds: float = 0.0
+    resumed: bool = False
+    steps: list[dict[str, Any]] = field(default_factory=list)  # the streams, as the result shows them
+    done: list[Step] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    error: CerssError | None = None
+
+    @classmethod
+    def of(cls, plan: PairPlan) -> PairReport:
+        return cls([plan], state_now(plan.pair, plan), warnings=list(plan.warnings), error=plan.error)
+
+    def to_result(self, ran: bool) -> dict[str, Any]:
+        plan = self.plans[0]
+        pair, goal = plan.pair, plan.goal
+        sends = [send for each in self.plans for send in each.sends]
+        guid = goal.guid if goal else None
+        return {
+            "id": pair.id if pair.pool else None,
+            "source": f"{pair.source.name}@{goal.snapshot}" if goal else pair.source.name,
+            "target": pair.target_address,
+            "guid": None if guid == ASSUMED else guid,
+            "state": self.state,
+            "base": plan.sends[0].base if plan.sends else None,
+            "bytes_sent": self.sent if ran else None,
+            "bytes_estimated": self.estimated,
+            "seconds": round(self.seconds, 1) if ran else None,
+            "resumed": self.resumed,
+            "origin_preserved": plan.origin_preserved,
+            "steps": self.steps or [send.to_result() for send in sends],
+            "failed": self.error is not None,
+            "msg": self.error.msg if self.error else "",
+        }
+
+
+def state_now(pair: Pair, plan: PairPlan) -> str:
+    replica = pair.replica
+    if replica and plan.goal and plan.goal.guid and replica.by_guid(plan.goal.guid):
+        return model.FULL
+    if replica and (replica.token or replica.inconsistent):
+        return model.INBOUND
+    return model.ABSENT
+
+
+def report(parents: list[Step], reports: list[PairReport], warnings: list[str], check_mode: bool) -> dict[str, Any]:
+    """The result of the module. ``parents``: the steps that made datasets above replicas, or would make them."""
+    plan = Plan(list(parents), warnings + [text for each in reports for text in each.warnings])
+    for each in reports:
+        plan.steps += [step for one in each.plans if not one.error for step in one.steps] if check_mode else each.done
+    failed = [each for each in reports if each.error]
+    result = {
+        **plan.to_result(),
+        "replicas": [each.to_result(not check_mode) for each in reports],
+        "bytes_sent": None if check_mode else sum(each.sent for each in reports),
+    }
+    if failed:
+        result["failed"] = True
+        result["msg"] = "; ".join(each.error.msg for each in failed[:3] if each.error) + (
+            f"; and {len(failed) - 3} more, see replicas" if len(failed) > 3 else ""
+        )
+        stderr = "\n".join(str(each.error.details.get("stderr", "")) for each in failed if each.error).strip()
+        if stderr:
+            result["stderr"] = stderr
+    return result

@@ -1,0 +1,205 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The end of streams: both sides are read again, once for many pairs, and their marks are moved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core import model
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import LastHold, SourceMark
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Value
+from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
+from ansible_collections.cerss.zfs.plugins.module_utils._host.values import read_properties
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, detail, reseed
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.attempt import Task, Work
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, PairPlan, newest_common, txg
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import receiver_of
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
+
+
+@dataclass
+class _Arrived:
+    """A task whose streams have arrived, with the pair as it is now."""
+
+    task: Task
+    plan: PairPlan
+    pair: Pair
+    finish: bookkeeping.Finish = field(default_factory=bookkeeping.Finish)
+
+
+def commit(work: Work, tasks: Sequence[Task]) -> None:
+    """Move the marks of all pairs. Each gets its own error; a pair with more to send has no plan afterwards."""
+    found = _each(_read_again(work, tasks), lambda each: _check(work, each))
+    _check_properties(work, found)
+    found = _each(found, lambda each: _swap(work, each))
+    for command, of in ((zfs.hold, "hold"), (zfs.release, "release")):
+        steps = [(each, step) for each in found for step in [getattr(each.finish, of)] if step]
+        failed = _together(work, steps, command)
+        found = [each for each in found if each not in failed]
+    with ThreadPoolExecutor(work.options.parallel) as pool:
+        found = _each(found, lambda each: work.do(each.finish.rest, each.task.report), pool)
+    for each in found:
+        each.task.plan = None if each.plan.more else each.plan
+        each.task.freed = txg(each.plan.sends[-1].snapshot) if each.plan.sends else each.task.freed
+        each.task.report.state = model.ABSENT if each.plan.more else model.FULL
+
+
+def _each(
+    found: Iterable[_Arrived], do: Callable[[_Arrived], object], pool: ThreadPoolExecutor | None = None
+) -> list[_Arrived]:
+    """Those for which that went well; the others have their error."""
+
+    def run(each: _Arrived) -> bool:
+        try:
+            return do(each) is not False
+        except CerssError as error:
+            each.task.report.error = error
+            return False
+
+    found = list(found)
+    return [each for each, well in zip(found, (pool.map if pool else map)(run, found)) if well]
+
+
+# -- what has arrived ------------------------------------------------------------------------------------------------
+
+
+def _read_again(work: Work, tasks: Sequence[Task]) -> list[_Arrived]:
+    """What is there now. Holds are known from the plan, except where a reseed changes the datasets themselves."""
+    plans = [(task, task.plan) for task in tasks if task.plan]
+    light = [(task, plan) for task, plan in plans if not (plan.reseeds or reseed.is_placed(plan.pair))]
+    pairs = work.reader.again([plan.pair for _task, plan in light]) if light else []
+    result = []
+    for (task, plan), pair in zip(light, pairs):
+        if pair is None:
+            task.report.error = Refused(f"{plan.pair.source_address} does not exist any more; its marks were not moved")
+        else:
+            result.append(_Arrived(task, plan, detail.shown_holds(pair, plan.foreseen or plan.pair)))
+    for task, plan in plans:
+        if (task, plan) not in light:
+            try:
+                result.append(_Arrived(task, plan, work.reader.observe(plan.pair, task.since)[0]))
+            except CerssError as error:
+                task.report.error = error
+    return result
+
+
+def _check(work: Work, each: _Arrived) -> bool:
+    """False if nothing is to be written for the pair. Raises CerssError if its streams have not arrived after all."""
+    plan, pair, report = each.plan, each.pair, each.task.report
+    if pair.trouble:
+        raise pair.trouble
+    why = withdrawn(plan.foreseen or plan.pair, pair)
+    if why:
+        report.warnings.append(f"{pair.source_address}: {why}, so its marks were not moved")
+        report.state = model.FULL
+        _tidy(work, each)
+        return False
+    receiver = receiver_of(plan, pair)
+    if plan.sends and not (receiver and receiver.by_guid(plan.sends[-1].snapshot.guid)):
+        raise CerssError(
+            f"{pair.target_address} does not hold {plan.sends[-1].snapshot.name} although zfs send and zfs receive "
+            "reported no error; please report this as a bug"
+        )
+    if plan.sends and receiver and receiver.source_mark is None:
+        raise Refused(
+            f"{pair.target_address} has arrived, but its property {SourceMark.NAME} could not be set, so later runs "
+            "cannot continue it; delegate the permission userprop to its user (see the role zfs_backend)"
+        )
+    return True
+
+
+def withdrawn(before: Pair, now: Pair) -> str:
+    """Why this run must not write marks any more: somebody else has decided about the relationship meanwhile."""
+    record, former = now.record, before.record
+    if former is None:
+        return ""
+    if record is None or record.id != former.id:
+        return "the relationship was ended meanwhile"
+    if record.paused:
+        return "the relationship was paused meanwhile"
+    if record.mode != former.mode:
+        return "the relationship was changed meanwhile"
+    common = newest_common(now.source, now.replica) if now.replica else None
+    moved = now.point is not None and (before.point is None or now.point.guid != before.point.guid)
+    if moved and common and now.point and now.point.createtxg >= txg(common[1]) and now.point.guid != common[1].guid:
+        return "another run has replicated a newer snapshot meanwhile"
+    return ""
+
+
+def _tidy(work: Work, each: _Arrived) -> None:
+    """Remove the holds and bookmarks of a relationship that was ended during this run."""
+    before = each.plan.foreseen or each.plan.pair
+    if each.pair.records.by_id(before.id) is None:
+        work.do(bookkeeping.remove(each.pair, before.id), each.task.report)
+
+
+def _check_properties(work: Work, found: Sequence[_Arrived]) -> None:
+    """Find properties that zfs receive silently dropped for lack of a permission."""
+    new = [each for each in found if each.task.properties]
+    if not new:
+        return
+    names = list(dict.fromkeys(name for each in new for name in each.task.properties))
+    there = read_properties(work.target, [each.plan.into for each in new], names).values
+    for each in new:
+        values = there.get(each.plan.into, {})
+        properties, each.task.properties = each.task.properties, {}
+        lost = sorted(name for name, text in properties.items() if not _took(name, text, values.get(name)))
+        if lost:
+            each.task.report.warnings.append(
+                f"{each.plan.pair.target_address} has arrived without {', '.join(lost)}, which its user has no "
+                "permission to set; delegate the permission (see the role zfs_backend), then set the properties there"
+            )
+
+
+def _took(name: str, requested: str, value: Value | None) -> bool:
+    """Whether a property of a first receive is set. Some may also be inherited, as below what zfs_backend made."""
+    inherited = name in bookkeeping.PULLED_DEFAULTS and value is not None and value.text == requested
+    return inherited or bool(value and value.local)
+
+
+# -- the marks -------------------------------------------------------------------------------------------------------
+
+
+def _swap(work: Work, each: _Arrived) -> None:
+    """Give the new replica of a reseed its place; then see what is left to do."""
+    plan, pair, report = each.plan, each.pair, each.task.report
+    if plan.reseeds and plan.more:
+        receiver = receiver_of(plan, pair)
+        work.do(bookkeeping.free(pair, receiver) if receiver else [], report)
+        return
+    work.do(reseed.swap(pair), report)
+    each.finish = bookkeeping.finish(reseed.swapped(pair))
+
+
+def _together(
+    work: Work, steps: Sequence[tuple[_Arrived, Step]], command: Callable[[str, Iterable[str]], list[str]]
+) -> list[_Arrived]:
+    """One command for the steps of all pairs; if zfs refuses it, one for each. Returns those that failed."""
+    names = [name for _each, step in steps for name in step.commands[0][3:]]
+    failed: list[_Arrived] = []
+    try:
+        for batch in zfs.batches(names, max_bytes=work.target.argument_bytes):
+            work.go_on("marks were moved")
+            work.target.run(command(LastHold.TAG, batch))
+    except CerssError:
+        failed = [each for each, step in steps if not _alone(work, each, step)]
+    for each, step in steps:
+        if each not in failed:
+            each.task.report.done.append(step)
+    return failed
+
+
+def _alone(work: Work, each: _Arrived, step: Step) -> bool:
+    try:
+        for argv in step.commands:
+            work.run(work.target, argv)
+    except CerssError as error:
+        each.task.report.error = error
+        return False
+    return True

@@ -1,0 +1,515 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One pair: waiting for others, trying again, stopping, and what is left when it fails."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import ReplicaRecords
+from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt
+from ansible_collections.cerss.zfs.tests.unit.machine import No, token_text
+from ansible_collections.cerss.zfs.tests.unit.world import HERE, THERE, World
+
+GB = 1024**3
+
+
+def message(result: dict[str, Any]) -> str:
+    (replica,) = result["replicas"]
+    assert replica["failed"] == bool(replica["msg"])
+    return str(replica["msg"])
+
+
+def package(world: World) -> None:
+    """tank/v@s1 is replicated, and s2 to s4 are not."""
+    world.here.make("tank/v@s1")
+    world.replicate()
+    world.here.make("tank/v@s2", "tank/v@s3", "tank/v@s4")
+    world.revive()
+
+
+def id_of(world: World) -> str:
+    (records,) = ReplicaRecords.all_of(world.here.all["tank/v"].props).values()
+    (record,) = records.entries  # type: ignore[union-attr]
+    return str(record.id)
+
+
+def marks(world: World) -> list[Any]:
+    """Bookmarks, holds and properties on the source."""
+    return [(name, thing.holds, thing.props) for name, thing in sorted(world.here.all.items())]
+
+
+@pytest.fixture
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look at the clock takes a while."""
+    real, looks = time.monotonic, itertools.count()
+
+    class Clock:
+        time = time.time
+
+        @staticmethod
+        def monotonic() -> float:
+            return real() + 0.1 * next(looks)
+
+    monkeypatch.setattr(attempt, "time", Clock)
+
+
+def failing(world: World, *whys: str, command: str = "receive") -> list[str]:
+    """The next commands fail for these reasons. Returns those that are left."""
+    left = list(whys)
+
+    def hook(_machine: str, argv: list[str]) -> None:
+        if argv[1] == command and left:
+            raise No(f"cannot {command} 'x': {left.pop(0)}")
+
+    world.hook = hook
+    return left
+
+
+# -- when it fails ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["receive", "hold", "send"])
+def test_a_permanent_error_leaves_the_source_as_it_was(world: World, command: str) -> None:
+    package(world)
+    before = marks(world)
+    failing(world, "out of space", command=command)
+    result = world.replicate(retries=3)
+    assert "out of space" in message(result)
+    assert result["replicas"][0]["state"] == "absent"
+    assert marks(world) == before
+    assert message(world.replicate()) == ""
+
+
+def test_a_first_replication_that_fails_leaves_no_record(world: World) -> None:
+    world.here.make("tank/v@s1")
+    before = marks(world)
+    failing(world, "out of space")
+    assert "out of space" in message(world.replicate())
+    assert marks(world) == before
+
+
+def test_what_has_arrived_of_a_package_keeps_its_hold(world: World) -> None:
+    package(world)
+    world.cuts.append("tank/v@s3")
+    result = world.replicate()
+    assert "500 bytes of tank/v@s3 have arrived and the next run resumes there" in message(result)
+    assert result["replicas"][0]["state"] == "inbound"
+    held = [snap.name for snap in world.here.snaps("tank/v") if snap.holds]
+    assert "tank/v@s3" in held
+    result = world.replicate()
+    assert message(result) == ""
+    assert (result["replicas"][0]["resumed"], result["replicas"][0]["steps"][0]["kind"]) == (True, "resume")
+    assert [snap.name for snap in world.here.snaps("tank/v") if snap.holds] == []
+
+
+def test_what_has_arrived_beside_a_replica_keeps_its_hold(world: World) -> None:
+    package(world)
+    world.there.make("backup/v@own")
+    options: dict[str, Any] = {"on_divergence": "reseed"}
+    world.cuts.append("tank/v@s3")
+    assert "the next run resumes there" in message(world.replicate(**options))
+    assert "tank/v@s3" in [snap.name for snap in world.here.snaps("tank/v") if snap.holds]
+    assert world.there.snaps("backup/v")[-1].name == "backup/v@own"
+    result = world.replicate(**options)
+    assert message(result) == ""
+    assert result["replicas"][0]["resumed"]
+    assert world.there.snaps("backup/v")[-1].name == "backup/v@s4"
+    assert [snap.name for snap in world.here.snaps("tank/v") if snap.holds] == []
+
+
+def test_a_stream_that_was_cut_goes_on_in_the_same_run(world: World) -> None:
+    package(world)
+    world.cuts.append("tank/v@s3")
+    result = world.replicate(retries=1)
+    assert message(result) == ""
+    assert [step["kind"] for step in result["replicas"][0]["steps"]] == ["incremental", "resume", "incremental"]
+    assert result["replicas"][0]["bytes_sent"] == 3000
+
+
+@pytest.mark.parametrize(("retries", "failures", "well"), [(0, 1, False), (1, 1, True), (2, 3, False), (3, 3, True)])
+def test_a_transient_error_is_tried_again(world: World, retries: int, failures: int, well: bool) -> None:
+    world.here.make("tank/v@s1")
+    left = failing(world, *["dataset is busy"] * failures)
+    assert (message(world.replicate(retries=retries)) == "") == well
+    assert left == []
+    assert world.count(THERE, "zfs", "receive") == (1 if well else 0)
+
+
+def test_retries_count_anew_when_something_has_arrived(world: World) -> None:
+    package(world)
+    world.cuts += ["tank/v@s3"] * 4
+    assert message(world.replicate(retries=1)) == ""
+
+
+def test_a_permanent_error_is_not_tried_again(world: World) -> None:
+    world.here.make("tank/v@s1")
+    left = failing(world, "out of space", "out of space")
+    assert "out of space" in message(world.replicate(retries=5))
+    assert left == ["out of space"]
+
+
+def test_a_token_that_nothing_can_resume_is_given_up(world: World) -> None:
+    package(world)
+    world.cuts.append("tank/v@s3")
+    world.replicate()
+    failing(world, "cannot resume send: the snapshot used in the initial send no longer exists", command="send")
+    result = world.replicate()
+    assert message(result) == ""
+    assert any("its partial receive is given up" in text for text in result["warnings"])
+    assert ["zfs", "receive", "-A", "backup/v"] in [argv for _machine, argv in world.log]
+    assert world.there.snaps("backup/v")[-1].name == "backup/v@s4"
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_another_run_was_faster(world: World, monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
+    """It has brought the same between the reading and the stream. Then there is little or nothing left to do."""
+    package(world)
+    # It runs on another host.
+    monkeypatch.setattr(runfiles, "lock", lambda _name: contextlib.nullcontext(True))
+
+    def other(_machine: str, argv: list[str]) -> None:
+        if argv[1] == "receive":
+            world.hook = lambda *_: None
+            if whole:
+                assert message(world.replicate()) == ""
+                world.here.do_hold({}, f"cerss.zfs:step:{id_of(world)}", "tank/v@s2")  # ours, which came after that
+                return
+            for number in (2, 3, 4):
+                world.there.arrive(world.there.all["backup/v"], world.here.all[f"tank/v@s{number}"])
+
+    world.hook = other
+    result = world.replicate()
+    assert message(result) == ""
+    assert result["replicas"][0]["state"] == "full"
+    assert world.replicate(check=True)["changed"] is False
+    assert [snap.name for snap in world.here.snaps("tank/v") if snap.holds] == []
+
+
+@pytest.mark.parametrize("done", ["bookmark", "hold"])
+def test_what_another_run_has_done_already_is_no_error(world: World, done: str) -> None:
+    package(world)
+
+    def other(machine: str, argv: list[str]) -> None:
+        if argv[1] == done and machine == HERE:
+            world.hook = lambda *_: None
+            world.here.answer(argv if done == "bookmark" else [*argv[:3], argv[-1]])
+
+    world.hook = other
+    assert message(world.replicate()) == ""
+    assert [snap.name for snap in world.here.snaps("tank/v") if snap.holds] == []
+    assert world.replicate(check=True)["changed"] is False
+
+
+def test_a_base_that_does_not_match_is_an_error_if_nobody_was_faster(world: World) -> None:
+    package(world)
+    before = marks(world)
+    failing(world, "most recent snapshot of backup/v does not match incremental source")
+    assert "does not match incremental source" in message(world.replicate(retries=3))
+    assert marks(world) == before
+
+
+def test_a_token_is_given_up_once(world: World) -> None:
+    package(world)
+    world.cuts.append("tank/v@s3")
+    world.replicate()
+    why = "cannot resume send: the snapshot used in the initial send no longer exists"
+    assert failing(world, why, why, command="send") == [why, why]
+    assert "no longer exists" in message(world.replicate(retries=3))
+
+
+def test_what_changed_before_another_attempt_may_be_an_error(world: World) -> None:
+    package(world)
+
+    def hook(_machine: str, argv: list[str]) -> None:
+        if argv[1] == "receive" and "backup/v@own" not in world.there.all:
+            world.there.make("backup/v@own")
+            raise No("cannot receive: dataset is busy")
+
+    world.hook = hook
+    assert "has diverged" in message(world.replicate(retries=3))
+
+
+def test_a_source_that_is_destroyed_before_another_attempt(world: World) -> None:
+    package(world)
+
+    def hook(_machine: str, argv: list[str]) -> None:
+        if argv[1] == "receive":
+            for name in [name for name in world.here.all if name.startswith("tank/v")]:
+                del world.here.all[name]
+            raise No("cannot receive: dataset is busy")
+
+    world.hook = hook
+    assert "tank/v does not exist any more; run it again if the dataset was renamed" in message(
+        world.replicate(retries=3)
+    )
+
+
+def test_cursors_that_another_run_has_removed_are_no_error(world: World) -> None:
+    world.here.make("tank/v@s0")
+    world.replicate()
+
+    def other(machine: str, argv: list[str]) -> None:
+        if machine == HERE and argv[1] == "destroy":
+            world.here.all.pop(argv[2], None)
+            swept.append(argv[2])
+
+    swept: list[str] = []
+    world.hook = other
+    for number in range(1, 10):
+        world.here.make(f"tank/v@s{number}")
+        assert message(world.replicate()) == ""
+    assert swept
+
+
+# -- stopping --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["get", "bookmark", "hold"])
+def test_a_stop_comes_before_the_next_effect(world: World, command: str) -> None:
+    package(world)
+    before = marks(world)
+
+    def stop(machine: str, argv: list[str]) -> None:
+        if argv[1] == command and machine == HERE:
+            world.stop.set()
+
+    world.hook = stop
+    result = world.replicate(retries=3)
+    assert "the run was stopped before" in message(result)
+    assert "the next run continues there" in message(result)
+    assert world.count(THERE, "zfs", "receive") == 0
+    assert marks(world) == before
+
+
+@pytest.mark.parametrize("command", ["bookmark", "hold"])
+def test_a_run_ends_in_time(world: World, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    package(world)
+    before, real, passed = marks(world), time.monotonic, [0.0]
+
+    class Clock:
+        time = time.time
+
+        @staticmethod
+        def monotonic() -> float:
+            return real() + passed[0]
+
+    def late(machine: str, argv: list[str]) -> None:
+        if argv[1] == command and machine == HERE:
+            passed[0] = 3600.0
+
+    monkeypatch.setattr(attempt, "time", Clock)
+    world.hook = late
+    result = world.replicate(timeout="10m", retries=3)
+    assert "timeout was over before" in message(result)
+    assert world.count(THERE, "zfs", "receive") == 0
+    assert marks(world) == before
+
+
+# -- others ----------------------------------------------------------------------------------------------------------
+
+
+def test_one_run_at_a_time_on_a_host(world: World) -> None:
+    package(world)
+    with runfiles.lock(id_of(world)) as got:
+        assert got
+        result = world.replicate(on_active="fail")
+    assert "another run on this host is replicating to b:backup/v; wait until it has finished" in message(result)
+    assert world.changes() == []
+
+
+def test_a_stop_ends_the_wait_for_another_run(world: World) -> None:
+    package(world)
+    with runfiles.lock(id_of(world)):
+        threading.Timer(0.2, lambda: world.stop.set()).start()
+        result = world.replicate()
+    assert "the run was stopped while it waited for another transfer" in message(result)
+
+
+def test_a_run_waits_for_another_one_on_its_host_and_reads_again(world: World) -> None:
+    package(world)
+    released = threading.Event()
+
+    def other() -> None:
+        with runfiles.lock(id_of(world)):
+            released.wait(10)
+            world.here.make("tank/v@s5")
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    threading.Timer(0.1, released.set).start()
+    result = world.replicate(on_active="wait")
+    thread.join()
+    assert message(result) == ""
+    assert world.there.snaps("backup/v")[-1].name == "backup/v@s5"
+
+
+@pytest.mark.parametrize("on_active", ["wait", "attach"])
+def test_a_run_does_not_wait_for_another_one_beyond_its_time(world: World, fast: None, on_active: str) -> None:
+    package(world)
+    with runfiles.lock(id_of(world)):
+        result = world.replicate(on_active=on_active, timeout="1s")
+    assert "another run on this host is replicating to b:backup/v and did not end within timeout" in message(result)
+
+
+class Receiver:
+    """A receive of another host into backup/v, which ends after so many looks at it."""
+
+    def __init__(self, world: World, snapshot: str, looks: int) -> None:
+        self.world, self.looks, self.snap = world, looks, world.here.all[snapshot]
+        into = world.there.all["backup/v"]
+        into.busy = True
+        into.token = token_text(self.snap.guid, self.snap.name, world.there.snaps("backup/v")[-1].guid)
+
+    def __call__(self, _machine: str, argv: list[str]) -> None:
+        self.looks -= argv[0] == "ps"
+        if self.looks < 0 and self.world.there.all["backup/v"].busy:
+            self.world.there.arrive(self.world.there.all["backup/v"], self.snap)
+
+
+@pytest.mark.parametrize("on_active", ["wait", "attach"])
+def test_a_receive_of_what_is_wanted_is_waited_for(world: World, on_active: str) -> None:
+    package(world)
+    world.hook = Receiver(world, "tank/v@s2", looks=3)
+    result = world.replicate(on_active=on_active)
+    assert message(result) == ""
+    assert [step["snapshots"] for step in result["replicas"][0]["steps"]] == [["tank/v@s3", "tank/v@s4"]]
+
+
+def test_a_receive_of_something_else_is_waited_for_only_if_asked(world: World) -> None:
+    package(world)
+    world.here.make("tank/v@x")
+    world.hook = Receiver(world, "tank/v@x", looks=9)
+    options: dict[str, Any] = {"exclude_snapshots": ["x"]}
+    for on_active in ("attach", "fail"):
+        result = world.replicate(on_active=on_active, **options)
+        assert "b:backup/v is currently receiving tank/v@x; wait until it has finished" in message(result)
+        assert world.changes() == []
+
+
+def test_a_receive_that_stands_still_is_not_waited_for_for_ever(world: World, fast: None) -> None:
+    package(world)
+    world.hook = Receiver(world, "tank/v@s2", looks=10**6)
+    result = world.replicate(on_active="wait", stall_timeout="1s")
+    assert "but no byte has arrived for 1 s (stall_timeout)" in message(result)
+    assert "kill 77" in message(result)
+
+
+def test_a_replica_is_not_replaced_while_something_below_it_receives(world: World) -> None:
+    package(world)
+    world.there.make("backup/v@own", "backup/v/below")
+    world.there.all["backup/v/below"].busy = True
+    result = world.replicate(on_divergence="reseed")
+    assert "b:backup/v or a dataset below it is currently receiving" in message(result)
+    assert world.changes() == []
+
+
+def test_our_receiver_is_ended_when_its_connection_was_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a receiver that began together with our stream is ours."""
+    package(world)
+    monkeypatch.setattr(attempt, "LOGIN", 20.0)
+
+    def hook(_machine: str, argv: list[str]) -> None:
+        into = world.there.all["backup/v"]
+        if argv[1] == "receive" and not into.busy and world.count(THERE, "kill") == 0:
+            into.busy = True
+            raise No("cannot receive: Connection reset by peer")
+        if argv[0] == "kill":
+            into.busy = False
+
+    world.hook = hook
+    assert message(world.replicate(retries=1)) == ""
+    assert [argv for _machine, argv in world.log if argv[0] == "kill"] == [["kill", "77"]]
+
+
+# -- streams ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_short_stream_is_neither_estimated_nor_announced(world: World) -> None:
+    package(world)
+    result = world.replicate()
+    assert world.count(HERE, "zfs", "send", "-nvP") == 0
+    assert not any("cerss.zfs:inbound" in " ".join(argv) for _machine, argv in world.changes())
+    assert result["replicas"][0]["bytes_estimated"] is None
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_long_stream_is_announced_and_held(world: World, first: bool) -> None:
+    if not first:
+        world.here.make("tank/v@s1")
+        world.replicate()
+        world.revive()
+    snap = world.here.make("tank/v@s2", size=2 * GB)
+    seen: list[Any] = []
+
+    def look() -> None:
+        replica = world.there.all.get("backup/v")
+        if replica and replica.busy:
+            seen.append((json.loads(replica.props["cerss.zfs:inbound"]), list(snap.holds)))
+
+    world.seen = look
+    result = world.replicate()
+    assert message(result) == ""
+    announced = [{"guid": snap.guid, "snapshot": "s2", "bytes": 2 * GB}]
+    assert seen[0][0] == announced
+    assert len(seen[0][1]) == 1
+    assert "cerss.zfs:inbound" not in world.there.all["backup/v"].props
+    assert snap.holds == []
+    assert result["replicas"][0]["bytes_estimated"] == 2 * GB
+
+
+def test_failing_to_announce_fails_nothing(world: World) -> None:
+    world.here.make("tank/v@s1")
+    world.replicate()
+    world.here.make("tank/v@s2", size=2 * GB)
+
+    def hook(machine: str, argv: list[str]) -> None:
+        if machine == THERE and argv[1] in ("set", "inherit"):
+            raise No("cannot set property: permission denied")
+
+    world.hook = hook
+    assert message(world.replicate()) == ""
+
+
+def test_a_pool_that_looks_too_small_is_a_warning(world: World) -> None:
+    world.here.make("tank/v@s1", size=2 * 10**12)
+    result = world.replicate()
+    assert message(result) == ""
+    assert result["warnings"] == ["b:backup/v may need 2000000000000 bytes, but only 1000000000000 are free there"]
+
+
+def test_properties_are_given_with_the_first_receive_alone(world: World) -> None:
+    world.here.make("tank/v@s1", "tank/v@s2")
+    world.replicate(properties={"compression": "zstd"})
+    one, two = (argv for _machine, argv in world.log if argv[1] == "receive")
+    assert "-o compression=zstd" in " ".join(one)
+    assert two == ["zfs", "receive", "-s", "-u", "backup/v"]
+    assert world.there.all["backup/v"].props["readonly"] == "on"
+
+
+@pytest.mark.parametrize("after", [0.0, 5.0])
+def test_a_run_file_shows_what_is_sent(world: World, monkeypatch: pytest.MonkeyPatch, after: float) -> None:
+    """Once the size of the stream is known, or some seconds have passed."""
+    monkeypatch.setattr(attempt, "SIZE_AFTER", after)
+    package(world)
+    shown: list[dict[str, Any]] = []
+
+    def look() -> None:
+        shown.extend(runfiles.running())
+
+    world.seen = look
+    world.replicate()
+    sending = [each for each in shown if each["operation"] == "send"]
+    expected = {(id_of(world), "tank/v@s4", "b:backup/v")} if after == 0 else set()
+    assert {(each["id"], each["snapshot"], each["target"]) for each in sending} == expected
+    assert runfiles.running() == []

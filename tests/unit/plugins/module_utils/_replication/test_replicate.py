@@ -1,0 +1,160 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The module from its parameters to its result, between machines in memory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._host import process, runfiles
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import replicate
+from ansible_collections.cerss.zfs.tests.unit.machine import ENCRYPTED
+from ansible_collections.cerss.zfs.tests.unit.world import HERE, THERE, World
+
+REAL = replicate._stoppable  # each world puts something else in its place
+
+
+def replica(result: dict[str, Any]) -> dict[str, Any]:
+    (found,) = result["replicas"]
+    return dict(found)
+
+
+# -- ways ------------------------------------------------------------------------------------------------------------
+
+
+def test_push_pull_and_local(world: World) -> None:
+    world.here.make("tank/v@s1", "backup")
+    world.there.make("far/v@s1")
+    push = world.replicate("tank/v")
+    local = world.replicate("tank/v", target={"host": "local", "dataset": "backup/v"})
+    pull = world.replicate("far/v", target={"dataset": "backup/pulled"}, source={"host": THERE})
+    for result, target in ((push, "b:backup/v"), (local, "backup/v"), (pull, "backup/pulled")):
+        assert (replica(result)["state"], replica(result)["target"], replica(result)["msg"]) == ("full", target, "")
+    assert world.here.all["backup/pulled"].props["setuid"] == "off"
+    assert "setuid" not in world.here.all["backup/v"].props
+    assert world.replicate("tank/v")["changed"] is False
+    assert world.replicate("tank/v", target={"host": "local", "dataset": "backup/v"})["changed"] is False
+    again = world.replicate("far/v", target={"dataset": "backup/pulled"}, source={"host": THERE})
+    assert again["changed"] is False
+
+
+@pytest.mark.parametrize(("raw", "flag"), [("auto", True), ("always", True), ("never", False)])
+def test_what_is_encrypted_stays_so_unless_asked(world: World, raw: str, flag: bool) -> None:
+    world.here.make("tank/v", fixed=dict(ENCRYPTED))
+    world.here.make("tank/v@s1", "tank/v@s2")
+    assert replica(world.replicate(raw=raw))["msg"] == ""
+    sends = [argv for machine, argv in world.log if (machine, argv[1]) == (HERE, "send")]
+    assert len(sends) == 2
+    assert all(("-w" in argv) == flag for argv in sends)
+    world.here.make("tank/v@s3")
+    world.revive()
+    assert replica(world.replicate())["msg"] == ""
+    assert all(("-w" in argv) == flag for _machine, argv in world.log if argv[1] == "send")
+
+
+def test_a_named_snapshot_and_those_before_it(world: World) -> None:
+    world.here.make("tank/v@s1", "tank/v@s2", "tank/v@s3")
+    assert replica(world.replicate("tank/v@s2"))["source"] == "tank/v@s2"
+    assert [snap.name for snap in world.there.snaps("backup/v")] == ["backup/v@s1", "backup/v@s2"]
+
+
+def test_a_rollback_destroys_what_the_plan_lists(world: World) -> None:
+    world.here.make("tank/v@s1", "tank/v@s2")
+    world.replicate()
+    world.there.make("backup/v@own", "backup/v@more")
+    world.there.all["backup/v"].written = 7
+    world.here.make("tank/v@s3")
+    assert "has diverged" in replica(world.replicate())["msg"]
+    foretold = world.replicate(on_divergence="rollback", check=True)
+    world.revive()
+    result = world.replicate(on_divergence="rollback")
+    assert (result["actions"], result["diff"]) == (foretold["actions"], foretold["diff"])
+    assert replica(result)["msg"] == ""
+    assert [argv for _machine, argv in world.changes() if argv[1] == "destroy"] == [
+        ["zfs", "destroy", "backup/v@own,more"]
+    ]
+    assert [snap.name for snap in world.there.snaps("backup/v")] == [f"backup/v@s{number}" for number in (1, 2, 3)]
+
+
+# -- what is checked first -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "program"),
+    [({"bandwidth_limit": "1M"}, "pv"), ({"compression": "zstd"}, "zstd"), ({}, "ssh")],
+)
+def test_a_program_that_is_missing_here(
+    world: World, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], program: str
+) -> None:
+    world.here.make("tank/v@s1")
+    monkeypatch.setattr(shutil, "which", lambda name, **_: None if name == program else f"/usr/bin/{name}")
+    with pytest.raises(BadInput, match=f"{program} is not installed on .*; install it, or leave out the option"):
+        world.replicate(**options)
+    assert world.log == []
+
+
+def test_a_program_that_is_missing_there(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.here.make("tank/v@s1")
+
+    def run(argv: list[str], **options: Any) -> process.Result:
+        lacks = argv[-1].endswith("--version")
+        return process.Result(argv, 127, "", "not found") if lacks else world.run(argv, **options)
+
+    monkeypatch.setattr(process, "run", run)
+    with pytest.raises(BadInput, match="lz4 is not installed on b"):
+        world.replicate(compression="lz4")
+    assert world.changes() == []
+
+
+@pytest.mark.parametrize("target", ["nowhere/v", "nowhere"])
+def test_an_error_of_reading_is_the_error_of_the_run(world: World, target: str) -> None:
+    world.here.make("tank/v@s1")
+    with pytest.raises(Refused, match="there is no pool nowhere on b"):
+        world.replicate(target=target)
+    assert world.changes() == []
+
+
+def test_several_errors_are_told_in_short(world: World) -> None:
+    names = [f"tank/{number}" for number in range(5)]
+    result = world.replicate(*names, target={"host": THERE, "parent": "backup"})
+    assert result["failed"]
+    assert result["msg"].endswith("; and 2 more, see replicas")
+    assert [each["failed"] for each in result["replicas"]] == [True] * 5
+
+
+# -- stopping --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_sets_the_stop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: signal.Signals) -> None:
+    monkeypatch.setattr(runfiles, "SYSTEM_FOLDER", tmp_path / "run")
+    monkeypatch.setenv(runfiles.RUN_ID, "0" * 16)
+    former, stop, lease = signal.getsignal(number), threading.Event(), runfiles.Lease()
+    assert lease.path is not None
+    with REAL(stop, lease):
+        assert lease.path.exists()
+        assert not stop.is_set()
+        os.kill(os.getpid(), number)
+        assert stop.wait(5)
+    assert signal.getsignal(number) == former
+    assert not lease.path.exists()
+
+
+def test_the_lease_goes_also_after_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(runfiles, "SYSTEM_FOLDER", tmp_path / "run")
+    monkeypatch.setenv(runfiles.RUN_ID, "0" * 16)
+    lease = runfiles.Lease()
+    with pytest.raises(CerssError), REAL(threading.Event(), lease):
+        raise CerssError("x")
+    assert lease.path is not None
+    assert not lease.path.exists()
