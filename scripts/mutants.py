@@ -88,7 +88,7 @@ MUTANTS = [
            "not (replica.written or replica.has_partial_receive or replica.inconsistent or mark.beside)",
            "not mark.beside", REPLICATION),
     Mutant("settled: nothing requested is missing", "_replication/planner",
-           "and all(replica.by_guid(snap.guid) for snap in chosen if txg(snap) >= _first_common(pair, replica))",
+           "and all(snap.guid in there for snap in chosen if txg(snap) >= first)",
            "and pair", REPLICATION),
     Mutant("settled: no mark is missing", "_replication/planner",
            "        and not bookkeeping.finish(pair).rest\n", "", REPLICATION),

@@ -56,7 +56,7 @@ class Kill:
 class Zfs:
     """The datasets of both pools by name. A command that ZFS would refuse is an AssertionError.
 
-    The createtxg of backup's snapshots is always greater, so that nobody compares those of two pools by mistake.
+    Snapshots of backup always have a greater createtxg, so a comparison between the two pools goes wrong at once.
     """
 
     def __init__(self, way: Link) -> None:

@@ -231,7 +231,7 @@ _SPAWN = process.spawn
 
 
 class _Clock:
-    """Each look at it takes a while, so that nobody waits for long."""
+    """Time passes with each call, so no wait takes long."""
 
     time, sleep = time.time, time.sleep
 

@@ -284,6 +284,10 @@ class Dataset:
         """Every cursor, with its bookmark."""
         return [(cursor, bookmark) for bookmark in self.bookmarks if (cursor := bookmark.cursor)]
 
+    def cursors_of(self, id_: str) -> list[Bookmark]:
+        """The bookmarks that are cursors of one relationship."""
+        return [bookmark for cursor, bookmark in self.cursors() if cursor.id == id_]
+
     @property
     def source_mark(self) -> SourceMark | None:
         """None when the dataset is not a replica, or its mark is spoilt."""

@@ -18,6 +18,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import execute
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output
 
 # ZFS keeps two lists, one for the dataset and one for everything below it. It shows what is in both as
 # "Local+Descendent".
@@ -131,21 +132,15 @@ def supported(lines: Iterable[str]) -> set[str]:
 def parse(lines: Iterable[str], dataset: str, users: Iterable[str]) -> Permissions:
     """The permissions of a user on one dataset, from the lines of ``zfs allow DATASET``.
 
-    These lines also list the datasets above, which are skipped. ``users``: the names by which the user may appear.
+    ``users``: the names by which the user may appear.
     """
     found: Permissions = {LOCAL: set(), BELOW: set()}
-    in_dataset, section = False, ""
-    head = f"---- Permissions on {dataset} "
-    for line in lines:
-        if line.startswith("---- Permissions on "):
-            in_dataset, section = line.startswith(head) and not line[len(head) :].strip("-"), ""
-        elif not line.startswith("\t"):
-            section = _SECTIONS.get(line, "")
-        elif in_dataset and section:
-            who, _space, names = line[1:].rpartition(" ")
-            if who in {f"user {user}" for user in users}:
-                for reach in REACHES[section]:
-                    found[reach].update(names.split(","))
+    holders = {f"user {user}" for user in users}
+    for section, text in output.allowed(lines, dataset):
+        who, _space, names = text.rpartition(" ")
+        if section in _SECTIONS and who in holders:
+            for reach in REACHES[_SECTIONS[section]]:
+                found[reach].update(names.split(","))
     return found
 
 

@@ -115,7 +115,7 @@ def _late(text: str) -> TimedOut:
     return error
 
 
-@dataclass
+@dataclass(eq=False)  # a task is itself; two are never compared by what is in them
 class Task:
     """A pair on its way. ``plan``: the current one, None if it is outdated. ``first``: the pair before the run."""
 

@@ -306,7 +306,7 @@ def _clear(pair: Pair, replica: Dataset) -> Iterator[Step]:
 
 def _sweep(pair: Pair, replica: Dataset, here: Snapshot | Bookmark) -> Iterator[Step]:
     arrived = {snap.guid for snap in replica.snapshots}
-    own = [bookmark for cursor, bookmark in pair.source.cursors() if cursor.id == pair.id]
+    own = pair.source.cursors_of(pair.id)
     if len(own) <= MANY_CURSORS:
         return
     kept = {bookmark.name for bookmark in kept_cursors([each for each in own if each.guid in arrived])}
@@ -415,9 +415,7 @@ def give_up(pair: Pair, before: Pair) -> list[Step]:
     known = {bookmark.name for bookmark in before.source.bookmarks}
     made = [bookmark for cursor, bookmark in pair.source.cursors()
             if cursor.id == pair.id and bookmark.name not in known and cursor.guid not in there]  # fmt: skip
-    if made:
-        text = f"remove {len(made)} bookmarks of {pair.relation} from {pair.source.name}"
-        steps.append(Step.of(text, tuple(zfs.destroy(bookmark.name) for bookmark in made), side=SOURCE))
+    steps += _remove_cursors(pair, made)
     if pair.record and not before.record and not receivers:
         steps.append(forget(pair))
     return steps
@@ -429,10 +427,13 @@ def remove(pair: Pair, id_: str) -> Iterator[Step]:
     held = with_hold(pair.source, tag)
     if held:
         yield _release(pair, SOURCE, tag, held)
-    cursors = [bookmark for cursor, bookmark in pair.source.cursors() if cursor.id == id_]
-    if cursors:
-        text = f"remove {len(cursors)} bookmarks of {pair.relation} from {pair.source.name}"
-        yield Step.of(text, tuple(zfs.destroy(bookmark.name) for bookmark in cursors), side=SOURCE)
+    yield from _remove_cursors(pair, pair.source.cursors_of(id_))
+
+
+def _remove_cursors(pair: Pair, cursors: Sequence[Bookmark]) -> list[Step]:
+    text = f"remove {len(cursors)} bookmarks of {pair.relation} from {pair.source.name}"
+    commands = [zfs.destroy(bookmark.name) for bookmark in cursors]
+    return [Step.of(text, commands, side=SOURCE)] if cursors else []
 
 
 def forget(pair: Pair) -> Step:

@@ -70,7 +70,7 @@ def _look_at_snapshots(
 
 
 def _many_cursors(pair: Pair) -> list[Bookmark]:
-    own = [bookmark for cursor, bookmark in pair.source.cursors() if cursor.id == pair.id]
+    own = pair.source.cursors_of(pair.id)
     return own if len(own) > MANY_CURSORS else []
 
 
@@ -113,7 +113,7 @@ def _fill_origins(backend: Backend, datasets: Iterable[Dataset]) -> None:
             dataset.origin_guid = guids.get(str(dataset.origin))
 
 
-def arriving(source: Backend, target: Backend, pairs: Sequence[Pair]) -> dict[str, str]:
+def arriving(target: Backend, pairs: Sequence[Pair]) -> dict[str, str]:
     """The snapshots on the target's pools by GUID, read only if a new replica is to be a clone as its source is."""
     clones = [pair for pair in pairs if pair.source.origin and not pair.replica]
 

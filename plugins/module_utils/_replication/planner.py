@@ -120,6 +120,8 @@ def settled(pair: Pair, options: PairOptions) -> bool:
     except Refused:
         return False
     newest = replica.snapshots[-1] if replica.snapshots else None
+    there = {snap.guid for snap in replica.snapshots}
+    first = min((txg(snap) for snap in pair.source.snapshots if snap.guid in there), default=0)
     common = newest_common(pair.source, replica)
     return (
         newest is not None
@@ -127,14 +129,9 @@ def settled(pair: Pair, options: PairOptions) -> bool:
         and newest.guid == pair.point.guid == common[0].guid
         and record.guid == replica.guid
         and not (replica.written or replica.has_partial_receive or replica.inconsistent or mark.beside)
-        and all(replica.by_guid(snap.guid) for snap in chosen if txg(snap) >= _first_common(pair, replica))
+        and all(snap.guid in there for snap in chosen if txg(snap) >= first)
         and not bookkeeping.finish(pair).rest
     )
-
-
-def _first_common(pair: Pair, replica: Dataset) -> int:
-    there = {snap.guid for snap in replica.snapshots}
-    return min((txg(snap) for snap in pair.source.snapshots if snap.guid in there), default=0)
 
 
 def steps(

@@ -21,7 +21,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import I
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Link, Pair
 
-_VALUES = ("guid", "type", "receive_resume_token", "written", "available", "encryption", "encryptionroot")
+VALUES = ("guid", "type", "receive_resume_token", "written", "available", "encryption", "encryptionroot")
 
 
 def follow(
@@ -43,9 +43,7 @@ def follow(
     }  # fmt: skip
     if not lost:
         return list(pairs), []
-    found, _missing = inventory.read(target, sorted(lost))
-    inventory.read_values(target, found, sorted(found), _VALUES, spoilt={})
-    inventory.read_values(target, found, sorted(found), (SourceMark.NAME, Announcement.NAME), spoilt={})
+    found = _read(target, lost)
     moved = {}
     for place, replica in found.items():
         pair, record = lost[place]
@@ -67,6 +65,14 @@ def follow(
     return [pair for pair in result if pair.link not in refused], taken
 
 
+def _read(target: Backend, places: Iterable[str]) -> Inventory:
+    """The replicas at these places, with what `survey` reads of those at the usual ones."""
+    found, _missing = inventory.read(target, sorted(places))
+    inventory.read_values(target, found, sorted(found), VALUES, spoilt={})
+    inventory.read_values(target, found, sorted(found), (SourceMark.NAME, Announcement.NAME), spoilt={})
+    return found
+
+
 def _would_be(options: Options, mark: SourceMark) -> str | None:
     """Where the options put the replica of the source under the name in the mark."""
     try:
@@ -86,9 +92,7 @@ def _follow_parents(
         if above in result and pair.source.name not in result and pair.replica is None:
             place = f"{result[above].replica_name}/{leaf}"
             result[pair.source.name] = begun[place] = _moved(options, pair, place, None)
-    found = inventory.read(target, sorted(begun), 1)[0] if begun else {}
-    inventory.read_values(target, found, sorted(found), _VALUES, spoilt={})
-    inventory.read_values(target, found, sorted(found), (SourceMark.NAME, Announcement.NAME), spoilt={})
+    found = _read(target, begun) if begun else {}
     for place, replica in found.items():
         result[begun[place].source.name] = replace(begun[place], replica=replica)
     return result

@@ -34,7 +34,6 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.options imp
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Link, Pair
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import Survey, settled
 
-_REPLICA = ("guid", "type", "receive_resume_token", "written", "available", "encryption", "encryptionroot")
 _SOURCE = ("guid", "type", "encryption")
 
 
@@ -104,7 +103,7 @@ class Reader:
         unsettled = [pair for pair in pairs if not pair.trouble and (since is not None or not settled(pair, options))]
         closer = detail.read(self.source, self.target, unsettled, options.on_divergence == "reseed", since)
         found = {pair.replica_name: pair for pair in closer}
-        return [found.get(pair.replica_name, pair) for pair in pairs], detail.arriving(self.source, self.target, closer)
+        return [found.get(pair.replica_name, pair) for pair in pairs], detail.arriving(self.target, closer)
 
     # -- which datasets go where
 
@@ -175,7 +174,7 @@ def _look(source: Backend, target: Backend, sources: Inventory, replicas: Invent
     wanted = {name: replicas[name] for name in places if name in replicas}
     sides.others = {name: Dataset(name) for name in (above | pools) - wanted.keys()}
     known = {**wanted, **sides.others}
-    missing = inventory.read_values(target, known, sorted(known), _REPLICA, spoilt=sides.spoilt)
+    missing = inventory.read_values(target, known, sorted(known), renames.VALUES, spoilt=sides.spoilt)
     for pool in sorted(pools):
         where = target.endpoint.label or "this machine"
         if pool in missing:

@@ -23,7 +23,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner imp
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 
 
-@dataclass
+@dataclass(eq=False)
 class _Arrived:
     """A task whose streams have arrived, with the pair as it is now."""
 

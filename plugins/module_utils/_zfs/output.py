@@ -158,6 +158,19 @@ def _hold_time(text: str) -> int | None:
         return None
 
 
+def allowed(lines: Iterable[str], dataset: str) -> Iterator[tuple[str, str]]:
+    """(heading, entry) of what ``zfs allow DATASET`` prints of the dataset itself, without the datasets above it."""
+    inside, section = False, ""
+    head = f"---- Permissions on {dataset} "
+    for line in lines:
+        if line.startswith("---- Permissions on "):
+            inside, section = line.startswith(head) and not line[len(head) :].strip("-"), ""
+        elif not line.startswith("\t"):
+            section = line
+        elif inside:
+            yield section, line[1:]
+
+
 _ALLOWED = {"Local permissions:": "-l", "Descendent permissions:": "-d", "Local+Descendent permissions:": ""}
 
 
@@ -167,20 +180,14 @@ def delegated(lines: Iterable[str], dataset: str) -> Iterator[tuple[str, tuple[s
     >>> list(delegated(["---- Permissions on b/v ----", "Local permissions:", "\tuser ann send"], "b/v"))
     [('-l', ('-u', 'ann'), 'send')]
     """
-    inside, section = False, ""
-    head = f"---- Permissions on {dataset} "
-    for line in lines:
-        if line.startswith("---- Permissions on "):
-            inside, section = line.startswith(head) and not line[len(head) :].strip("-"), ""
-        elif not line.startswith("\t"):
-            section = line
-        elif inside and section == "Permission sets:":
-            name, _space, permissions = line[1:].partition(" ")
+    for section, text in allowed(lines, dataset):
+        if section == "Permission sets:":
+            name, _space, permissions = text.partition(" ")
             yield "-s", (name,), permissions
-        elif inside and section == "Create time permissions:":
-            yield "-c", (), line[1:]
-        elif inside and section in _ALLOWED:
-            kind, _space, rest = line[1:].partition(" ")
+        elif section == "Create time permissions:":
+            yield "-c", (), text
+        elif section in _ALLOWED:
+            kind, _space, rest = text.partition(" ")
             name, _space, permissions = rest.rpartition(" ")
             who = {"user": ("-u", name), "group": ("-g", name), "everyone": ("-e",)}.get(kind)
             if who:

@@ -663,7 +663,9 @@ class History:
         assert refused is None or explained(before, options, refused), refused
         if refused:
             return
-        assert sentences(done) == sentences(step for each in foretold for step in each.steps), "check mode foretells"
+        assert sentences(done) == sentences(step for each in foretold for step in each.steps), (
+            "check mode reported other actions"
+        )
         self.check_sent(before, foretold, options)
         gone = {
             name
