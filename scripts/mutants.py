@@ -60,12 +60,15 @@ MARKS, EXECUTE, PROPERTIES, VALUES, INVENTORY = (
         "_host/test_inventory",
     )
 )
-PAIR, AGREEMENT, DIVERGENCE, RESEED, BOOKKEEPING, TRANSFER, OPTIONS, INFO, REPORT, ATTEMPT, WAVE = (
+PAIR, AGREEMENT, DIVERGENCE, RESEED, BOOKKEEPING, TRANSFER, OPTIONS, INFO, REPORT, ATTEMPT, WAVE, RUN = (
     f"tests/unit/plugins/module_utils/_replication/test_{name}.py"
     for name in ("pair", "agreement", "divergence", "reseed", "bookkeeping", "transfer", "options", "info", "report",
-                 "attempt", "wave")
+                 "attempt", "wave", "run")
 )  # fmt: skip
-STREAM, PEEK = (f"tests/unit/plugins/module_utils/{name}.py" for name in ("_zfs/test_stream", "_host/test_peek"))
+STREAM, PROGRAM, PEEK = (
+    f"tests/unit/plugins/module_utils/{name}.py"
+    for name in ("_zfs/test_stream", "_zfs/test_program", "_host/test_peek")
+)
 
 MUTANTS = [
     Mutant("a temporary snapshot is never chosen", "_replication/planner",
@@ -91,7 +94,7 @@ MUTANTS = [
            "and all(snap.guid in there for snap in chosen if txg(snap) >= first)",
            "and pair", REPLICATION),
     Mutant("settled: no mark is missing", "_replication/planner",
-           "        and not bookkeeping.finish(pair).rest\n", "", REPLICATION),
+           "        and not (finish.rest or finish.commit)\n", "", REPLICATION),
     Mutant("what is paused is skipped", "_replication/planner",
            "    if pair.record and pair.record.paused:\n", "    if pair.record and not pair.record:\n", REPLICATION),
     Mutant("a renamed replica is not started again", "_replication/planner",
@@ -208,9 +211,8 @@ MUTANTS = [
            "    if pair.point:  # of", "    if not pair:  # of", BOOKKEEPING),
     Mutant("the GUID of the replica is recorded with the commit", "_replication/bookkeeping",
            "record, guid=str(replica.guid or record.guid),", "record, guid=record.guid,", BOOKKEEPING),
-    Mutant("the commit comes after the releases", "_replication/bookkeeping",
-           "*free(pair, pair.replica, here),\n         *_commit(pair, pair.replica, here),",
-           "*_commit(pair, pair.replica, here),\n         *free(pair, pair.replica, here),", BOOKKEEPING),
+    Mutant("the commit comes last", "_replication/bookkeeping",
+           "if step), *self.rest, *self.commit)", "if step), *self.commit, *self.rest)", BOOKKEEPING),
     Mutant("records of other replicas stay", "_replication/bookkeeping",
            "settings = {ReplicaRecords.name(pair.pool): pair.records.with_entry(record).format()}",
            "settings = {ReplicaRecords.name(pair.pool): ReplicaRecords((record,)).format()}", BOOKKEEPING),
@@ -293,10 +295,33 @@ MUTANTS = [
     Mutant("no mark on a replica's snapshot has it pruned", "_snapshot/prune",
            "        if name in replicas:\n", "        if not name:\n", PRUNE),
     Mutant("a snapshot is held before its first byte is sent", "_replication/attempt",
-           "    work.do(plan.protect, task.report)\n", "", ATTEMPT),
+           "    work.do(plan.protect, task.report, needed=plan.reseeds)\n", "", ATTEMPT),
     Mutant("the commit point moves only after the snapshot has arrived", "_replication/wave",
            "if plan.sends and not (receiver and receiver.by_guid(plan.sends[-1].snapshot.guid)):",
            "if not plan:", WAVE),
+    Mutant("a reseed begins only with its marks", "_replication/attempt",
+           "task.report, needed=plan.reseeds)", "task.report, needed=False)", ATTEMPT),
+    Mutant("a source that takes no marks is replicated all the same", "_replication/attempt",
+           "if needed or step.side != SOURCE:", "if step:", ATTEMPT),
+    Mutant("marks that were never made are not missed afterwards", "_replication/wave",
+           "plan.pair if report.unmarked else plan.foreseen or plan.pair, pair)", "plan.foreseen or plan.pair, pair)",
+           ATTEMPT),
+    Mutant("a program compares the marks first", "_replication/together",
+           "program.group(self.pair.source.name, expected, commands)",
+           "program.group(self.pair.source.name, {}, commands)", RUN),
+    Mutant("marks that have changed are not written by commands either", "_replication/wave",
+           "each not in settled and each not in [parts[part] for part in changed]", "each not in settled", RUN),
+    Mutant("commands do what a refused program has not done", "_replication/together",
+           "{program.DONE: done, program.CHANGED: changed}.get(end, [])",
+           "{program.DONE: done, program.CHANGED: changed}.get(end, done)", RUN),
+    Mutant("only root runs programs", "_replication/together",
+           "part.operations() if work.source.is_root else None", "part.operations()", RUN),
+    Mutant("a wave waits for what can start at once", "_replication/run",
+           "        self._start(pool)\n", "        self._start(pool) if not self._arrived else None\n", RUN),
+    Mutant("a program does a group in full or not at all", "_zfs/program",
+           "        if not found:\n            return None\n", "", PROGRAM),
+    Mutant("a rollback holds the common snapshot before it releases", "_replication/divergence",
+           "[] if found.there in ours else [bookkeeping.last_hold(pair, found.there)]", "[]", DIVERGENCE),
     Mutant("a rollback destroys no newer snapshots", "_zfs/commands",
            'return ["zfs", "rollback", snapshot_name]', 'return ["zfs", "rollback", "-r", snapshot_name]', RECORDED),
     Mutant("a snapshot with dependents is only deferred", "_zfs/commands",

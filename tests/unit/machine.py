@@ -9,6 +9,7 @@ and the recordings show how real ZFS behaves.
 
 from __future__ import annotations
 
+import json
 import re
 import struct
 import zlib
@@ -200,6 +201,25 @@ class Machine:
     def do_inherit(self, _flags: Any, key: str, *names: str) -> None:
         for name in names:
             self.find(name).props.pop(key, None)
+
+    def do_program(self, _flags: Any, pool: str, _dash: str, *rest: str) -> str:
+        """What `program.SCRIPT` does."""
+        ends: list[str] = []
+        for kind, *own in zip(*[iter(rest)] * 4):
+            if kind == "group":
+                ends.append("0")
+            elif ends[-1] == "0":
+                ends[-1] = self.operate(kind, *own)
+        return json.dumps({"return": " ".join(ends)})
+
+    def operate(self, kind: str, name: str, key: str, value: str) -> str:
+        if kind == "is":
+            there = name in self.all and self.all[name].props.get(key, "") == value
+            return "0" if there else "changed"
+        command = {"set": ["set", f"{key}={value}", name], "inherit": ["inherit", key, name],
+                   "bookmark": ["bookmark", name, key]}[kind]  # fmt: skip
+        said = self.answer(["zfs", *command]).stderr
+        return "2" if said and "exists" not in said.replace("does not exist", "") else "0"
 
     def do_create(self, flags: dict[str, list[str]], name: str) -> None:
         self.check_free(name)

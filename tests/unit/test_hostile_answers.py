@@ -265,7 +265,14 @@ def check_source(argv: list[str], root: str) -> None:
     kind, rest = argv[1], argv[2:]
     if argv[0] != "zfs" or kind in ("list", "get", "holds"):
         return
-    if kind in ("hold", "release"):
+    if kind == "program":
+        assert rest[:4] == ["-j", "--", root.partition("/")[0], "-"], argv
+        for verb, name, key, value in zip(*[iter(rest[4:])] * 4):
+            if verb in ("group", "is"):
+                continue
+            command = {"set": [f"{key}={value}", name], "inherit": [key, name], "bookmark": [name, key]}[verb]
+            check_source(["zfs", verb, *command], root)
+    elif kind in ("hold", "release"):
         assert re.fullmatch(_STEP, rest[0]), argv
         assert all(re.fullmatch(f"{here}@[^,@#%]+", name) for name in rest[1:]), argv
     elif kind == "bookmark":

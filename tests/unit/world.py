@@ -9,6 +9,7 @@ That is no proof about ZFS: the system tests and the recordings show how real ZF
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import shutil
 import threading
@@ -40,7 +41,8 @@ class World:
     """``log``: (machine, argv) of all that was run. A run is killed at its ``kill_at``-th point.
 
     ``hook`` is called before each command and each end of a stream, and may refuse it with `No`. ``seen`` is called
-    after each change. ``stop``: the event that stops the last run. ``cuts``: snapshots whose streams break off once.
+    after each change. ``root``: whether the run here is of root. ``stop``: the event that stops the last run. ``cuts``:
+    snapshots whose streams break off once.
     """
 
     def __init__(self, seed: int | None = None) -> None:
@@ -50,6 +52,7 @@ class World:
         self.log: list[tuple[str, list[str]]] = []
         self.lock = threading.RLock()
         self.points, self.kill_at, self.dead = 0, 0, False
+        self.root = True
         self.random = None if seed is None else random.Random(seed)
         self.hook: Callable[[str, list[str]], object] = lambda _machine, _argv: None
         self.seen: Callable[[], object] = lambda: None
@@ -66,6 +69,7 @@ class World:
         patch.delenv(runfiles.RUN_ID, raising=False)
         patch.setattr(shutil, "which", lambda program, **_: f"/usr/bin/{program}")
         patch.setattr(replicate, "_stoppable", self._stoppable)
+        patch.setattr(os, "geteuid", lambda: 0 if self.root else 1000)
 
     @contextlib.contextmanager
     def _stoppable(self, stop: threading.Event, _lease: runfiles.Lease) -> Iterator[None]:

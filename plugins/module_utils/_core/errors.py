@@ -14,7 +14,7 @@
         ├── NotFound, Exists
         ├── Held, HasClones, Busy (transient)
         ├── Diverged, NotBase, StaleToken, Inbound (transient), Interrupted (transient)
-        ├── NoSpace, BadProperty, BadKey
+        ├── NoSpace, ReadOnly, BadProperty, BadKey
         ├── Denied
         │   └── GateRefused   the gate on the other side refused the command
         ├── NoZfs
@@ -139,6 +139,12 @@ class NoSpace(ZfsError):
     """The pool or a quota is full."""
 
     hint = "free space, or raise the quota; quotas and reservations do not belong on replicas"
+
+
+class ReadOnly(ZfsError):
+    """The pool is imported read-only."""
+
+    hint = "export the pool and import it without readonly=on"
 
 
 class BadProperty(ZfsError):

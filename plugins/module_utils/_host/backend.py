@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import shutil
 import tempfile
@@ -35,6 +36,12 @@ class Backend:
     def node(self) -> str:
         """The host's name in marks, which are read on other hosts too."""
         return self.endpoint.host or platform.node() or "localhost"
+
+    @property
+    def is_root(self) -> bool:
+        """Whether zfs is surely run as root there; where ssh is left to choose the user, nobody knows."""
+        endpoint = self.endpoint
+        return endpoint.become or (os.geteuid() == 0 if endpoint.host is None else endpoint.user == "root")
 
     @property
     def argument_bytes(self) -> int:

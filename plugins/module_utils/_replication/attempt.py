@@ -17,7 +17,9 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
     CerssError,
     Diverged,
     Exists,
+    NoSpace,
     NotBase,
+    ReadOnly,
     Refused,
     StaleToken,
     TimedOut,
@@ -74,6 +76,7 @@ class Work:
     reader: Reader
     stop: threading.Event = field(default_factory=threading.Event)
     deadline: float | None = None  # by the monotonic clock
+    programs: bool = True  # False when zfs has refused a channel program
 
     def go_on(self, what: str) -> None:
         """Raise Stopped or TimedOut if the run has to end. Called before each effect."""
@@ -89,13 +92,23 @@ class Work:
         if self.stop.wait(seconds):
             raise Stopped("the run was stopped while it waited for another transfer")
 
-    def do(self, steps: Iterable[Step], report: PairReport) -> None:
-        """Carry out the steps of a pair, and note them."""
+    def do(self, steps: Iterable[Step], report: PairReport, needed: bool = True) -> None:
+        """Carry out the steps of a pair, and note them.
+
+        A source that is full or read-only takes no marks. Unless they are ``needed``, that is only a warning.
+        """
         for step in steps:
             self.go_on(f"this step: {step.text}")
-            for command in step.commands:
-                self.run(self.source if step.side == SOURCE else self.target, command)
-            report.done.append(step)
+            try:
+                for command in step.commands:
+                    self.run(self.source if step.side == SOURCE else self.target, command)
+            except (NoSpace, ReadOnly) as error:
+                if needed or step.side != SOURCE:
+                    raise
+                report.unmarked = True
+                report.warn(f"this is missing on the source, which later runs may need: {step.text} ({error.msg})")
+            else:
+                report.done.append(step)
 
     def run(self, backend: Backend, command: list[str]) -> None:
         """Run a command that makes or moves marks. That another run has done the same is no error."""
@@ -124,6 +137,7 @@ class Task:
     first: Pair
     options: PairOptions
     properties: dict[str, str] = field(default_factory=dict)  # given with a first receive
+    asked: bool = False  # whether `together` was asked to carry out what comes before the first stream
     lock: contextlib.ExitStack | None = None  # as long as the relationship's lock on this host is held
     started: float = 0.0  # of the current attempts, by the monotonic clock
     freed: int = 0  # createtxg of the newest snapshot that has arrived and whose hold this run has released
@@ -171,7 +185,7 @@ def carry_out(work: Work, task: Task) -> None:
             if not task.options.resume:
                 raise
             task.options = replace(task.options, resume=False)
-            task.report.warnings.append(f"{task.pair.target_address}: {error.msg}; its partial receive is given up")
+            task.report.warn(f"{task.pair.target_address}: {error.msg}; its partial receive is given up")
         except (NotBase, Diverged, Exists):
             if not _is_outdated(work, task):
                 raise
@@ -213,7 +227,7 @@ def _plan_anew(work: Work, task: Task) -> PairPlan:
     pair, arriving = work.reader.observe(task.pair, task.since)
     plan = plan_pair(pair, task.options, arriving)
     task.plan = plan
-    task.report.plans.append(plan)
+    task.report.add(plan)
     if plan.error:
         raise plan.error
     return plan
@@ -245,7 +259,7 @@ def _attempt(work: Work, task: Task, plan: PairPlan) -> None:
     if plan.sends or plan.prepare or plan.reseeds:
         _wait_for_others(work, plan)
     work.do(plan.prepare, task.report)
-    work.do(plan.protect, task.report)
+    work.do(plan.protect, task.report, needed=plan.reseeds)
     if plan.sends:
         _send(work, task, plan)
 
@@ -349,7 +363,7 @@ def _warn_of_space(task: Task, pair: Pair, totals: list[int | None]) -> None:
     if known:
         task.report.estimated = (task.report.estimated or 0) + sum(known)
     if pair.free_bytes is not None and sum(known) > pair.free_bytes:
-        task.report.warnings.append(
+        task.report.warn(
             f"{pair.target_address} may need {sum(known)} bytes, but only {pair.free_bytes} are free there"
         )
 

@@ -147,13 +147,17 @@ def with_settings(pair: Pair, settings: Mapping[str, str]) -> Pair:
 
 
 def _with_holds(pair: Pair, names: Collection[str]) -> Pair:
-    tag = Hold(StepHold(pair.id).format())
-    snapshots = [
-        replace(snap, holds=[*(snap.holds or []), tag], userrefs=(snap.userrefs or 0) + 1)
-        if snap.name in names and tag not in (snap.holds or []) else snap
-        for snap in pair.source.snapshots
-    ]  # fmt: skip
+    tag = StepHold(pair.id).format()
+    snapshots = [with_tag(snap, tag) if snap.name in names else snap for snap in pair.source.snapshots]
     return replace(pair, source=replace(pair.source, snapshots=snapshots))
+
+
+def with_tag(snapshot: Snapshot, tag: str) -> Snapshot:
+    """The snapshot with a hold."""
+    holds = snapshot.holds or []
+    if any(hold.tag == tag for hold in holds):
+        return snapshot
+    return replace(snapshot, holds=[*holds, Hold(tag)], userrefs=(snapshot.userrefs or 0) + 1)
 
 
 def _declaration(pair: Pair, mode: str, anew: bool) -> dict[str, str]:
@@ -212,16 +216,18 @@ def _span(names: Sequence[str]) -> str:
 class Finish:
     """The steps that make the newest common snapshot the base of the next increment; all None and empty if it is.
 
-    ``hold`` and ``release`` have the same tag on every replica, so one command does them for many pairs.
+    ``hold`` and ``release`` have the same tag on every replica, so one command does them for many pairs. The commit
+    point comes last: nobody looks for holds any more once it is written.
     """
 
     hold: Step | None = None
     release: Step | None = None
     rest: tuple[Step, ...] = ()
+    commit: tuple[Step, ...] = ()
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        return (*(step for step in (self.hold, self.release) if step), *self.rest)
+        return (*(step for step in (self.hold, self.release) if step), *self.rest, *self.commit)
 
 
 def finish(pair: Pair) -> Finish:
@@ -233,15 +239,18 @@ def finish(pair: Pair) -> Finish:
     old = [snap for snap in with_hold(pair.replica, LastHold.TAG) if snap.guid != there.guid]
     has = there in with_hold(pair.replica, LastHold.TAG)
     return Finish(
-        None if has else Step.of(
-            f"hold {there.name} as the last received snapshot of {pair.relation}",
-            (zfs.hold(LastHold.TAG, [there.name]),), side=TARGET,
-        ),
+        None if has else last_hold(pair, there),
         _release(pair, TARGET, LastHold.TAG, old) if old else None,
-        # The commit point comes after the releases: nobody looks for holds any more once it is written.
         (*_remember(pair, here), *_reword(pair, pair.replica), *free(pair, pair.replica, here),
-         *_commit(pair, pair.replica, here), *_clear(pair, pair.replica), *_sweep(pair, pair.replica, here)),
+         *_clear(pair, pair.replica), *_sweep(pair, pair.replica, here)),
+        tuple(_commit(pair, pair.replica, here)),
     )  # fmt: skip
+
+
+def last_hold(pair: Pair, there: Snapshot) -> Step:
+    """Hold a snapshot of the replica, so that the next increment finds it."""
+    text = f"hold {there.name} as the last received snapshot of {pair.relation}"
+    return Step.of(text, (zfs.hold(LastHold.TAG, [there.name]),), side=TARGET)
 
 
 def _remember(pair: Pair, here: Snapshot | Bookmark) -> Iterator[Step]:

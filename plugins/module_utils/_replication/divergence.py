@@ -12,6 +12,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Refu
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import LastHold
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import (
     TARGET,
     Origin,
@@ -151,8 +152,11 @@ def rollback(pair: Pair, found: Diverged) -> list[Step]:
     result: list[Step] = []
     if pair.replica and loses_part(pair.replica, found):
         result.append(abort(pair.replica, pair.target_address, "its base is not kept"))
-    held = [snap.name for snap in found.newer if pair.replica and snap in with_hold(pair.replica, LastHold.TAG)]
+    ours = with_hold(pair.replica, LastHold.TAG) if pair.replica else []
+    held = [snap.name for snap in found.newer if snap in ours]
     if held:
+        # First, so that a replica whose run is killed here still has its hold.
+        result += [] if found.there in ours else [bookkeeping.last_hold(pair, found.there)]
         text = f"release our hold {LastHold.TAG} from {', '.join(held)}"
         result.append(Step.of(text, (zfs.release(LastHold.TAG, held),), side=TARGET))
     commands = [zfs.destroy_snapshots(pair.replica_name, batch, defer=False)

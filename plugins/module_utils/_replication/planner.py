@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, Refused
-from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import RAW, SourceMark
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import RAW, LastHold, SourceMark
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import (
     PENDING_DELETE,
     Bookmark,
@@ -45,6 +45,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import
     listed,
     newest_common,
     txg,
+    with_hold,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 
@@ -122,7 +123,7 @@ def settled(pair: Pair, options: PairOptions) -> bool:
     newest = replica.snapshots[-1] if replica.snapshots else None
     there = {snap.guid for snap in replica.snapshots}
     first = min((txg(snap) for snap in pair.source.snapshots if snap.guid in there), default=0)
-    common = newest_common(pair.source, replica)
+    common, finish = newest_common(pair.source, replica), bookkeeping.finish(pair)
     return (
         newest is not None
         and common is not None
@@ -130,7 +131,7 @@ def settled(pair: Pair, options: PairOptions) -> bool:
         and record.guid == replica.guid
         and not (replica.written or replica.has_partial_receive or replica.inconsistent or mark.beside)
         and all(snap.guid in there for snap in chosen if txg(snap) >= first)
-        and not bookkeeping.finish(pair).rest
+        and not (finish.rest or finish.commit)
     )
 
 
@@ -326,10 +327,15 @@ def _rolled_back(pair: Pair, found: Diverged) -> Dataset | None:
     if replica is None:
         return None
     lost = divergence.loses_part(replica, found)
+    held = any(snap in found.newer for snap in with_hold(replica, LastHold.TAG))
     dropped = ("written", "receive_resume_token") if lost else ("written",)
     return replace(
         replica,
-        snapshots=[snap for snap in replica.snapshots if snap not in found.newer],
+        snapshots=[
+            bookkeeping.with_tag(snap, LastHold.TAG) if held and snap is found.there else snap
+            for snap in replica.snapshots
+            if snap not in found.newer
+        ],
         bookmarks=[bookmark for bookmark in replica.bookmarks if bookmark not in found.later],
         values={name: value for name, value in replica.values.items() if name not in dropped},
         token=None if lost else replica.token,

@@ -48,7 +48,9 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
 
 def _foretold(planned: Planned, reports: list[PairReport], options: Options) -> dict[str, Any]:
     for each, plan in zip(reports, planned.plans):
-        each.plans = rounds(plan, options.pair, planned.arriving)
+        for later in rounds(plan, options.pair, planned.arriving)[1:]:
+            each.add(later)
+            each.error = later.error
     return report(list(planned.parents.values()), reports, [], check_mode=True)
 
 

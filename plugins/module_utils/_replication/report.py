@@ -26,6 +26,7 @@ class PairReport:
     estimated: int | None = None
     seconds: float = 0.0
     resumed: bool = False
+    unmarked: bool = False  # whether the source did not take all marks
     steps: list[dict[str, Any]] = field(default_factory=list)  # the streams, as the result shows them
     done: list[Step] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -34,6 +35,16 @@ class PairReport:
     @classmethod
     def of(cls, plan: PairPlan) -> PairReport:
         return cls([plan], state_now(plan.pair, plan), warnings=list(plan.warnings), error=plan.error)
+
+    def add(self, plan: PairPlan) -> None:
+        """A further plan for the pair."""
+        self.plans.append(plan)
+        for text in plan.warnings:
+            self.warn(text)
+
+    def warn(self, text: str) -> None:
+        """Add a warning, once."""
+        self.warnings += [] if text in self.warnings else [text]
 
     def to_result(self, ran: bool) -> dict[str, Any]:
         plan = self.plans[0]

@@ -14,13 +14,14 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, Exists, Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
 from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wait_for
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt, wave
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt, together, wave
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.attempt import Task, Work
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import PairPlan
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import Planned
@@ -69,16 +70,17 @@ class Run:
             raise
 
     def _turn(self, pool: ThreadPoolExecutor) -> bool:
-        """Start what can start, collect what has arrived, and end a wave that is due. True when all is done."""
+        """Collect what has arrived, start what can start, and end a wave that is due. True when all is done."""
         self._look_at_lease()
-        self._start(pool)
-        self._wake.wait(LOOK if self._running else 0)
         self._wake.clear()
         for future in [future for future in self._running if future.done()]:
             self._collect(self._running.pop(future), future)
+        self._start(pool)
         if self._arrived and (self._wave_is_due() or not self._running):
             tasks, self._arrived = self._arrived, []
             self._commit(tasks)
+        elif self._running:
+            self._wake.wait(LOOK)
         return not (self._waiting or self._running or self._arrived)
 
     def _look_at_lease(self) -> None:
@@ -104,6 +106,17 @@ class Run:
                     self._waiting.remove(task)
                     self._fail(task, error)
 
+    def _protect(self) -> None:
+        """Make what the next pairs need before their streams, together where that is possible."""
+        tasks = [task for task in self._waiting if not task.asked][:WAVE]
+        parts = [together.Part(task, task.plan.pair, task.plan.protect)
+                 for task in tasks if task.plan and not (task.plan.prepare or task.plan.reseeds)]  # fmt: skip
+        done, changed = together.carry_out(self.work, parts)
+        for part in (*done, *changed):
+            part.task.plan = replace(part.task.plan, protect=()) if part.task.plan and part in done else None
+        for task in tasks:
+            task.asked = True
+
     def _start(self, pool: ThreadPoolExecutor) -> None:
         before = len(self._waiting)
         for task in list(self._waiting):
@@ -111,11 +124,14 @@ class Run:
             failed = next((other for other, _moved in needs if other.report.error), None)
             if failed:
                 self._waiting.remove(task)
-                self._fail(task, Refused(
+                error = Refused(
                     f"{task.pair.target_address} was not started because {failed.pair.target_address} failed; fix that "
                     "first"
-                ))  # fmt: skip
+                )
+                self._fail(task, attempt.give_up(self.work, task, error) if task.report.done else error)
             elif all(other in self._ended or (other in self._arrived and not moved) for other, moved in needs):
+                if not task.asked:
+                    self._protect()
                 self._waiting.remove(task)
                 future = pool.submit(attempt.carry_out, self.work, task)
                 future.add_done_callback(lambda _: self._wake.set())

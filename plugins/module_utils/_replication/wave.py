@@ -16,7 +16,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import LastH
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Value
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
 from ansible_collections.cerss.zfs.plugins.module_utils._host.values import read_properties
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, detail, reseed
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, detail, reseed, together
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.attempt import Task, Work
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, PairPlan, newest_common, txg
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import receiver_of
@@ -43,7 +43,8 @@ def commit(work: Work, tasks: Sequence[Task]) -> None:
         failed = _together(work, steps, command)
         found = [each for each in found if each not in failed]
     with ThreadPoolExecutor(work.options.parallel) as pool:
-        found = _each(found, lambda each: work.do(each.finish.rest, each.task.report), pool)
+        found = _each(found, lambda each: work.do(each.finish.rest, each.task.report, needed=False), pool)
+        found = _write(work, found, pool)
     for each in found:
         each.task.plan = None if each.plan.more else each.plan
         each.task.freed = txg(each.plan.sends[-1].snapshot) if each.plan.sends else each.task.freed
@@ -94,9 +95,9 @@ def _check(work: Work, each: _Arrived) -> bool:
     plan, pair, report = each.plan, each.pair, each.task.report
     if pair.trouble:
         raise pair.trouble
-    why = withdrawn(plan.foreseen or plan.pair, pair)
+    why = withdrawn(plan.pair if report.unmarked else plan.foreseen or plan.pair, pair)
     if why:
-        report.warnings.append(f"{pair.source_address}: {why}, so its marks were not moved")
+        report.warn(f"{pair.source_address}: {why}, so its marks were not moved")
         report.state = model.FULL
         _tidy(work, each)
         return False
@@ -151,7 +152,7 @@ def _check_properties(work: Work, found: Sequence[_Arrived]) -> None:
         properties, each.task.properties = each.task.properties, {}
         lost = sorted(name for name, text in properties.items() if not _took(name, text, values.get(name)))
         if lost:
-            each.task.report.warnings.append(
+            each.task.report.warn(
                 f"{each.plan.pair.target_address} has arrived without {', '.join(lost)}, which its user has no "
                 "permission to set; delegate the permission (see the role zfs_backend), then set the properties there"
             )
@@ -193,6 +194,20 @@ def _together(
         if each not in failed:
             each.task.report.done.append(step)
     return failed
+
+
+def _write(work: Work, found: Sequence[_Arrived], pool: ThreadPoolExecutor) -> list[_Arrived]:
+    """Write the commit points, together where that is possible."""
+    parts = {together.Part(each.task, each.pair, each.finish.commit): each for each in found if not each.plan.reseeds}
+    done, changed = together.carry_out(work, parts)
+    others = _each(_read_again(work, [part.task for part in changed]), lambda each: _check(work, each))
+    for each in others:
+        each.finish = bookkeeping.finish(each.pair)
+    settled = [parts[part] for part in done]
+    left = [each for each in found if each not in settled and each not in [parts[part] for part in changed]]
+    return settled + _each(
+        [*left, *others], lambda each: work.do(each.finish.commit, each.task.report, needed=False), pool
+    )
 
 
 def _alone(work: Work, each: _Arrived, step: Step) -> bool:

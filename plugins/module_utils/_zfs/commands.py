@@ -115,6 +115,11 @@ def bookmark(snapshot_name: str, bookmark_name: str) -> list[str]:
     return ["zfs", "bookmark", snapshot_name, bookmark_name]
 
 
+def program(pool: str, arguments: Iterable[str]) -> list[str]:
+    """zfs-program(8). A channel program from standard input, which only root may run. Prints its result as JSON."""
+    return ["zfs", "program", "-j", "--", pool, "-", *arguments]
+
+
 def set_(properties: Mapping[str, str], names: Iterable[str]) -> list[str]:
     """zfs-set(8)."""
     return ["zfs", "set", *(f"{name}={value}" for name, value in properties.items()), *names]

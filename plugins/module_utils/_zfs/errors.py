@@ -26,6 +26,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
     NotBase,
     NotFound,
     NoZfs,
+    ReadOnly,
     StaleToken,
     Unreachable,
     ZfsError,
@@ -70,6 +71,7 @@ _KINDS: tuple[tuple[str, type[ZfsError]], ...] = (
         r"failed to read from stream|Broken pipe|signal received",
         Interrupted,
     ),
+    (r"pool is read-only|Read-only file system", ReadOnly),
     (r"out of space|no space left|quota exceeded|exceeds? .*quota", NoSpace),
     (
         r"IV set guid|inconsistent IV|encryption key not loaded|key must be loaded|missing keys?\b|"

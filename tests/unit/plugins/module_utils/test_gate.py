@@ -123,6 +123,7 @@ NEVER = {
     "clone": [zfs.clone(SNAP, f"{IN}2", {})],
     "promote": [zfs.promote(IN)],
     "rename": [zfs.rename(IN, f"{IN}2", "filesystem"), zfs.rename(IN, f"{IN}2", "volume")],
+    "program": [zfs.program("tank", ["set", IN, "cerss.zfs:a", "b"])],
     "sync": [zfs.sync("tank")],
     "rollback": [zfs.rollback(SNAP)],
     "mount": [zfs.mount(IN)],

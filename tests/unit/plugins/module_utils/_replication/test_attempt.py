@@ -83,12 +83,48 @@ def failing(world: World, *whys: str, command: str = "receive") -> list[str]:
 def test_a_permanent_error_leaves_the_source_as_it_was(world: World, command: str) -> None:
     package(world)
     before = marks(world)
-    failing(world, "out of space", command=command)
+    failing(world, "I/O error", command=command)
     result = world.replicate(retries=3)
-    assert "out of space" in message(result)
+    assert "I/O error" in message(result)
     assert result["replicas"][0]["state"] == "absent"
     assert marks(world) == before
     assert message(world.replicate()) == ""
+
+
+@pytest.mark.parametrize("text", ["out of space", "pool is read-only"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_source_that_takes_no_marks_is_replicated_with_a_warning(world: World, text: str, first: bool) -> None:
+    world.here.make("tank/v@s1")
+    if not first:
+        world.replicate()
+        world.here.make("tank/v@s2")
+    before = marks(world)
+
+    def hook(machine: str, argv: list[str]) -> None:
+        if machine == HERE and argv[1] in ("set", "hold", "bookmark", "inherit", "release"):
+            raise No(f"cannot {argv[1]} {argv[-1]}: {text}")
+
+    world.hook = hook
+    result = world.replicate()
+    assert (message(result), result["replicas"][0]["state"]) == ("", "full")
+    assert all("missing on the source, which later runs may need" in told for told in result["warnings"])
+    assert len(result["warnings"]) == (3 if first else 2)
+    assert marks(world) == before
+    world.hook = lambda *_: None
+    assert ("has no record of it" in message(world.replicate())) == first  # and says how to make one
+    if not first:
+        assert world.replicate()["changed"] is False
+
+
+def test_a_reseed_needs_its_marks(world: World) -> None:
+    world.here.make("tank/v@s1")
+    world.replicate()
+    world.here.make("tank/v@s2")
+    world.there.make("backup/v@own")
+    before = marks(world)
+    failing(world, "out of space", "out of space", command="set")
+    assert "out of space" in message(world.replicate(on_divergence="reseed"))
+    assert marks(world) == before
 
 
 def test_a_first_replication_that_fails_leaves_no_record(world: World) -> None:

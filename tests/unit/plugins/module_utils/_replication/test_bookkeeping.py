@@ -28,6 +28,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     StepHold,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import PENDING_DELETE, Bookmark, Snapshot, Value
+from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.bookkeeping import (
     DAYS,
@@ -76,6 +77,12 @@ from ansible_collections.cerss.zfs.tests.unit.pairs import (
 STEP = StepHold(ID).format()
 CURSOR = f"tank/v#cerss.zfs_{ID}_"
 LONG_NAME = "tank/" + "v" * 207  # one character more than leaves room for a cursor
+
+
+def rest(case: Pair) -> tuple[Step, ...]:
+    """What is done for each pair on its own."""
+    found = finish(case)
+    return (*found.rest, *found.commit)
 
 
 def shown(case: Pair, *steps: Any) -> list[str]:
@@ -259,7 +266,7 @@ def test_settled_marks_are_left_alone() -> None:
 
 
 def test_the_order_of_finish() -> None:
-    """Hold, then release; the cursor; the commit point after the releases, then what only tidies up."""
+    """Hold, then release; the cursor; what only tidies up; the commit point last."""
     case = pair([1, 2], [1, 2], (), at=1)
     assert case.replica
     case.source.ours.update(records(record(guid=ReplicaRecord.UNKNOWN)))
@@ -270,17 +277,18 @@ def test_the_order_of_finish() -> None:
     found = finish(case)
     assert found.hold
     assert found.release
-    assert shown(case, *found.steps)[:7] == [
+    *others, commit = shown(case, *found.steps)
+    assert commit == f"set {RECORD} {POINT} tank/v"
+    assert others[:6] == [
         f"hold {LastHold.TAG} backup/v@s2",
         f"release {LastHold.TAG} backup/v@s1",
         f"bookmark tank/v@s2 {CURSOR}2",
         f"set {SourceMark.NAME} backup/v",
         f"release {STEP} tank/v@s1 tank/v@s2",
-        f"set {RECORD} {POINT} tank/v",
         f"inherit {Announcement.NAME} backup/v",
     ]
-    assert sorted(shown(case, *found.steps)[7:]) == [f"destroy {CURSOR}{n:x}" for n in range(50, 60)]
-    assert [step.side for step in found.steps] == [TARGET, TARGET, SOURCE, TARGET, SOURCE, SOURCE, TARGET, SOURCE]
+    assert sorted(others[6:]) == [f"destroy {CURSOR}{n:x}" for n in range(50, 60)]
+    assert [step.side for step in found.steps] == [TARGET, TARGET, SOURCE, TARGET, SOURCE, TARGET, SOURCE, SOURCE]
 
 
 def test_the_commit_is_one_command() -> None:
@@ -288,7 +296,7 @@ def test_the_commit_is_one_command() -> None:
     case = pair([1, 2], [1, 2], (2,))
     other = record(id=OTHER, guid="5", target="c:x")
     case.source.ours = {**records(other, record(guid="0", formerly="7", paused=True)), **points(2, id_=OTHER)}
-    (commit,) = finish(case).rest
+    (commit,) = rest(case)
     (command,) = argvs([commit])
     assert command == [
         "set",
@@ -313,7 +321,7 @@ def test_the_commit_is_one_command() -> None:
 def test_a_replica_that_was_renamed_is_recorded_with_its_new_name(target: str, host: str, written: str | None) -> None:
     case = replace(settled(pair([1], [1])), link=link(target_host=host))
     case.source.ours.update(records(record(target=target)))
-    found = argvs(finish(case).rest)
+    found = argvs(rest(case))
     assert found == (
         [["set", f"{RECORD}={ReplicaRecords((record(target=written),)).format()}", "tank/v"]] if written else []
     )
@@ -324,10 +332,10 @@ def test_a_source_that_was_renamed_is_noted_on_the_replica(marked: dict[str, str
     case = settled(pair([1], [1]))
     assert case.replica
     case.replica.ours = source_mark(**marked)
-    assert argvs(finish(case).rest) == (
+    assert argvs(rest(case)) == (
         [["set", f"{SourceMark.NAME}={source_mark()[SourceMark.NAME]}", "backup/v"]] * reworded
     )
-    assert argvs(finish(replace(case, link=link(followed=True))).rest) == []
+    assert argvs(rest(replace(case, link=link(followed=True)))) == []
 
 
 def test_the_source_that_a_reseed_has_put_in_place_of_another_is_noted() -> None:
@@ -335,7 +343,7 @@ def test_the_source_that_a_reseed_has_put_in_place_of_another_is_noted() -> None
     assert case.replica
     case.source.ours.update(records(record(formerly="5")))
     case.replica.ours = source_mark(guid="5")
-    assert argvs(finish(case).rest) == [
+    assert argvs(rest(case)) == [
         ["set", f"{SourceMark.NAME}={source_mark()[SourceMark.NAME]}", "backup/v"],
         ["set", f"{RECORD}={ReplicaRecords((record(),)).format()}", "tank/v"],
     ]
@@ -344,7 +352,7 @@ def test_the_source_that_a_reseed_has_put_in_place_of_another_is_noted() -> None
 def test_from_a_cursor() -> None:
     """The snapshot is gone; its bookmark is the base."""
     case = pair([3], [1, 2], (2,))
-    assert argvs(finish(case).rest) == [["set", f"{POINT}={ID} 2 2", "tank/v"]]
+    assert argvs(rest(case)) == [["set", f"{POINT}={ID} 2 2", "tank/v"]]
 
 
 def test_a_partial_receive_keeps_its_holds_and_announcement() -> None:
@@ -383,7 +391,7 @@ def test_what_a_release_destroys_is_named(
 def test_without_room_for_a_cursor_the_base_stays_held() -> None:
     case = long_named(pair([1, 2, 3], [1, 2, 3]))
     step_hold(case.source, 1, 2)
-    assert shown(case, *finish(case).rest) == [
+    assert shown(case, *rest(case)) == [
         f"hold {STEP} {LONG_NAME}@s3", f"release {STEP} {LONG_NAME}@s1 {LONG_NAME}@s2", f"set {POINT} {LONG_NAME}",
     ]  # fmt: skip
     step_hold(case.source, 3)
@@ -403,14 +411,14 @@ def test_sweeping() -> None:
     case.source.bookmarks = [cursor(n) for n in range(30 - MANY_CURSORS, 30)]
     assert finish(case).steps == ()
     case.source.bookmarks.insert(0, cursor(20))  # all within one day
-    assert argvs(finish(case).rest) == [["destroy", f"{CURSOR}{n:x}"] for n in (20, 22, 23, 24, 25)]
+    assert argvs(rest(case)) == [["destroy", f"{CURSOR}{n:x}"] for n in (20, 22, 23, 24, 25)]
     case.source.bookmarks = [cursor(n) for n in range(29, 40)]  # for what is to be sent
     assert finish(case).steps == ()
     case.source.bookmarks = [*(cursor(n, OTHER) for n in range(1, 12)), cursor(29)]
     assert finish(case).steps == ()
     # Those that the replica does not hold are of no use.
     case.source.bookmarks = [*(replace(cursor(n), createtxg=1) for n in range(50, 58)), cursor(1), cursor(29)]
-    assert argvs(finish(case).rest) == [["destroy", f"{CURSOR}{n:x}"] for n in range(50, 58)]
+    assert argvs(rest(case)) == [["destroy", f"{CURSOR}{n:x}"] for n in range(50, 58)]
     # Without their times, which are only read if there are many, nothing that is there is removed.
     case.source.bookmarks = [replace(cursor(n), created=None) for n in range(10, 30)]
     assert finish(case).steps == ()
@@ -523,7 +531,7 @@ def test_what_is_foreseen_is_finished(
     assert not after.replica.has_partial_receive
     if name != LONG_NAME:
         assert finish(after).release is None
-        assert {step.text.partition(" ")[0] for step in finish(after).rest} <= {"record", "bookmark", "remove"}
+        assert {step.text.partition(" ")[0] for step in rest(after)} <= {"record", "bookmark", "remove"}
 
 
 def test_finished_changes_nothing_without_a_common_snapshot() -> None:

@@ -233,20 +233,85 @@ def test_nothing_to_do_takes_three_processes_a_side(world: World, count: int) ->
 
 
 @pytest.mark.parametrize("count", [1, 4, 9])
-def test_an_increment_takes_four_processes_for_each_dataset(world: World, count: int) -> None:
+@pytest.mark.parametrize("root", [False, True])
+def test_an_increment_takes_four_processes_for_each_dataset_and_two_with_programs(
+    world: World, count: int, root: bool
+) -> None:
+    world.root = root
     options = tree(world, count)
     world.here.make("tank/v@s2", *(f"tank/v/{number}@s2" for number in range(count - 1)))
     assert not run(world, options, parallel=4).get("failed")
     waves = world.count(THERE, "zfs", "hold")
     assert waves == 1  # their holds are moved by one command
-    assert counted(world, HERE) == {"list": 1 + waves, "get": 4 + 2 * waves, "bookmark": count, "send": count,
-                                    "set": count}  # fmt: skip
+    marks = {"program": 1 + waves} if root and count > 1 else {"bookmark": count, "set": count}
+    assert counted(world, HERE) == {"list": 1 + waves, "get": 4 + 2 * waves, "send": count, **marks}
     assert counted(world, THERE) == {"list": 1 + waves, "get": 3 + 2 * waves, "holds": 1, "receive": count,
                                      "hold": waves, "release": waves}  # fmt: skip
 
 
+@pytest.mark.parametrize("count", [4, 9])
+def test_a_first_replication_takes_two_processes_for_each_dataset_with_programs(world: World, count: int) -> None:
+    world.here.make("tank/v@s1", *(f"tank/v/{number}@s1" for number in range(count - 1)))
+    options = {"names": ("tank/v",), **TREE}
+    assert not run(world, options, parallel=4).get("failed")
+    found = counted(world, HERE)
+    assert (found["send"], found["program"]) == (count, 2)
+    assert world.count(THERE, "zfs", "hold") == 1  # a parent's marks do not need a wave of their own
+    assert not found.keys() & {"set", "bookmark", "inherit"}
+    assert run(world, options)["changed"] is False
+
+
+def refusing(*refused: str) -> Callable[[str, list[str]], None]:
+    def hook(_machine: str, argv: list[str]) -> None:
+        if argv[1] in refused:
+            raise No("Channel program execution failed: must be run as root")
+
+    return hook
+
+
+def test_commands_do_what_a_refused_program_does_not(world: World) -> None:
+    options = tree(world, 4)
+    world.here.make("tank/v@s2", *(f"tank/v/{number}@s2" for number in range(3)))
+    world.hook = refusing("program")
+    result = run(world, options)
+    assert not result.get("failed")
+    assert world.count(HERE, "zfs", "program") == 0  # it was asked for once, and refused before it was noted
+    assert world.count(HERE, "zfs", "bookmark") == world.count(HERE, "zfs", "set") == 4
+    assert run(world, options)["changed"] is False
+
+
+def test_commands_do_what_fails_in_a_program(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = tree(world, 3)
+    world.here.make("tank/v@s2", "tank/v/0@s2", "tank/v/1@s2")
+    real = world.here.operate
+    monkeypatch.setattr(
+        world.here, "operate", lambda *given: "28" if given[:2] == ("set", "tank/v/0") else real(*given)
+    )
+    assert not run(world, options).get("failed")
+    assert counted(world, HERE)["set"] == 1
+    assert run(world, options)["changed"] is False
+
+
+def test_a_program_writes_no_commit_point_of_a_relationship_that_has_changed_after_it_was_read(world: World) -> None:
+    """The comparison is part of the program, so nothing can come in between."""
+    options = tree(world, 3)
+    world.here.make("tank/v@s2", "tank/v/0@s2", "tank/v/1@s2")
+
+    def end_it(_machine: str, argv: list[str]) -> None:
+        if argv[1] == "program" and world.count(THERE, "zfs", "hold"):  # the one after the streams
+            world.here.all["tank/v/0"].props = {}
+
+    world.hook = end_it
+    result = run(world, options)
+    assert not result.get("failed")
+    assert [text for text in result["warnings"] if "the relationship was ended meanwhile" in text]
+    assert world.here.all["tank/v/0"].props == {}
+    assert run(world, options, name=["tank/v", "tank/v/1"], recursive=False)["changed"] is False
+
+
 def test_a_wave_ends_after_so_many_streams(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "WAVE", 1)
+    world.root = False
     options = tree(world, 6)
     world.here.make("tank/v@s2", *(f"tank/v/{number}@s2" for number in range(5)))
     assert not run(world, options).get("failed")
@@ -260,6 +325,7 @@ def test_a_short_stream_does_not_wait_for_a_long_one(
     world: World, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
     monkeypatch.setattr(runs, "WAVE_SECONDS", seconds)
+    world.root = False
     options = tree(world, 3)
     world.here.make("tank/v/0@s2", "tank/v/1@s2")
     committed = threading.Event()

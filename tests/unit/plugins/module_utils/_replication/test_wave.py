@@ -256,11 +256,12 @@ def test_a_hold_that_is_gone_already_is_no_error(world: World) -> None:
 
 
 def test_a_commit_point_that_cannot_be_written_is_the_error_of_its_pair(world: World) -> None:
+    world.root = False
     options = pairs(world)
 
     def hook(machine: str, argv: list[str]) -> None:
         if machine == HERE and argv[1] == "set" and argv[-1] == "tank/1":
-            raise No("cannot set property for 'tank/1': out of space")
+            raise No("cannot set property for 'tank/1': I/O error")
 
     world.hook = hook
     result = go(world, options)
