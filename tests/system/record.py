@@ -23,7 +23,7 @@ from ansible_collections.cerss.zfs.tests.unit import scenarios, transcript
 
 # Every process is started by module_utils/_host/process.py, so that is where to listen.
 _RUNNER = r"""
-import importlib, json, shutil, subprocess, sys, threading, time, traceback, types
+import hashlib, importlib, json, shutil, subprocess, sys, threading, time, traceback, types
 sys.path.insert(0, {folder!r})
 PREFIX = 'ansible_collections.cerss.zfs.plugins.'
 errors = importlib.import_module(PREFIX + 'module_utils._core.errors')
@@ -38,6 +38,8 @@ commands, streams, lacks = [], [], []
 
 def run(argv, *args, **more):
     entry = {{'argv': argv}}
+    if more.get('stdin') is not None:  # a channel program
+        entry['fed'] = hashlib.sha256(more['stdin'].encode()).hexdigest()[:16]
     commands.append(entry)
     try:
         result = real_run(argv, *args, **more)

@@ -311,6 +311,13 @@ class Dataset:
         found = CommitPoints.all_of(self.ours).values()
         return {point.id: point for points in found if isinstance(points, CommitPoints) for point in points.entries}
 
+    def spoilt(self) -> list[str]:
+        """The names of its properties that tell about relationships and cannot be read."""
+        found = {SourceMark.NAME: SourceMark.of(self.ours)}
+        for kind in (ReplicaRecords, CommitPoints):
+            found.update({kind.name(pool): mark for pool, mark in kind.all_of(self.ours).items()})
+        return [name for name, mark in found.items() if isinstance(mark, Spoilt)]
+
     def relationships(self) -> list[str]:
         """The relationships of the dataset, as messages name them."""
         found = [f"source of the replication {id_}" for id_ in sorted(self.records())]

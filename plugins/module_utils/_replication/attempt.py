@@ -57,6 +57,7 @@ POLL = 2.0  # seconds between looks at a transfer that another run or host has s
 LOGIN = 20.0  # seconds that a receiver on another host may start after its ssh here
 SIZE_AFTER = 5.0  # seconds after which zfs send has told the size of its stream, if it ever does
 ANNOUNCED_FROM = 64 * 1024 * 1024  # bytes of a stream that is long enough to be watched
+ANNOUNCED_AFTER = 60  # seconds of a stream that is, where bandwidth_limit tells how long it takes
 # What zfs says if another run has done it; the name of a cursor says which snapshot it is of.
 _DONE = {
     "bookmark": ("bookmark exists",),
@@ -374,7 +375,9 @@ def _estimate(work: Work, plan: PairPlan, send: Send) -> tuple[list[tuple[Snapsh
     What was written since the snapshot before tells that without another process. ([], None) for a short stream.
     """
     sizes = [snap.written if send.base else snap.referenced for snap in send.carries]
-    if send.token is None and None not in sizes and sum(size or 0 for size in sizes) < ANNOUNCED_FROM:
+    limit = work.options.transport.bandwidth_limit
+    long = min(ANNOUNCED_FROM, limit * ANNOUNCED_AFTER if limit else ANNOUNCED_FROM)
+    if send.token is None and None not in sizes and sum(size or 0 for size in sizes) < long:
         return [], None
     command = (
         zfs.send_resume(send.token.text, estimate=True)

@@ -479,6 +479,13 @@ def test_a_short_stream_is_neither_estimated_nor_announced(world: World) -> None
     assert result["replicas"][0]["bytes_estimated"] is None
 
 
+@pytest.mark.parametrize(("limit", "announced"), [("1M", True), ("10M", False)])
+def test_a_stream_that_takes_a_minute_is_announced(world: World, limit: str, announced: bool) -> None:
+    world.here.make("tank/v@s1", size=61 * 1024**2)
+    assert message(world.replicate(bandwidth_limit=limit)) == ""
+    assert world.count(HERE, "zfs", "send", "-nvP") == announced
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_a_long_stream_is_announced_and_held(world: World, first: bool) -> None:
     if not first:

@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import Announcement, Cursor, SourceMark, StepHold
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
+    Announcement,
+    CommitPoints,
+    Cursor,
+    ReplicaRecords,
+    SourceMark,
+    StepHold,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Hold, Token, Value
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.info import ids, relationships
 from ansible_collections.cerss.zfs.tests.unit.pairs import (
@@ -25,9 +32,15 @@ from ansible_collections.cerss.zfs.tests.unit.pairs import (
     source,
     step_hold,
 )
+from ansible_collections.cerss.zfs.tests.unit.scenarios import Call
+from ansible_collections.cerss.zfs.tests.unit.transcript import entrance
+from ansible_collections.cerss.zfs.tests.unit.world import World
 
 NOW = 10_000
 RUN = {"bytes_done": 5, "bytes_total": 10, "bytes_per_second": 1, "started": 1.0, "updated": 2.0}
+
+
+PREFIXES = ReplicaRecords.PREFIX, CommitPoints.PREFIX
 
 
 def reports(dataset: Dataset, **more: Any) -> list[dict[str, Any]]:
@@ -189,3 +202,18 @@ def test_a_link_of_a_chain_has_both_roles() -> None:
     there.ours = {SourceMark.NAME: "{}"}
     there.snapshots[0].holds = []
     assert reports(there) == []
+
+
+def test_marks_that_cannot_be_read_are_told(world: World) -> None:
+    world.here.make("tank/v@s1", "tank/w@s1", "tank/x@s1")
+    world.replicate()
+    record, point = (next(n for n in world.here.all["tank/v"].props if n.startswith(kind)) for kind in PREFIXES)
+    world.here.all["tank/v"].props[record] = "[nonsense"
+    world.here.all["tank/w"].props[point] = "nonsense"
+    verb, params = entrance(Call("zfs_replication_info", {}))
+    result = verb(params, False)
+    assert [text.partition(" that cannot")[0] for text in result["warnings"]] == [
+        f"tank/v has a property {record}",
+        f"tank/w has a property {point}",
+    ]
+    assert [each["problems"][0].partition(":")[0] for each in result["replications"]] == ["left over"]

@@ -11,6 +11,7 @@ import copy
 import os
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -221,6 +222,14 @@ def tree(world: World, count: int) -> dict[str, Any]:
     return {"names": ("tank/v",), **TREE}
 
 
+def wait_until(true: Callable[[], bool]) -> bool:
+    """False if it does not become true within ten seconds."""
+    end = time.monotonic() + 10
+    while not true() and time.monotonic() < end:
+        time.sleep(0.005)
+    return true()
+
+
 def counted(world: World, machine: str) -> dict[str, int]:
     return dict(Counter(argv[1] for where, argv in world.log if where == machine and argv[0] == "zfs"))
 
@@ -314,9 +323,17 @@ def test_a_wave_ends_after_so_many_streams(world: World, monkeypatch: pytest.Mon
     world.root = False
     options = tree(world, 6)
     world.here.make("tank/v@s2", *(f"tank/v/{number}@s2" for number in range(5)))
+
+    def slow(_machine: str, argv: list[str]) -> None:
+        """Each stream lasts until the marks of the one before are moved."""
+        before = world.count(THERE, "zfs", "receive")
+        if argv[1] == "receive":
+            assert wait_until(lambda: world.count(HERE, "zfs", "set") == before)
+
+    world.hook = slow
     assert not run(world, options).get("failed")
     waves = world.count(THERE, "zfs", "hold")
-    assert 2 <= waves <= 6
+    assert waves == 6
     assert counted(world, HERE) == {"list": 1 + waves, "get": 4 + 2 * waves, "bookmark": 6, "send": 6, "set": 6}
 
 
@@ -513,6 +530,12 @@ def test_an_exception_of_the_run_itself_starts_nothing_more(world: World, monkey
     def broken(_run: runs.Run) -> bool:
         raise ZeroDivisionError
 
+    def slow(_machine: str, argv: list[str]) -> None:
+        """The first stream ends at once, the others when the run is over."""
+        if argv[1] == "receive" and world.count(THERE, "zfs", "receive"):
+            assert world.stop.wait(10)
+
+    world.hook = slow
     monkeypatch.setattr(runs.Run, "_wave_is_due", broken)
     with pytest.raises(ZeroDivisionError):
         run(world, options)
