@@ -23,6 +23,7 @@ import pytest
 from ansible_collections.cerss.zfs.plugins.module_utils import _gate
 from ansible_collections.cerss.zfs.plugins.module_utils._host import process, runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
+from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import Wanted
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt, replicate
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import zfs_error
 from ansible_collections.cerss.zfs.tests.unit.machine import Machine, No, Thing, flags_of
@@ -61,7 +62,7 @@ class World:
 
     def install(self, patch: pytest.MonkeyPatch, folder: Path) -> None:
         patch.setattr(process, "run", self.run)
-        patch.setattr(process, "Lines", lambda argv: _Lines(self, argv))
+        patch.setattr(process, "Lines", lambda argv, _check=None: _Lines(self, argv))
         patch.setattr(attempt, "run_pipe", self.pipe)
         patch.setattr(attempt, "POLL", 0.005)
         patch.setattr(random, "uniform", lambda *_: 0.0)
@@ -72,8 +73,8 @@ class World:
         patch.setattr(os, "geteuid", lambda: 0 if self.root else 1000)
 
     @contextlib.contextmanager
-    def _stoppable(self, stop: threading.Event, _lease: runfiles.Lease) -> Iterator[None]:
-        self.stop = stop  # without signals, which are for the main thread alone
+    def _stoppable(self, wanted: Wanted, _lease: runfiles.Lease) -> Iterator[None]:
+        self.stop = wanted.stop  # without signals, which are for the main thread alone
         yield
 
     def replicate(self, *names: str, check: bool = False, target: Any = "backup/v", **options: Any) -> dict[str, Any]:
@@ -129,7 +130,7 @@ class World:
 
     def pipe(
         self, source: Backend, target: Backend, send: list[str], receive: list[str], _transport: Any, meter: Any,
-        _stop: threading.Event, tick: Callable[[], None], asked: Any,
+        _wanted: Wanted, tick: Callable[[], None], asked: Any,
     ) -> None:  # fmt: skip
         """Stands in for `transfer.run_pipe`. Points are before it, and when a part of a snapshot has arrived."""
         ends = [(each.endpoint.host or HERE, argv) for each, argv in ((source, send), (target, receive))]

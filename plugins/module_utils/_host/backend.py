@@ -15,9 +15,10 @@ import threading
 from collections.abc import Iterator
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, short_command
 from ansible_collections.cerss.zfs.plugins.module_utils._host import process
 from ansible_collections.cerss.zfs.plugins.module_utils._host.process import Result
+from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import GRACE, Wanted
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import zfs_error
@@ -26,8 +27,9 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import zfs_e
 class Backend:
     """Runs commands at an endpoint. Several threads may share one."""
 
-    def __init__(self, endpoint: Endpoint | None = None) -> None:
+    def __init__(self, endpoint: Endpoint | None = None, wanted: Wanted | None = None) -> None:
         self.endpoint = endpoint or Endpoint()
+        self.wanted = wanted or Wanted()
         # The first command opens the shared ssh connection, and no other may start before that is done.
         self._opening = threading.Lock()
         self._open = self.endpoint.host is None
@@ -54,16 +56,27 @@ class Backend:
     def run(
         self, command: list[str], check: bool = True, timeout: float | None = None, stdin: str | None = None
     ) -> Result:
-        """Run a command. Raise the ZfsError for a failure unless ``check`` is False, TimedOut after ``timeout`` s."""
+        """Run a command. Raise the ZfsError for a failure unless ``check`` is False, TimedOut after ``timeout`` s.
+
+        Raises what `Wanted.check` raises, before and during the command; what a run still notes when it has to end
+        may take a while.
+        """
+        self.wanted.check(f"before {short_command(command)}", GRACE)
         if not self._open:
             with self._opening:
-                result = process.run(self.argv(command), timeout=timeout, stdin=stdin)
+                result = self._run(command, timeout, stdin)
                 self._open = True
         else:
-            result = process.run(self.argv(command), timeout=timeout, stdin=stdin)
+            result = self._run(command, timeout, stdin)
         if check and result.rc != 0:
             raise zfs_error(command, result.rc, result.stderr, self.endpoint.label)
         return result
+
+    def _run(self, command: list[str], timeout: float | None, stdin: str | None) -> Result:
+        return process.run(self.argv(command), stdin=stdin, timeout=timeout, check=lambda: self._during(command))
+
+    def _during(self, command: list[str]) -> None:
+        self.wanted.check(f"during {short_command(command)}", GRACE)
 
     def read(self, command: list[str]) -> tuple[list[str], list[str]]:
         """(lines, names that do not exist) of a list or get. Raise the ZfsError for any other failure."""
@@ -81,7 +94,7 @@ class Backend:
         """
         if not self._open:
             self.run(["true"])
-        source = process.Lines(self.argv(command))
+        source = process.Lines(self.argv(command), lambda: self._during(command))
         yield from source
         if source.result is not None and source.result.rc != 0:
             names, other = output.missing(source.result.stderr)
@@ -92,14 +105,15 @@ class Backend:
     def close(self) -> None:
         """Close the shared ssh connection, if there is one."""
         if self.endpoint.host and self.endpoint.control_dir:
-            process.run([*self.endpoint.ssh(), "-O", "exit", "--", self.endpoint.host], timeout=10)
+            process.run([*self.endpoint.ssh(), "-O", "exit", "--", self.endpoint.host], timeout=2)
 
 
 @contextlib.contextmanager
-def session(source: Endpoint, target: Endpoint) -> Iterator[tuple[Backend, Backend]]:
+def session(source: Endpoint, target: Endpoint, wanted: Wanted | None = None) -> Iterator[tuple[Backend, Backend]]:
     """The backends of source and target. Each has one ssh connection for all but its streams, closed at the end."""
     folders = tempfile.mkdtemp(prefix="cerss-"), tempfile.mkdtemp(prefix="cerss-")
-    backends = Backend(source.with_control(folders[0])), Backend(target.with_control(folders[1]))
+    ends = [endpoint.with_control(folder) for endpoint, folder in zip((source, target), folders)]
+    backends = Backend(ends[0], wanted), Backend(ends[1], wanted)
     try:
         yield backends
     finally:

@@ -6,16 +6,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import SEARCH_PATH
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import TimedOut, short_command
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, TimedOut, short_command
+
+LIMIT = 3600.0  # seconds that a program may take where nobody says less
+LOOK = 0.2  # seconds between two looks at whether it is still wanted
+PATIENCE = 2.0  # seconds that it has when it is not
 
 
 @dataclass(frozen=True)
@@ -41,9 +48,13 @@ def spawn(argv: list[str], **options: Any) -> subprocess.Popen[Any]:
 
 
 def run(
-    argv: list[str], stdin: str | None = None, timeout: float | None = None, env: dict[str, str] | None = None
-) -> Result:
-    """Run a program to its end. Raise TimedOut after ``timeout`` seconds; a missing program is a Result with rc 127."""
+    argv: list[str], stdin: str | None = None, timeout: float | None = None, env: dict[str, str] | None = None,
+    check: Callable[[], None] | None = None,
+) -> Result:  # fmt: skip
+    """Run a program to its end. Raise TimedOut after ``timeout`` seconds; a missing program is a Result with rc 127.
+
+    ``check`` is called meanwhile. If it raises, the program has `PATIENCE` seconds to end by itself.
+    """
     try:
         process = spawn(
             argv,
@@ -54,17 +65,41 @@ def run(
         )
     except OSError as error:
         return Result(argv, 127, "", f"{argv[0]}: command not found: {error.strerror}")
+    feed = [None if stdin is None else stdin.encode()]
     try:
-        out, err = process.communicate(None if stdin is None else stdin.encode(), timeout=timeout)
-    except subprocess.TimeoutExpired:
-        end(process)
-        process.communicate()
-        raise TimedOut(f"{short_command(argv)} did not end within {timeout:g} s and was stopped") from None
+        # What is fed can be given only once.
+        out, err = _patiently(lambda left: process.communicate(feed.pop() if feed else None, left), argv,
+                              LIMIT if timeout is None else timeout, check)  # fmt: skip
     except BaseException:  # a signal handler may raise here
-        end(process)
-        process.communicate()
+        end(process, PATIENCE)
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream:
+                stream.close()
         raise
     return Result(argv, process.returncode, _text(out), _text(err))
+
+
+Answer = TypeVar("Answer")
+
+
+def _patiently(
+    step: Callable[[float], Answer], argv: list[str], timeout: float, check: Callable[[], None] | None
+) -> Answer:
+    """What ``step`` returns; until then it raises TimeoutExpired. Raises TimedOut, and what ``check`` raises."""
+    limit, why = time.monotonic() + timeout, None
+    while True:
+        left = limit - time.monotonic()
+        try:
+            return step(max(0.0, min(left, LOOK)))
+        except subprocess.TimeoutExpired:
+            if left <= 0:
+                late = TimedOut(f"{short_command(argv)} did not end within {timeout:g} s and was stopped")
+                raise why or late from None
+        if check and not why:
+            try:
+                check()
+            except CerssError as error:
+                limit, why = min(limit, time.monotonic() + PATIENCE), error
 
 
 def _text(output: bytes) -> str:
@@ -73,10 +108,13 @@ def _text(output: bytes) -> str:
 
 
 class Lines:
-    """The lines that a program prints, without keeping them in memory. ``result`` is set after the last line."""
+    """The lines that a program prints, without keeping them in memory. ``result`` is set after the last line.
 
-    def __init__(self, argv: list[str]) -> None:
-        self.argv = argv
+    ``check``: as for `run`.
+    """
+
+    def __init__(self, argv: list[str], check: Callable[[], None] | None = None) -> None:
+        self.argv, self.check = argv, check
         self.result: Result | None = None
 
     def __iter__(self) -> Iterator[str]:
@@ -89,24 +127,42 @@ class Lines:
             try:
                 stream: IO[bytes] = process.stdout  # type: ignore[assignment]
                 with stream:
-                    for line in stream:
-                        yield _text(line.rstrip(b"\n"))
-                process.wait()
+                    yield from map(_text, self._read(stream.fileno()))
+                _patiently(process.wait, self.argv, LIMIT, self.check)
             finally:
-                end(process)
+                end(process, PATIENCE)
             stderr.seek(0)
             self.result = Result(self.argv, process.returncode, "", stderr.read().decode(errors="replace"))
 
+    def _read(self, pipe: int) -> Iterator[bytes]:
+        limit, rest = time.monotonic() + LIMIT, b""
+        while True:
+            while not select.select([pipe], [], [], LOOK)[0]:
+                if self.check:
+                    self.check()
+                if time.monotonic() > limit:
+                    raise TimedOut(f"{short_command(self.argv)} did not end within {LIMIT:g} s and was stopped")
+            data = os.read(pipe, 65536)
+            *lines, rest = (rest + data).split(b"\n")
+            yield from lines
+            if not data:
+                yield from [rest] if rest else []
+                return
+
 
 def end(process: subprocess.Popen[Any], patience: float = 5.0) -> None:
-    """End a program from `spawn` and its children: SIGTERM, and SIGKILL after ``patience`` seconds. Waits for it."""
+    """End a program from `spawn` and its children: SIGTERM, and SIGKILL after ``patience`` seconds. Waits for it.
+
+    One that the kernel does not let go, or that root runs and we may not end, is left behind after a while.
+    """
     if process.poll() is None:
         _signal(process, signal.SIGTERM)
         try:
             process.wait(patience)
         except subprocess.TimeoutExpired:
             _signal(process, signal.SIGKILL)
-            process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(PATIENCE)
 
 
 def _signal(process: subprocess.Popen[Any], number: int) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -30,6 +29,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Snaps
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
 from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
+from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import Stopped, Wanted
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, reseed
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import (
@@ -47,7 +47,6 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.survey impo
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.transfer import (
     Asked,
     Meter,
-    Stopped,
     run_pipe,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
@@ -75,31 +74,30 @@ class Work:
     source: Backend
     target: Backend
     reader: Reader
-    stop: threading.Event = field(default_factory=threading.Event)
-    deadline: float | None = None  # by the monotonic clock
+    wanted: Wanted
     programs: bool = True  # False when zfs has refused a channel program
 
-    def go_on(self, what: str) -> None:
-        """Raise Stopped or TimedOut if the run has to end. Called before each effect."""
-        if self.stop.is_set():
-            raise Stopped(f"the run was stopped before {what}; the next run continues there")
-        if self.deadline is not None and time.monotonic() > self.deadline:
-            raise _late(f"timeout was over before {what}; the next run continues there")
+    def go_on(self, what: str, grace: float = 0.0) -> None:
+        """Raise Stopped or TimedOut if the run has to end. Called before each effect.
 
-    def pause(self, seconds: float, what: str) -> None:
-        """Wait for another transfer. Raises Refused after ``timeout``, and Stopped."""
-        if self.deadline is not None and time.monotonic() > self.deadline:
-            raise Refused(f"{what} and did not end within timeout")
-        if self.stop.wait(seconds):
-            raise Stopped("the run was stopped while it waited for another transfer")
+        ``grace``: seconds that may pass then, for effects that only note what has arrived.
+        """
+        self.wanted.check(f"before {what}", grace)
 
-    def do(self, steps: Iterable[Step], report: PairReport, needed: bool = True) -> None:
+    def pause(self, what: str) -> None:
+        """Wait for another transfer a little. Raises Refused after ``timeout``, and Stopped."""
+        try:
+            self.wanted.sleep(POLL, "during the wait for another transfer")
+        except TimedOut:
+            raise Refused(f"{what} and did not end within timeout") from None
+
+    def do(self, steps: Iterable[Step], report: PairReport, needed: bool = True, grace: float = 0.0) -> None:
         """Carry out the steps of a pair, and note them.
 
         A source that is full or read-only takes no marks. Unless they are ``needed``, that is only a warning.
         """
         for step in steps:
-            self.go_on(f"this step: {step.text}")
+            self.go_on(f"this step: {step.text}", grace)
             try:
                 for command in step.commands:
                     self.run(self.source if step.side == SOURCE else self.target, command)
@@ -121,12 +119,6 @@ class Work:
             names = command[3:] if command[1] in ("hold", "release") else []
             for name in names if len(names) > 1 else []:
                 self.run(backend, [*command[:3], name])
-
-
-def _late(text: str) -> TimedOut:
-    error = TimedOut(text)
-    error.transient = False
-    return error
 
 
 @dataclass(eq=False)  # a task is itself; two are never compared by what is in them
@@ -192,10 +184,10 @@ def carry_out(work: Work, task: Task) -> None:
                 raise
         except CerssError as error:
             failures += 1
-            if not error.transient or failures > work.options.retries or work.stop.is_set():
+            if not error.transient or failures > work.options.retries or work.wanted.fault():
                 raise
             # Jitter keeps many pairs from trying again at the same moment.
-            work.stop.wait(min(60.0, 2.0 ** min(failures, 6)) * random.uniform(0.5, 1.0))
+            work.wanted.sleep(2.0 ** min(failures, 6) * random.uniform(0.5, 1.0), "before a further try")
         task.plan = None
 
 
@@ -213,7 +205,7 @@ def _lock(work: Work, task: Task) -> None:
         if work.options.on_active == "fail":
             raise Refused(f"{what}; wait until it has finished, or set on_active=wait")
         task.plan, task.blocked = None, True
-        work.pause(POLL, what)
+        work.pause(what)
         task.blocked = False
 
 
@@ -293,7 +285,7 @@ def _wait_for_others(work: Work, plan: PairPlan) -> None:
     patience = work.options.transport.stall_timeout
     seen, since = _token_text(work, plan), time.monotonic()
     while _receiver(work, plan.into) is not None:
-        work.pause(POLL, what)
+        work.pause(what)
         if patience and time.monotonic() - since > patience:
             former, seen, since = seen, _token_text(work, plan), time.monotonic()
             if former == seen:
@@ -398,13 +390,13 @@ def _stream(work: Work, task: Task, plan: PairPlan, send: Send, total: int | Non
         else zfs.send(send.snapshot.name, send.base, send.intermediates, send.raw)
     )
     meter = Meter(total=total)
-    transport = replace(work.options.transport, deadline=work.deadline)
     runfile = runfiles.RunFile()
     task.began = time.monotonic()
     try:
         run_pipe(
-            work.source, work.target, command, zfs.receive(plan.into, given, send.origin), transport, meter, work.stop,
-            _Ticker(runfile, plan.pair, send, meter).tick, Asked.of(plan.pair, send, receiver_of(plan, plan.pair)),
+            work.source, work.target, command, zfs.receive(plan.into, given, send.origin), work.options.transport,
+            meter, work.wanted, _Ticker(runfile, plan.pair, send, meter).tick,
+            Asked.of(plan.pair, send, receiver_of(plan, plan.pair)),
         )  # fmt: skip
         # zfs send reports once a second, so its estimate covers the last part of a second.
         meter.done = max(meter.done, meter.total or 0)
@@ -445,7 +437,12 @@ class _Ticker:
 
 
 def give_up(work: Work, task: Task, error: CerssError) -> CerssError:
-    """The error with the bytes that have arrived. What this run put on the source is removed, if no receive waits."""
+    """The error with the bytes that have arrived. What this run put on the source is removed, if no receive waits.
+
+    In a run that has to end there is little time for that; what is left then is put right by the next run.
+    """
+    if work.wanted.fault() and not (task.report.done or task.report.steps):
+        return error
     with contextlib.suppress(CerssError):
         pair, _arriving = work.reader.observe(task.pair, task.since)
         plan = task.report.plans[-1]

@@ -11,14 +11,13 @@ import os
 import platform
 import shutil
 import signal
-import threading
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
 from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend, session
+from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import Wanted
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.attempt import Work
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import Planned, plan_all, rounds
@@ -31,8 +30,9 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """The result of the module. Raises CerssError if nothing could be read; errors of pairs are in ``replicas``."""
     options = Options.from_params(params)
     _check_programs(options)
-    stop, lease = threading.Event(), runfiles.Lease()
-    with session(options.source, options.target) as backends, _stoppable(stop, lease):
+    lease = runfiles.Lease()
+    wanted = Wanted(lease.lost, options.timeout)
+    with _stoppable(wanted, lease), session(options.source, options.target, wanted) as backends:
         reader = Reader(*backends, options)
         planned = plan_all(reader.read(), options.pair, assume_created=check_mode)
         if any(plan.sends and not plan.error for plan in planned.plans):
@@ -40,10 +40,9 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         reports = [PairReport.of(plan) for plan in planned.plans]
         if check_mode:
             return _foretold(planned, reports, options)
-        deadline = time.monotonic() + options.timeout if options.timeout else None
-        run = Run(Work(options, *backends, reader, stop, deadline), planned, reports, lease)
+        run = Run(Work(options, *backends, reader, wanted), planned, reports)
         run.carry_out()
-        return report(run.parents, reports, run.warnings, check_mode)
+        return report(run.parents, reports, [], check_mode)
 
 
 def _foretold(planned: Planned, reports: list[PairReport], options: Options) -> dict[str, Any]:
@@ -77,10 +76,10 @@ def _not_installed(program: str, where: str) -> BadInput:
 
 
 @contextlib.contextmanager
-def _stoppable(stop: threading.Event, lease: runfiles.Lease) -> Iterator[None]:
+def _stoppable(wanted: Wanted, lease: runfiles.Lease) -> Iterator[None]:
     """Let SIGTERM, SIGINT and SIGHUP stop the transfers so that they can be resumed."""
     ends = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    former = {number: signal.signal(number, lambda *_: stop.set()) for number in ends}
+    former = {number: signal.signal(number, lambda *_: wanted.stop.set()) for number in ends}
     try:
         yield
     finally:

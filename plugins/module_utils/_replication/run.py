@@ -19,7 +19,6 @@ from dataclasses import replace
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, Exists, Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
-from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wait_for
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt, together, wave
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.attempt import Task, Work
@@ -27,16 +26,15 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import Planned
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.report import PairReport
 
-LOOK = 0.2  # seconds between looks at the lease; a wait without a limit would also block signals
+LOOK = 0.2  # seconds between looks at whether the run is wanted; a wait without a limit would also block signals
 WAVE, WAVE_SECONDS = 100, 30.0  # pairs, and seconds since the first of them has arrived
 
 
 class Run:
-    """Carries out the plans of all pairs. ``warnings`` and ``parents`` (steps that were done) are for the result."""
+    """Carries out the plans of all pairs. ``parents``: steps that were done, for the result."""
 
-    def __init__(self, work: Work, planned: Planned, reports: Sequence[PairReport], lease: runfiles.Lease) -> None:
-        self.work, self.planned, self.lease = work, planned, lease
-        self.warnings: list[str] = []
+    def __init__(self, work: Work, planned: Planned, reports: Sequence[PairReport]) -> None:
+        self.work, self.planned = work, planned
         self.parents: list[Step] = []
         self.tasks = [
             Task(plan, report, plan.pair, work.options.pair)
@@ -53,7 +51,6 @@ class Run:
 
     def carry_out(self) -> None:
         """Run everything. A pair that fails stops only those that need it."""
-        self._look_at_lease()  # reading both sides may have taken longer than the lease
         self._make_parents()
         try:
             with ThreadPoolExecutor(self.work.options.parallel, thread_name_prefix="pair") as pool:
@@ -66,12 +63,11 @@ class Run:
         try:
             wait_for(lambda: self._turn(pool), bool, 0)
         except BaseException:
-            self.work.stop.set()  # otherwise the pool would carry out all that it has been given
+            self.work.wanted.stop.set()  # otherwise the pool would carry out all that it has been given
             raise
 
     def _turn(self, pool: ThreadPoolExecutor) -> bool:
         """Collect what has arrived, start what can start, and end a wave that is due. True when all is done."""
-        self._look_at_lease()
         self._wake.clear()
         for future in [future for future in self._running if future.done()]:
             self._collect(self._running.pop(future), future)
@@ -82,13 +78,6 @@ class Run:
         elif self._running:
             self._wake.wait(LOOK)
         return not (self._waiting or self._running or self._arrived)
-
-    def _look_at_lease(self) -> None:
-        """Stop if the task was cancelled or its controller is gone."""
-        why = "" if self.work.stop.is_set() else self.lease.lost()
-        if why:
-            self.warnings.append(f"{why}, so the transfer was stopped; the next run resumes it")
-            self.work.stop.set()
 
     def _make_parents(self) -> None:
         """Create the datasets above replicas, once for all pairs below them."""
@@ -118,6 +107,8 @@ class Run:
             task.asked = True
 
     def _start(self, pool: ThreadPoolExecutor) -> None:
+        if self.work.wanted.fault():
+            self._start_nothing()
         before = len(self._waiting)
         for task in list(self._waiting):
             needs = self._needs.get(id(task), ())
@@ -143,6 +134,13 @@ class Run:
                 f"{task.pair.target_address} was not started because it and others wait for each other; please report "
                 "this as a bug"
             ))  # fmt: skip
+
+    def _start_nothing(self) -> None:
+        """The run has to end."""
+        while self._waiting and (error := self.work.wanted.fault()):
+            task = self._waiting.pop()
+            error.msg += f" before {task.pair.target_address} was reached; the next run continues there"
+            self._fail(task, error)
 
     def _collect(self, task: Task, future: Future[None]) -> None:
         task.report.seconds += time.monotonic() - task.started

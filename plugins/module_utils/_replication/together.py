@@ -45,8 +45,11 @@ class Part:
         return program.group(self.pair.source.name, expected, commands) if commands else None
 
 
-def carry_out(work: Work, parts: Iterable[Part]) -> tuple[list[Part], list[Part]]:
-    """(those that were carried out, those whose marks are others now). All others are left to the caller."""
+def carry_out(work: Work, parts: Iterable[Part], grace: float = 0.0) -> tuple[list[Part], list[Part]]:
+    """(those that were carried out, those whose marks are others now). All others are left to the caller.
+
+    ``grace``: as for `Work.go_on`.
+    """
     done, changed = list[Part](), list[Part]()
     pools: dict[str, list[tuple[Part, list[list[str]]]]] = {}
     for part in parts:
@@ -55,21 +58,22 @@ def carry_out(work: Work, parts: Iterable[Part]) -> tuple[list[Part], list[Part]
             pools.setdefault(part.pool, []).append((part, operations))
     for pool, found in pools.items():
         if len(found) > 1:  # one pair is as cheap with commands
-            for (part, _operations), end in zip(found, _run(work, pool, [operations for _part, operations in found])):
+            ends = _run(work, pool, [operations for _part, operations in found], grace)
+            for (part, _operations), end in zip(found, ends):
                 {program.DONE: done, program.CHANGED: changed}.get(end, []).append(part)
     for part in done:
         part.task.report.done += part.steps
     return done, changed
 
 
-def _run(work: Work, pool: str, groups: Sequence[list[list[str]]]) -> Iterator[str]:
+def _run(work: Work, pool: str, groups: Sequence[list[list[str]]], grace: float) -> Iterator[str]:
     """How each group has ended, up to the first program that zfs refuses."""
     for batch in program.batches(groups, work.source.argument_bytes):
         if not work.programs:
             return
         command = zfs.program(pool, chain.from_iterable(chain.from_iterable(batch)))
         try:
-            work.go_on("marks were written")
+            work.go_on("marks were written", grace)
             yield from program.ends(work.source.run(command, stdin=program.SCRIPT).stdout)
         except (CerssError, ValueError, KeyError):  # the commands tell what is wrong, if anything is
             work.programs = False

@@ -25,6 +25,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Datas
 from ansible_collections.cerss.zfs.plugins.module_utils._host import peek, process
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wait_for
+from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import Wanted
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, Send
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output, stream
@@ -35,11 +36,8 @@ TICK = 0.25  # seconds between looks at the processes
 LOOK = 0.02  # seconds between looks at a pipe that the head of a stream must come through
 LAST_WORDS = 10.0  # seconds that a sender gets to end once nobody reads its stream any more
 PATIENCE = 60.0  # seconds that a receiver gets to save what has arrived after the stream has ended
+HASTE = 3.0  # the same in a run that has to end
 OWN_CONNECTION_FROM = 64 * 1024 * 1024  # bytes: for less, a login costs more than sharing a connection
-
-
-class Stopped(CerssError):
-    """The run was stopped; what has arrived can be resumed."""
 
 
 class Stalled(TimedOut):
@@ -57,7 +55,6 @@ class Transport:
     compression: str = "none"
     bandwidth_limit: int | None = None
     stall_timeout: float | None = None
-    deadline: float | None = None
 
 
 @dataclass
@@ -157,7 +154,7 @@ class Asked:
 
 def run_pipe(
     source: Backend, target: Backend, send: list[str], receive: list[str], transport: Transport, meter: Meter,
-    stop: threading.Event, tick: Callable[[], None], asked: Asked | None = None,
+    wanted: Wanted, tick: Callable[[], None], asked: Asked | None = None,
 ) -> None:  # fmt: skip
     """Run a stream to its end. Raises the ZfsError of the side that failed first, `Stopped`, `Stalled` or `TimedOut`.
 
@@ -170,7 +167,7 @@ def run_pipe(
     own = meter.total is None or meter.total >= OWN_CONNECTION_FROM
     sending = source.endpoint.pipeline([send, *_pack(transport, 0)], own)
     between, receiving = _stages(target, receive, transport, own, asked is not None)
-    pipe = _Pipe(transport, meter, stop, tick)
+    pipe = _Pipe(transport, meter, wanted, tick)
     wrong: ForeignStream | None = None
     try:
         pipe.start([*sending, *between])
@@ -221,12 +218,13 @@ class _Pipe:
     """The programs of a stream. If the stream must stop, it ends the sender and waits for the receiver."""
 
     def __init__(
-        self, transport: Transport, meter: Meter, stop: threading.Event, tick: Callable[[], None],
+        self, transport: Transport, meter: Meter, wanted: Wanted, tick: Callable[[], None],
     ) -> None:  # fmt: skip
         self.programs: list[subprocess.Popen[bytes]] = []
         self.stderrs: list[_Stderr] = []
-        self.transport, self.meter, self.stop, self.tick = transport, meter, stop, tick
+        self.transport, self.meter, self.wanted, self.tick = transport, meter, wanted, tick
         self.why: CerssError | None = None
+        self.patience = PATIENCE
         self.whole = False  # the record that was looked at last has come whole
         self.output: IO[bytes] | None = None  # of the last program that has one, as long as it may be looked at
         self._ended: float | None = None
@@ -284,7 +282,7 @@ class _Pipe:
         # The sender first: the receiver then sees the end of the stream and saves what has arrived.
         for program in self.programs:
             if program.poll() is None:
-                process.end(program, PATIENCE if program is not self.programs[0] else 5.0)
+                process.end(program, self.patience if program is not self.programs[0] else min(self.patience, 5.0))
         self.close()
 
     def look(self) -> bool:
@@ -296,13 +294,13 @@ class _Pipe:
         if self.why is None:
             self.why = self._reason(now)
             if self.why:
-                process.end(sender)
+                process.end(sender, HASTE)
         # A sender without a receiver is ended; once the sender has ended, the others must end soon.
         if receiver.poll() is not None and sender.poll() is None and self._is_left(receiver.returncode, now):
             process.end(sender, 2.0)
         if sender.poll() is not None:
             self._ended = self._ended or now
-            if self.why and now - self._ended > PATIENCE:
+            if self.why and now - self._ended > self.patience:
                 return True
         self.tick()
         return False
@@ -315,15 +313,15 @@ class _Pipe:
         return status != 0 or now - self._received > LAST_WORDS
 
     def _reason(self, now: float) -> CerssError | None:
-        if self.stop.is_set():
-            return Stopped("the transfer was stopped; what has arrived is kept, and the next run resumes it")
-        if self.transport.deadline is not None and now > self.transport.deadline:
-            late = TimedOut("the transfer exceeded timeout; what has arrived is kept, and the next run resumes it")
-            late.transient = False
-            return late
+        fault = self.wanted.fault()
+        if fault:
+            self.patience = HASTE
+            fault.msg += " during a transfer; what has arrived is kept, and the next run resumes it"
+            return fault
         limit = self.transport.stall_timeout
-        if limit and now - self.meter.moved > limit and self.programs[0].poll() is None:
-            return Stalled(f"no byte moved for {limit:g} s (stall_timeout); what has arrived can be resumed")
+        if limit and now - max(self.meter.moved, self._ended or 0) > limit:
+            what = "the receiver did not end" if self._ended else "no byte moved"
+            return Stalled(f"{what} for {limit:g} s (stall_timeout); what has arrived can be resumed")
         return None
 
 

@@ -16,6 +16,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import LastH
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Value
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
 from ansible_collections.cerss.zfs.plugins.module_utils._host.values import read_properties
+from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import GRACE
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, detail, reseed, together
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.attempt import Task, Work
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, PairPlan, newest_common, txg
@@ -43,7 +44,7 @@ def commit(work: Work, tasks: Sequence[Task]) -> None:
         failed = _together(work, steps, command)
         found = [each for each in found if each not in failed]
     with ThreadPoolExecutor(work.options.parallel) as pool:
-        found = _each(found, lambda each: work.do(each.finish.rest, each.task.report, needed=False), pool)
+        found = _each(found, lambda each: work.do(each.finish.rest, each.task.report, needed=False, grace=GRACE), pool)
         found = _write(work, found, pool)
     for each in found:
         each.task.plan = None if each.plan.more else each.plan
@@ -186,7 +187,7 @@ def _together(
     failed: list[_Arrived] = []
     try:
         for batch in zfs.batches(names, max_bytes=work.target.argument_bytes):
-            work.go_on("marks were moved")
+            work.go_on("marks were moved", GRACE)
             work.target.run(command(LastHold.TAG, batch))
     except CerssError:
         failed = [each for each, step in steps if not _alone(work, each, step)]
@@ -199,14 +200,14 @@ def _together(
 def _write(work: Work, found: Sequence[_Arrived], pool: ThreadPoolExecutor) -> list[_Arrived]:
     """Write the commit points, together where that is possible."""
     parts = {together.Part(each.task, each.pair, each.finish.commit): each for each in found if not each.plan.reseeds}
-    done, changed = together.carry_out(work, parts)
+    done, changed = together.carry_out(work, parts, GRACE)
     others = _each(_read_again(work, [part.task for part in changed]), lambda each: _check(work, each))
     for each in others:
         each.finish = bookkeeping.finish(each.pair)
     settled = [parts[part] for part in done]
     left = [each for each in found if each not in settled and each not in [parts[part] for part in changed]]
     return settled + _each(
-        [*left, *others], lambda each: work.do(each.finish.commit, each.task.report, needed=False), pool
+        [*left, *others], lambda each: work.do(each.finish.commit, each.task.report, needed=False, grace=GRACE), pool
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import ReplicaRecords
-from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
+from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles, wanted
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt
 from ansible_collections.cerss.zfs.tests.unit.machine import No, token_text
 from ansible_collections.cerss.zfs.tests.unit.world import HERE, THERE, World
@@ -344,7 +344,7 @@ def test_a_run_ends_in_time(world: World, monkeypatch: pytest.MonkeyPatch, comma
         if argv[1] == command and machine == HERE:
             passed[0] = 3600.0
 
-    monkeypatch.setattr(attempt, "time", Clock)
+    monkeypatch.setattr(wanted, "time", Clock)
     world.hook = late
     result = world.replicate(timeout="10m", retries=3)
     assert "timeout was over before" in message(result)
@@ -369,7 +369,7 @@ def test_a_stop_ends_the_wait_for_another_run(world: World) -> None:
     with runfiles.lock(id_of(world)):
         threading.Timer(0.2, lambda: world.stop.set()).start()
         result = world.replicate()
-    assert "the run was stopped while it waited for another transfer" in message(result)
+    assert "the run was stopped during the wait for another transfer" in message(result)
 
 
 def test_a_run_waits_for_another_one_on_its_host_and_reads_again(world: World) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._host import process, runfiles
+from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import Wanted
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import replicate
 from ansible_collections.cerss.zfs.tests.unit.machine import ENCRYPTED
 from ansible_collections.cerss.zfs.tests.unit.world import HERE, THERE, World
@@ -139,13 +139,13 @@ def test_several_errors_are_told_in_short(world: World) -> None:
 def test_a_signal_sets_the_stop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: signal.Signals) -> None:
     monkeypatch.setattr(runfiles, "SYSTEM_FOLDER", tmp_path / "run")
     monkeypatch.setenv(runfiles.RUN_ID, "0" * 16)
-    former, stop, lease = signal.getsignal(number), threading.Event(), runfiles.Lease()
+    former, wanted, lease = signal.getsignal(number), Wanted(), runfiles.Lease()
     assert lease.path is not None
-    with REAL(stop, lease):
+    with REAL(wanted, lease):
         assert lease.path.exists()
-        assert not stop.is_set()
+        assert not wanted.fault()
         os.kill(os.getpid(), number)
-        assert stop.wait(5)
+        assert wanted.stop.wait(5)
     assert signal.getsignal(number) == former
     assert not lease.path.exists()
 
@@ -154,7 +154,7 @@ def test_the_lease_goes_also_after_an_error(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr(runfiles, "SYSTEM_FOLDER", tmp_path / "run")
     monkeypatch.setenv(runfiles.RUN_ID, "0" * 16)
     lease = runfiles.Lease()
-    with pytest.raises(CerssError), REAL(threading.Event(), lease):
+    with pytest.raises(CerssError), REAL(Wanted(), lease):
         raise CerssError("x")
     assert lease.path is not None
     assert not lease.path.exists()

@@ -25,7 +25,9 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Value
 from ansible_collections.cerss.zfs.plugins.module_utils._host import process
+from ansible_collections.cerss.zfs.plugins.module_utils._host import wanted as wanting
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
+from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import Stopped, Wanted
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import transfer
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import PairOptions, Send
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import plan_pair
@@ -34,7 +36,6 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.transfer im
     ForeignStream,
     Meter,
     Stalled,
-    Stopped,
     Transport,
     run_pipe,
 )
@@ -45,13 +46,13 @@ from ansible_collections.cerss.zfs.tests.unit.streams import END, PACKAGE_HEAD, 
 
 
 def run(
-    send: str, receive: str, stop: threading.Event | None = None, asked: Asked | None = None, total: int | None = 10,
+    send: str, receive: str, wanted: Wanted | None = None, asked: Asked | None = None, total: int | None = 10,
     **transport: object,
 ) -> Meter:  # fmt: skip
     meter, here = Meter(total=total), Backend()
     run_pipe(
         here, here, ["sh", "-c", send], ["sh", "-c", receive], Transport(**transport), meter,  # type: ignore[arg-type]
-        stop or threading.Event(), lambda: None, asked,
+        wanted or Wanted(), lambda: None, asked,
     )  # fmt: skip
     return meter
 
@@ -95,15 +96,18 @@ def test_the_side_that_failed_first_gives_the_reason(send: str, receive: str, ki
 def test_a_program_that_is_not_there_is_named() -> None:
     here = Backend()
     with pytest.raises(BadInput, match="no-such-program"):
-        run_pipe(here, here, ["no-such-program"], ["cat"], Transport(), Meter(total=1), threading.Event(), lambda: None)
+        run_pipe(here, here, ["no-such-program"], ["cat"], Transport(), Meter(total=1), Wanted(), lambda: None)
 
 
 @pytest.mark.parametrize(
-    ("transport", "kind"),
-    [({"stall_timeout": 500}, Stalled), ({"deadline": time.monotonic() + 500}, TimedOut)],
+    ("transport", "timeout", "kind"), [({"stall_timeout": 500}, None, Stalled), ({}, 500, TimedOut)]
 )
 def test_time_limits_end_the_sender_and_let_the_receiver_finish(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: dict[str, Any], kind: type[Exception]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    transport: dict[str, Any],
+    timeout: float | None,
+    kind: type[Exception],
 ) -> None:
     place, real = tmp_path / "out", time.monotonic
     place.touch()
@@ -117,18 +121,19 @@ def test_time_limits_end_the_sender_and_let_the_receiver_finish(
         def monotonic() -> float:
             return real() + (1000 if place.read_bytes() else 0)
 
-    monkeypatch.setattr(transfer, "time", Clock)
+    for module in (transfer, wanting):
+        monkeypatch.setattr(module, "time", Clock)
     with pytest.raises(kind):
-        run("printf part; exec sleep 60", f"cat > {place}; echo end >> {place}", **transport)
+        run("printf part; exec sleep 60", f"cat > {place}; echo end >> {place}", Wanted(timeout=timeout), **transport)
     assert place.read_text() == "partend\n"
 
 
 def test_a_stop_ends_at_once() -> None:
-    stop = threading.Event()
-    threading.Timer(0.3, stop.set).start()
+    wanted = Wanted()
+    threading.Timer(0.3, wanted.stop.set).start()
     began = time.monotonic()
     with pytest.raises(Stopped):
-        run("exec sleep 60", "cat >/dev/null", stop)
+        run("exec sleep 60", "cat >/dev/null", wanted)
     assert time.monotonic() - began < 30
 
 
@@ -228,20 +233,22 @@ def test_a_receiver_of_a_part_that_fails_ends_the_sender(place: Place) -> None:
 
 @pytest.mark.parametrize("sent", [b"", FIRST[:100], PACKAGE_HEAD + END])
 def test_waiting_for_a_head_ends_at_a_stop(place: Place, sent: bytes) -> None:
-    stop = threading.Event()
-    threading.Timer(0.3, stop.set).start()
+    wanted = Wanted()
+    threading.Timer(0.3, wanted.stop.set).start()
     began = time.monotonic()
     with pytest.raises(Stopped):
-        place.run(sent, TWO, send="cat {}; exec sleep 60", stop=stop)
+        place.run(sent, TWO, send="cat {}; exec sleep 60", wanted=wanted)
     assert time.monotonic() - began < 30
     assert place.got.read_bytes() == b""
 
 
-@pytest.mark.parametrize(("limit", "kind"), [("stall_timeout", Stalled), ("deadline", TimedOut)])
-def test_waiting_for_a_head_ends_in_time(place: Place, limit: str, kind: type[Exception]) -> None:
-    at = {"stall_timeout": 0.3, "deadline": time.monotonic() + 0.3}[limit]
+@pytest.mark.parametrize(("stall_timeout", "timeout", "kind"), [(0.3, None, Stalled), (None, 0.3, TimedOut)])
+def test_waiting_for_a_head_ends_in_time(
+    place: Place, stall_timeout: float | None, timeout: float | None, kind: type[Exception]
+) -> None:
+    wanted = Wanted(timeout=timeout)
     with pytest.raises(kind):
-        place.run(FIRST[:100], ONE, send="cat {}; exec sleep 60", **{limit: at})  # type: ignore[arg-type]
+        place.run(FIRST[:100], ONE, send="cat {}; exec sleep 60", wanted=wanted, stall_timeout=stall_timeout)
     assert place.got.read_bytes() == b""
 
 
