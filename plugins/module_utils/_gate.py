@@ -107,9 +107,12 @@ def split_line(line: str) -> list[list[str]]:
         if line[at] != " ":
             raise NotAllowed("cerss.zfs writes no such command line")
         at += 1
+    telling = commands[-1][: len(endpoint.TELLING)] == list(endpoint.TELLING)
+    if telling:  # of no use to who cannot end the process
+        del commands[-1][: len(endpoint.TELLING)]
     head = len(endpoint.ENVIRONMENT)
     commands = [argv[head:] for argv in commands]
-    if not all(commands) or endpoint.line(commands) != line:
+    if not all(commands) or endpoint.line(commands, telling) != line:
         raise NotAllowed("cerss.zfs writes no such command line")
     return commands
 

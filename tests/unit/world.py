@@ -42,8 +42,8 @@ class World:
     """``log``: (machine, argv) of all that was run. A run is killed at its ``kill_at``-th point.
 
     ``hook`` is called before each command and each end of a stream, and may refuse it with `No`. ``seen`` is called
-    after each change. ``root``: whether the run here is of root. ``stop``: the event that stops the last run. ``cuts``:
-    snapshots whose streams break off once.
+    after each change. ``root``: whether the run here is of root. ``pid``: what receivers tell. ``stop``: the event that
+    stops the last run. ``cuts``: snapshots whose streams break off once.
     """
 
     def __init__(self, seed: int | None = None) -> None:
@@ -54,6 +54,7 @@ class World:
         self.lock = threading.RLock()
         self.points, self.kill_at, self.dead = 0, 0, False
         self.root = True
+        self.pid: int | None = None
         self.random = None if seed is None else random.Random(seed)
         self.hook: Callable[[str, list[str]], object] = lambda _machine, _argv: None
         self.seen: Callable[[], object] = lambda: None
@@ -138,6 +139,7 @@ class World:
         into: Thing | None = None
         self.point()
         tick()
+        meter.receiver = self.pid
         try:
             for end in ends:
                 self.hook(*end)

@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +18,8 @@ LOCAL = "local"
 # A plain user's non-interactive login has no sbin folder in its PATH, and most systems keep zfs in one.
 SEARCH_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 ENVIRONMENT = ("env", "LC_ALL=C", f"PATH={SEARCH_PATH}")
+# Before a command: it tells its process id on stderr. Only so is a process on another host known to be ours.
+TELLING = ("sh", "-c", 'echo cerss-pid $$ >&2; exec "$@"', "sh")
 
 # ssh uses the first value of an option (ssh_config(5)), so ssh_options, which come later, cannot weaken these.
 _ALWAYS = (
@@ -28,13 +31,22 @@ _OURS = {name.partition("=")[0].lower() for name in _ALWAYS} - {"connecttimeout"
 _OURS |= {"controlmaster", "controlpath", "controlpersist", "userknownhostsfile", "identityfile", "user", "port"}
 
 
-def line(commands: Iterable[list[str]]) -> str:
+def line(commands: Sequence[list[str]], telling: bool = False) -> str:
     """The commands as one pipeline, quoted for a login shell. `_gate` takes the line apart again.
+
+    ``telling``: the last one tells its process id (`told_pid`).
 
     >>> line([["zstd", "-d"], ["zfs", "receive", "a b"]])
     "env LC_ALL=C PATH=… zstd -d | env LC_ALL=C PATH=… zfs receive 'a b'"
     """
-    return " | ".join(shlex.join([*ENVIRONMENT, *argv]) for argv in commands)
+    heads = [ENVIRONMENT] * (len(commands) - 1) + [(*TELLING, *ENVIRONMENT) if telling else ENVIRONMENT]
+    return " | ".join(shlex.join([*head, *argv]) for head, argv in zip(heads, commands))
+
+
+def told_pid(text: str) -> int | None:
+    """The process id in a line of stderr, if a command tells it there."""
+    word, _space, digits = text.strip().partition(" ")
+    return int(digits) if word == "cerss-pid" and re.fullmatch("[0-9]{1,10}", digits) else None
 
 
 @dataclass(frozen=True)
@@ -101,16 +113,18 @@ class Endpoint:
         """The argv to start here so that ``command`` runs there."""
         return self.pipeline([command], own_connection)[0]
 
-    def pipeline(self, commands: list[list[str]], own_connection: bool = False) -> list[list[str]]:
+    def pipeline(
+        self, commands: list[list[str]], own_connection: bool = False, telling: bool = False
+    ) -> list[list[str]]:
         """The pipeline to start here so that ``commands``, joined by pipes, run there.
 
         Over ssh that is one ssh with the whole pipeline as its argument, so the pipe stays on that host.
-        ``own_connection``: do not use the shared one, for streams.
+        ``own_connection``: do not use the shared one, for streams. ``telling``: as for `line`.
         """
         commands = [["sudo", "-n", *argv] if self.become and argv[0] == "zfs" else argv for argv in commands]
         if self.host is None:
             return commands
-        return [[*self.ssh(own_connection), "--", self.host, line(commands)]]
+        return [[*self.ssh(own_connection), "--", self.host, line(commands, telling)]]
 
     def ssh(self, own_connection: bool = False) -> list[str]:
         """The argv of ssh with its options, without host and command."""

@@ -53,7 +53,6 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as 
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output, processes
 
 POLL = 2.0  # seconds between looks at a transfer that another run or host has started
-LOGIN = 20.0  # seconds that a receiver on another host may start after its ssh here
 SIZE_AFTER = 5.0  # seconds after which zfs send has told the size of its stream, if it ever does
 ANNOUNCED_FROM = 64 * 1024 * 1024  # bytes of a stream that is long enough to be watched
 ANNOUNCED_AFTER = 60  # seconds of a stream that is, where bandwidth_limit tells how long it takes
@@ -135,7 +134,7 @@ class Task:
     started: float = 0.0  # of the current attempts, by the monotonic clock
     freed: int = 0  # createtxg of the newest snapshot that has arrived and whose hold this run has released
     blocked: bool = False  # it waits for another run on this host
-    began: float | None = None  # start of the last stream by the monotonic clock; None if there is none to look for
+    receiver: int | None = None  # the pid that the receiver of the last stream has told, if that stream has failed
 
     @property
     def pair(self) -> Pair:
@@ -227,17 +226,17 @@ def _plan_anew(work: Work, task: Task) -> PairPlan:
 
 
 def _end_orphan(work: Work, task: Task) -> None:
-    """Kill our own receiver if its connection was lost; it might wait for hours.
+    """End our own receiver if it goes on without its connection; it might wait for hours.
 
-    A receiver that started together with our stream is ours, because ZFS allows only one per dataset.
+    It has told us its pid on that connection, which nobody else can have done.
     """
-    if task.began is None or work.target.endpoint.host is None:
+    pid, task.receiver = task.receiver, None
+    if pid is None:
         return
-    since, task.began = time.monotonic() - task.began, None
-    receiver = _receiver(work, task.report.plans[-1].into)
-    if receiver and since - LOGIN < receiver.seconds < since + 2:
+    into = task.report.plans[-1].into
+    if processes.is_receiver(work.target.run(zfs.receivers()).stdout.splitlines(), pid, into):
         sudo = ["sudo", "-n"] if work.target.endpoint.become else []
-        work.target.run([*sudo, "kill", str(receiver.pid)], check=False)
+        work.target.run([*sudo, "kill", str(pid)], check=False)
 
 
 def _reached(pair: Pair) -> tuple[object, ...]:
@@ -391,7 +390,6 @@ def _stream(work: Work, task: Task, plan: PairPlan, send: Send, total: int | Non
     )
     meter = Meter(total=total)
     runfile = runfiles.RunFile()
-    task.began = time.monotonic()
     try:
         run_pipe(
             work.source, work.target, command, zfs.receive(plan.into, given, send.origin), work.options.transport,
@@ -400,7 +398,9 @@ def _stream(work: Work, task: Task, plan: PairPlan, send: Send, total: int | Non
         )  # fmt: skip
         # zfs send reports once a second, so its estimate covers the last part of a second.
         meter.done = max(meter.done, meter.total or 0)
-        task.began = None
+    except CerssError:
+        task.receiver = meter.receiver
+        raise
     finally:
         runfile.remove()
         if total is None and meter.total is not None:

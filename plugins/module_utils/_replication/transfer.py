@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO, Any
 
+from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import told_pid
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, TimedOut
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
 from ansible_collections.cerss.zfs.plugins.module_utils._host import peek, process
@@ -66,6 +67,7 @@ class Meter:
     snapshot: str = ""
     started: float = field(default_factory=time.time)
     moved: float = field(default_factory=time.monotonic)
+    receiver: int | None = None  # the pid of zfs receive on another host, as it has told on our connection
     _before: int = 0
     _at: int = 0
 
@@ -85,11 +87,11 @@ class Meter:
 
 
 class _Stderr(threading.Thread):
-    """Reads a program's stderr, so that the pipe never fills up; progress lines go to the meter."""
+    """Reads a program's stderr, so that the pipe never fills up; what the sender and the receiver tell is noted."""
 
-    def __init__(self, program: subprocess.Popen[bytes], meter: Meter | None) -> None:
+    def __init__(self, program: subprocess.Popen[bytes], meter: Meter, sends: bool) -> None:
         super().__init__(daemon=True)
-        self.program, self.meter, self.kept = program, meter, bytearray()
+        self.program, self.meter, self.sends, self.kept = program, meter, sends, bytearray()
         self.start()
 
     def run(self) -> None:
@@ -100,12 +102,14 @@ class _Stderr(threading.Thread):
 
     def _note(self, raw: bytes) -> None:
         line = raw.decode(errors="replace")
-        progress = output.sent(line)
-        if progress and self.meter:
+        progress, pid = output.sent(line), told_pid(line)
+        if progress and self.sends:
             self.meter.note(*progress)
-        elif self.meter and self.meter.total is None and line.startswith("size\t"):
+        elif self.sends and self.meter.total is None and line.startswith("size\t"):
             self.meter.total = output.estimate(line)
-        elif not (self.meter and (output.announced(line) or line.startswith(("size\t", "TIME")))):
+        elif pid and not self.sends:
+            self.meter.receiver = pid
+        elif not (self.sends and (output.announced(line) or line.startswith(("size\t", "TIME")))):
             self.kept += raw[: 65536 - len(self.kept)]
 
     def text(self) -> str:
@@ -208,10 +212,10 @@ def _stages(
     limit = [["pv", "-q", "-L", str(transport.bandwidth_limit)]] if transport.bandwidth_limit else []
     pack, unpack = _pack(transport, 0), _pack(transport, 1)
     if not looked:
-        return limit, target.endpoint.pipeline([*unpack, receive], own)
+        return limit, target.endpoint.pipeline([*unpack, receive], own, telling=True)
     if target.endpoint.host is None:
         return [*limit, *unpack], target.endpoint.pipeline([receive], own)
-    return [*limit, *unpack], [*pack, *target.endpoint.pipeline([*unpack, receive], own)]
+    return [*limit, *unpack], [*pack, *target.endpoint.pipeline([*unpack, receive], own, telling=True)]
 
 
 class _Pipe:
@@ -240,7 +244,7 @@ class _Pipe:
                 stdout=subprocess.DEVNULL if receiver else subprocess.PIPE,
                 stderr=subprocess.PIPE,
             )
-            self.stderrs.append(_Stderr(program, None if self.programs else self.meter))
+            self.stderrs.append(_Stderr(program, self.meter, sends=not self.programs))
             self.programs.append(program)
             if not again:
                 self.close()  # so that the previous program gets SIGPIPE when this one ends

@@ -53,6 +53,12 @@ def receiver_into(found: list[Receiver], dataset: str) -> Receiver | None:
     return next((receiver for receiver in found if receiver.arguments.endswith(" " + dataset)), None)
 
 
+def is_receiver(lines: Iterable[str], pid: int, dataset: str) -> bool:
+    """True if this process still is a ``zfs receive`` into the dataset, or the sudo that has started it."""
+    form = rf"\s*{pid}\s+\d+\s+(?:sudo -n )?(?:\S*/)?zfs receive .* {re.escape(dataset)}"
+    return any(re.fullmatch(form, line.rstrip()) for line in lines)
+
+
 def receiver_below(found: list[Receiver], dataset: str) -> Receiver | None:
     """A ``zfs receive`` into anything below the dataset."""
     return next((receiver for receiver in found if f" {dataset}/" in receiver.arguments), None)

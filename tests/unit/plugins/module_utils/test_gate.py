@@ -171,6 +171,15 @@ def test_no_command_of_the_other_job_and_none_that_is_never_allowed(kind: str) -
             decide(line(*commands), JOBS[kind])
 
 
+def test_a_receive_may_tell_its_pid_and_nothing_else_is_run_by_a_shell() -> None:
+    receive = zfs.receive(IN, {})
+    (argv,) = Endpoint("there").pipeline([["zstd", "-q", "-d", "-c"], receive], telling=True)
+    assert decide(argv[-1], JOBS[RECEIVE]) == [["zstd", "-q", "-d", "-c"], receive]
+    for other in (argv[-1].replace("$$", "$(id)"), argv[-1].replace("exec", "; exec"), f"sh -c {argv[-1]}"):
+        with pytest.raises(NotAllowed):
+            decide(other, JOBS[RECEIVE])
+
+
 def test_no_command_of_the_job_runs_outside_the_root():
     for kind, job in JOBS.items():
         for commands in INSIDE[kind]:

@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint
+from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint, told_pid
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
 
 
@@ -93,3 +94,16 @@ def test_this_host_has_a_name_on_other_hosts(monkeypatch):
     assert here.seen_from(there).address("backup/v") == "me:backup/v"
     assert here.seen_from(here).address("backup/v") == "backup/v"
     assert there.seen_from(here).address("backup/v") == "b:backup/v"
+
+
+def test_a_command_that_tells_its_pid() -> None:
+    ((*_ssh, told),) = Endpoint("b").pipeline([["zstd", "-d"], ["sh", "-c", "echo $$ >&2"]], telling=True)
+    ended = subprocess.run(["sh", "-c", told.partition(" | ")[2]], capture_output=True, text=True, check=True)
+    first, second = ended.stderr.splitlines()
+    assert first == f"cerss-pid {second}"
+    assert told_pid(first) == int(second)
+
+
+@pytest.mark.parametrize("text", ["", "cerss-pid", "cerss-pid x", "cerss-pid -1", "cerss-pid 12345678901", "pid 1"])
+def test_what_is_no_pid(text: str) -> None:
+    assert told_pid(text) is None

@@ -450,22 +450,26 @@ def test_a_replica_is_not_replaced_while_something_below_it_receives(world: Worl
     assert world.changes() == []
 
 
-def test_our_receiver_is_ended_when_its_connection_was_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only a receiver that began together with our stream is ours."""
+@pytest.mark.parametrize(("pid", "ours"), [(77, True), (78, False), (7, False), (None, False)])
+def test_our_receiver_is_ended_when_its_connection_was_lost(world: World, pid: int | None, ours: bool) -> None:
+    """Only a receiver that has told us its pid on our connection is ours, however young another one is."""
     package(world)
-    monkeypatch.setattr(attempt, "LOGIN", 20.0)
+    world.pid = pid
+    cut: list[bool] = []
 
     def hook(_machine: str, argv: list[str]) -> None:
         into = world.there.all["backup/v"]
-        if argv[1] == "receive" and not into.busy and world.count(THERE, "kill") == 0:
+        if argv[1] == "receive" and not cut:
+            cut.append(True)
             into.busy = True
             raise No("cannot receive: Connection reset by peer")
         if argv[0] == "kill":
             into.busy = False
 
     world.hook = hook
-    assert message(world.replicate(retries=1)) == ""
-    assert [argv for _machine, argv in world.log if argv[0] == "kill"] == [["kill", "77"]]
+    result = world.replicate(retries=1, on_active="fail")
+    assert [argv for _machine, argv in world.log if argv[0] == "kill"] == [["kill", "77"]] * ours
+    assert (message(result) == "") == ours
 
 
 # -- streams ---------------------------------------------------------------------------------------------------------

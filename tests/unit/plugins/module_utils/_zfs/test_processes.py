@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import processes
 
 PS = r"""    659      26 zfs send -L -c tank/t@one
@@ -45,6 +47,23 @@ def test_a_receiver_is_found_by_a_dataset_above() -> None:
     assert processes.receiver_below(found, "backup/a") == found[0]
     assert processes.receiver_below(found, "backup/a/b") is None
     assert processes.receiver_below(found, "backup/a/") is None
+
+
+@pytest.mark.parametrize(
+    ("line", "ours"),
+    [
+        ("  77  3 zfs receive -s -u backup/v", True),
+        ("77 3 /sbin/zfs receive -s -u backup/v ", True),
+        ("77 3 sudo -n zfs receive -s -u backup/v", True),
+        ("77 3 zfs receive -s -u backup/v/w", False),
+        ("77 3 zfs send backup/v", False),
+        ("77 3 sh -c zfs receive -s -u backup/v", False),
+        ("177 3 zfs receive -s -u backup/v", False),
+        ("7 7 zfs receive -s -u backup/v", False),
+    ],
+)
+def test_a_process_that_still_receives(line: str, ours: bool) -> None:
+    assert processes.is_receiver(["1 1 init", line], 77, "backup/v") == ours
 
 
 def test_sends_are_found_with_their_arguments() -> None:
