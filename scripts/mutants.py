@@ -65,9 +65,9 @@ PAIR, AGREEMENT, DIVERGENCE, RESEED, BOOKKEEPING, TRANSFER, OPTIONS, INFO, REPOR
     for name in ("pair", "agreement", "divergence", "reseed", "bookkeeping", "transfer", "options", "info", "report",
                  "attempt", "wave", "run")
 )  # fmt: skip
-STREAM, PROGRAM, PEEK = (
+STREAM, PROGRAM, PEEK, HOOKS = (
     f"tests/unit/plugins/module_utils/{name}.py"
-    for name in ("_zfs/test_stream", "_zfs/test_program", "_host/test_peek")
+    for name in ("_zfs/test_stream", "_zfs/test_program", "_host/test_peek", "_snapshot/test_hooks")
 )
 
 MUTANTS = [
@@ -320,6 +320,11 @@ MUTANTS = [
            "        self._start(pool)\n", "        self._start(pool) if not self._arrived else None\n", RUN),
     Mutant("a program does a group in full or not at all", "_zfs/program",
            "        if not found:\n            return None\n", "", PROGRAM),
+    Mutant("children of a command in the background live on", "_host/process",
+           "    except BaseException:\n        end_group(process)\n        raise\n",
+           "    finally:\n        end_group(process)\n", HOOKS),
+    Mutant("a frozen filesystem does not block what comes after", "_snapshot/hooks",
+           "command.run(outputs.pop())", "command.run(tempfile.TemporaryFile())", HOOKS),
     Mutant("a rollback holds the common snapshot before it releases", "_replication/divergence",
            "[] if found.there in ours else [bookkeeping.last_hold(pair, found.there)]", "[]", DIVERGENCE),
     Mutant("a rollback destroys no newer snapshots", "_zfs/commands",

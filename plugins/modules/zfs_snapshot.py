@@ -87,6 +87,11 @@ options:
       - If one fails, no snapshot is created.
       - Results and messages do not contain the arguments, but Ansible logs them at verbosity 3. If they hold secrets,
         set C(no_log) on the task, or let the command read the secrets from a file.
+      - A command ends when its program ends. Processes that it leaves in the background live on, whatever they keep
+        open. Let a command of O(after) end them.
+      - Standard output is discarded. Standard error goes to a temporary file of any size; redirect that of a process
+        that prints much. If the command fails, the last 64 KiB are returned, in which the program may show its
+        arguments.
     type: list
     elements: dict
     suboptions:
@@ -96,7 +101,10 @@ options:
         elements: str
         required: true
       timeout:
-        description: The command is stopped and counts as failed after this time. Written like O(expires).
+        description:
+          - The command is stopped and counts as failed after this time. Written like O(expires).
+          - That ends its whole process group with SIGTERM, and after 5 seconds with SIGKILL. A child that has left the
+            group, such as a daemon, lives on. A signal to the module does the same while the command runs.
         type: str
         default: 60s
       environment:
@@ -109,6 +117,7 @@ options:
       - Commands to run directly after the snapshots are created.
       - They also run if a command of O(before) or the creation fails, or if the module is stopped by a signal. If one
         fails, the others still run. They cannot run if the module is killed or the host goes down.
+      - Output and processes in the background are treated as for O(before).
     type: list
     elements: dict
     suboptions:
@@ -118,7 +127,9 @@ options:
         elements: str
         required: true
       timeout:
-        description: The command is stopped and counts as failed after this time. Written like O(expires).
+        description:
+          - The command is stopped and counts as failed after this time, as for O(before[].timeout). A signal to the
+            module does not stop it.
         type: str
         default: 60s
       environment:

@@ -32,6 +32,7 @@ for name in ('ansible', 'ansible.module_utils', 'ansible.module_utils.basic'):  
     sys.modules[name] = types.ModuleType(name)
 sys.modules['ansible.module_utils.basic'].AnsibleModule = object
 real_run, real_spawn, real_end, RealLines = process.run, process.spawn, process.end, process.Lines
+real_command = process.run_command
 peek = importlib.import_module(PREFIX + 'module_utils._host.peek')
 real_which, real_time, real_ahead = shutil.which, time.time, peek.ahead
 commands, streams, lacks = [], [], []
@@ -48,6 +49,17 @@ def run(argv, *args, **more):
         raise
     entry.update(rc=result.rc, out=result.stdout, err=result.stderr)
     return result
+
+def run_command(argv, *args):
+    entry = {{'argv': argv}}
+    commands.append(entry)
+    try:
+        rc, err = real_command(argv, *args)
+    except errors.TimedOut as error:
+        entry['late'] = error.msg
+        raise
+    entry.update(rc=rc, out='', err=err)
+    return rc, err
 
 class Lines(RealLines):
     def __iter__(self):
@@ -111,6 +123,7 @@ def ahead(pipe, size):  # what was seen of a stream also stays here
     return found
 
 process.run, process.spawn, process.end, process.Lines, shutil.which = run, spawn, end, Lines, which
+process.run_command = run_command
 # A wave ends when nothing is on its way, so that its time decides nothing.
 importlib.import_module(PREFIX + 'module_utils._replication.run').WAVE_SECONDS = 1e9
 peek.ahead = ahead

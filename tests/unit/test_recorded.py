@@ -90,7 +90,11 @@ class Replay:
             raise TimedOut(entry["late"])
         return process.Result(argv, entry.get("rc", 0), entry.get("out", ""), entry.get("err", ""))
 
-    def output(self, argv: list[str]) -> _Output:
+    def run_command(self, argv: list[str], *_options: Any) -> tuple[int, str]:
+        ended = self.run(argv)
+        return ended.rc, ended.stderr
+
+    def output(self, argv: list[str], _check: Any = None) -> _Output:
         return _Output(self, argv)
 
     def spawn(self, argv: list[str], **options: Any) -> Any:
@@ -197,6 +201,7 @@ def test_session(
 def run(replay: Replay, call: Call, check: bool, step: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Any:
     with monkeypatch.context() as patch:
         patch.setattr(process, "run", replay.run)
+        patch.setattr(process, "run_command", replay.run_command)
         patch.setattr(process, "Lines", replay.output)
         patch.setattr(process, "spawn", replay.spawn)
         patch.setattr(time, "time", lambda: step["now"])

@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import units
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import SourceMark
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Value, Values
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName, listing
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
@@ -22,6 +23,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Bac
 from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import execute
 from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import TREE, Inventory, Things, check_values
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import processes
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import properties as zfs_properties
 
 
@@ -80,8 +82,8 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         return _absent(backend, options, check_mode)
     names = [options.name, options.renamed_from, *options.name.ancestors()]
     found = inventory.read_things(backend, [str(name) for name in names if name is not None]).datasets
-    running = read_activity(backend) if _renames(options, found) else Activity()
-    plan = plan_present(options, found, running)
+    below, running = _read_below(backend, options) if _renames(options, found) else ({}, Activity())
+    plan = plan_present(options, found, running, below)
     if plan.changed:
         current = found.get(str(options.name)) or found.get(str(options.renamed_from))
         fixed = zfs_properties.AT_CREATION if current else frozenset()
@@ -100,13 +102,23 @@ def _renames(options: Options, found: Inventory) -> bool:
     return str(options.renamed_from) in found and str(options.name) not in found
 
 
+def _read_below(backend: Backend, options: Options) -> tuple[Inventory, Activity]:
+    """What moves along with the dataset that is renamed, and what runs."""
+    wanted = ("receive_resume_token", SourceMark.NAME)
+    below = inventory.read_tree(backend, [str(options.renamed_from)], wanted, "filesystem,volume").datasets
+    return below, read_activity(backend)
+
+
 # -- present ---------------------------------------------------------------------------------------------------------
 
 
-def plan_present(options: Options, found: Inventory, running: Activity) -> Plan:
+def plan_present(
+    options: Options, found: Inventory, running: Activity, below: Mapping[str, Dataset] | None = None
+) -> Plan:
     """What to do so that the dataset is as requested; Refused if that is impossible.
 
     ``found``: the dataset, the one to rename and those above, as far as they exist, with all properties.
+    ``below``: the one to rename and all datasets below it.
     """
     current = found.get(str(options.name))
     old = found.get(str(options.renamed_from))
@@ -123,7 +135,7 @@ def plan_present(options: Options, found: Inventory, running: Activity) -> Plan:
     plan = Plan()
     moved = False
     if old is not None:
-        _plan_rename(plan, options, found, old, running)
+        _plan_rename(plan, options, found, old, running, below or {})
         moved = options.renamed_from is not None and options.renamed_from.parent != options.name.parent
     settings = zfs_properties.plan(str(options.name), subject.values, options.properties, moved)
     plan.steps += settings.steps
@@ -208,18 +220,22 @@ def _check_key(options: Options) -> None:
 
 
 def _plan_rename(
-    plan: Plan, options: Options, found: Inventory, old: Dataset, running: Activity
+    plan: Plan, options: Options, found: Inventory, old: Dataset, running: Activity, below: Mapping[str, Dataset]
 ) -> None:  # fmt: skip
-    if old.is_replica:
-        raise Refused(
-            f"{old.name} cannot be renamed: it is {' and '.join(old.relationships())}, and its source sends to this "
-            "name. End the relationship first (zfs_replication with state=absent)"
-        )
-    if old.has_partial_receive or running.receives(old.name):
-        raise Refused(
-            f"{old.name} cannot be renamed: it has a partial receive, or a receive into it is running. Let the "
-            "transfer end first"
-        )
+    for each in (old, *(dataset for name, dataset in sorted(below.items()) if name != old.name)):
+        it = "it" if each is old else each.name
+        if each.is_replica:
+            raise Refused(
+                f"{old.name} cannot be renamed: {it} is {' and '.join(each.relationships())}, and its source sends to "
+                "this name. End the relationship first (zfs_replication with state=absent)"
+            )
+        if each.has_partial_receive or running.receives(each.name):
+            raise Refused(
+                f"{old.name} cannot be renamed: {it} has a partial receive, or a receive into it is running. Let the "
+                "transfer end first"
+            )
+    if processes.receiver_below(running.receivers, old.name):  # it may be making a dataset that is not there yet
+        raise Refused(f"{old.name} cannot be renamed: a receive below it is running. Let the transfer end first")
     _plan_parents(plan, options, found)
     plan.add(
         f"rename {old.name} to {options.name}",

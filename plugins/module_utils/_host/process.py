@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import operator
 import os
 import select
 import signal
@@ -19,10 +21,13 @@ from typing import IO, Any, TypeVar
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import SEARCH_PATH
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, TimedOut, short_command
+from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wait_for
 
 LIMIT = 3600.0  # seconds that a program may take where nobody says less
 LOOK = 0.2  # seconds between two looks at whether it is still wanted
 PATIENCE = 2.0  # seconds that it has when it is not
+_TAIL = 64 * 1024  # bytes that are read of what a command of the user has printed
+_TICK = 0.01  # seconds
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,34 @@ def _patiently(
                 limit, why = min(limit, time.monotonic() + PATIENCE), error
 
 
+def run_command(
+    argv: list[str], timeout: float, env: dict[str, str], stderr: IO[bytes], check: Callable[[], None] = lambda: None
+) -> tuple[int, str]:
+    """Run a command of the user until it ends. Return its exit status and the end of its stderr.
+
+    Its background children live on, and may keep its output open. ``stderr``: an empty file for this command alone.
+    Raise OSError or ValueError if it cannot be started, and TimedOut after ``timeout`` seconds. ``check`` is called
+    again and again, and may raise. Both end the command with its process group.
+    """
+    # A program that opens /dev/stderr writes at the start of the file. Others must not overwrite that.
+    fcntl.fcntl(stderr, fcntl.F_SETFL, os.O_APPEND)
+    process = spawn(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr, env=environment(env))
+
+    def look() -> int | None:
+        check()
+        return process.poll()
+
+    try:
+        rc = wait_for(look, lambda rc: rc is not None, _TICK, timeout)
+        if rc is None:
+            raise TimedOut(f"it did not end within {timeout:g} s and was stopped")
+    except BaseException:
+        end_group(process)
+        raise
+    start = max(0, os.fstat(stderr.fileno()).st_size - _TAIL)
+    return rc, os.pread(stderr.fileno(), _TAIL, start).decode(errors="replace")
+
+
 def _text(output: bytes) -> str:
     # Not Popen's text mode, which changes carriage returns: a property value may have them.
     return output.decode(errors="surrogateescape")
@@ -165,9 +198,34 @@ def end(process: subprocess.Popen[Any], patience: float = 5.0) -> None:
                 process.wait(PATIENCE)
 
 
+def end_group(process: subprocess.Popen[Any], patience: float = 5.0) -> None:
+    """End the process group of a program from `spawn`, even if the program itself has ended.
+
+    SIGTERM, and SIGKILL after ``patience`` seconds. Waits as long again at most: a program that writes to a frozen
+    filesystem cannot be killed.
+    """
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for each in (number, signal.SIGCONT):  # a stopped program takes SIGTERM only when it continues
+            with contextlib.suppress(TimedOut):
+                _signal(process, each)
+        if not wait_for(lambda: _has_members(process), operator.not_, _TICK, patience):
+            break
+
+
+def _has_members(process: subprocess.Popen[Any]) -> bool:
+    process.poll()  # a program that has ended is a member until it is waited for
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def _signal(process: subprocess.Popen[Any], number: int) -> None:
     # The whole process group: a child that outlives the program would keep our pipes open. The group's number cannot
-    # belong to another one, since the program has not been waited for.
+    # belong to another one, since the program has not been waited for or the group has members.
     try:
         os.killpg(process.pid, number)
     except ProcessLookupError:

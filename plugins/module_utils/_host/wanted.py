@@ -32,8 +32,8 @@ class Wanted:
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._ended: float | None = None
 
-    def fault(self) -> CerssError | None:
-        """The error with which the run has to end; None while it is wanted."""
+    def fault(self, when: str = "") -> CerssError | None:
+        """The error with which the run has to end; None while it is wanted. ``when``: the rest of its message."""
         late = self._deadline is not None and time.monotonic() > self._deadline
         if not late and not self.stop.is_set():
             self.why = self._lost()
@@ -43,19 +43,18 @@ class Wanted:
             return None
         self._ended = self._ended or time.monotonic()
         if not self.stop.is_set():
-            error: CerssError = TimedOut("timeout was over")
+            error: CerssError = TimedOut(f"timeout was over {when}")
             error.transient = False
             return error
-        return Stopped(f"the run was stopped{f', since {self.why},' if self.why else ''}")
+        return Stopped(f"the run was stopped{f', since {self.why},' if self.why else ''} {when}")
 
     def check(self, when: str, grace: float = 0.0) -> None:
         """Raise `Stopped` or `TimedOut` if the run has to end, ``grace`` seconds after that.
 
         ``when``: as "before …" or "during …".
         """
-        error = self.fault()
+        error = self.fault(f"{when}; the next run continues there")
         if error and time.monotonic() >= (self._ended or 0) + grace:
-            error.msg += f" {when}; the next run continues there"
             raise error
 
     def sleep(self, seconds: float, when: str) -> None:

@@ -137,10 +137,10 @@ class Run:
 
     def _start_nothing(self) -> None:
         """The run has to end."""
-        while self._waiting and (error := self.work.wanted.fault()):
-            task = self._waiting.pop()
-            error.msg += f" before {task.pair.target_address} was reached; the next run continues there"
-            self._fail(task, error)
+        for task in self._waiting:
+            when = f"before {task.pair.target_address} was reached; the next run continues there"
+            self._fail(task, self.work.wanted.fault(when) or CerssError(when))
+        self._waiting = []
 
     def _collect(self, task: Task, future: Future[None]) -> None:
         task.report.seconds += time.monotonic() - task.started

@@ -171,6 +171,8 @@ def run_pipe(
     own = meter.total is None or meter.total >= OWN_CONNECTION_FROM
     sending = source.endpoint.pipeline([send, *_pack(transport, 0)], own)
     between, receiving = _stages(target, receive, transport, own, asked is not None)
+    if source.endpoint.become and len(sending) + len(between) == 1 and receiving[0][0] == "sudo":
+        between = [["cat"]]  # nobody else could end a stream between two programs of root
     pipe = _Pipe(transport, meter, wanted, tick)
     wrong: ForeignStream | None = None
     try:
@@ -298,16 +300,22 @@ class _Pipe:
         if self.why is None:
             self.why = self._reason(now)
             if self.why:
-                process.end(sender, HASTE)
+                self._end_sender(HASTE)
         # A sender without a receiver is ended; once the sender has ended, the others must end soon.
         if receiver.poll() is not None and sender.poll() is None and self._is_left(receiver.returncode, now):
-            process.end(sender, 2.0)
-        if sender.poll() is not None:
+            self._end_sender(2.0)
+        if self.why or sender.poll() is not None:
             self._ended = self._ended or now
             if self.why and now - self._ended > self.patience:
                 return True
         self.tick()
         return False
+
+    def _end_sender(self, patience: float) -> None:
+        """End the sender. One that only root may end gets a broken pipe, since the next program is ended."""
+        process.end(self.programs[0], patience)
+        if self.programs[0].poll() is None and len(self.programs) > 1:
+            process.end(self.programs[1], patience)
 
     def _is_left(self, status: int, now: float) -> bool:
         """True if the sender is to be ended, since the receiver has failed, or was done a while ago."""
@@ -317,10 +325,9 @@ class _Pipe:
         return status != 0 or now - self._received > LAST_WORDS
 
     def _reason(self, now: float) -> CerssError | None:
-        fault = self.wanted.fault()
+        fault = self.wanted.fault("during a transfer; what has arrived is kept, and the next run resumes it")
         if fault:
             self.patience = HASTE
-            fault.msg += " during a transfer; what has arrived is kept, and the next run resumes it"
             return fault
         limit = self.transport.stall_timeout
         if limit and now - max(self.meter.moved, self._ended or 0) > limit:

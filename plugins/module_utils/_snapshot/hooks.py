@@ -7,12 +7,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import signal
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any
+from typing import IO, Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import units
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, TimedOut
@@ -20,6 +23,12 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host import process
 from ansible_collections.cerss.zfs.plugins.module_utils._host.runfiles import RunFile
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_NOT_STARTED: dict[int | None, str] = {
+    errno.ENOENT: "there is no such program, or no interpreter for the script; give the full path",
+    errno.EACCES: "the program is not executable; check its mode and the folders above it",
+    errno.E2BIG: "its arguments and environment are too long; put long values into a file",
+    None: "its arguments or environment have characters that no program can be given, such as a null byte",
+}
 
 
 @dataclass(frozen=True)
@@ -46,14 +55,18 @@ class Command:
             commands.append(cls(label, list(entry["argv"]), timeout, environment))
         return commands
 
-    def run(self) -> None:
-        """Raise CerssError if it fails or takes too long."""
+    def run(self, stderr: IO[bytes], check: Callable[[], None] = lambda: None) -> None:
+        """Raise CerssError if it fails or takes too long. ``stderr`` and ``check``: see `process.run_command`."""
         try:
-            result = process.run(self.argv, timeout=self.timeout, env=self.environment)
+            rc, said = process.run_command(self.argv, self.timeout, self.environment, stderr, check)
         except TimedOut:
             raise CerssError(f"{self.label} did not finish within {self.timeout} s and was stopped") from None
-        if result.rc:
-            raise CerssError(f"{self.label} failed with exit status {result.rc}", rc=result.rc, stderr=result.stderr)
+        except (OSError, ValueError) as error:  # their texts have arguments
+            number = error.errno if isinstance(error, OSError) else None
+            reason = _NOT_STARTED.get(number, os.strerror(number or 0))
+            raise CerssError(f"{self.label} could not be started: {reason}") from None
+        if rc:
+            raise CerssError(f"{self.label} failed with exit status {rc}", rc=rc, stderr=said)
 
 
 class Stopped(CerssError):
@@ -71,52 +84,83 @@ def around(before: Sequence[Command], after: Sequence[Command], snapshots: Seque
     if not before and not after:
         yield
         return
-    cleanup = _Cleanup(after)
-    handlers = {number: signal.signal(number, _stop) for number in _SIGNALS}
-    try:
-        with _run_file(snapshots):
-            try:
-                for command in before:
-                    command.run()
-                yield
-            finally:
-                cleanup.run()
-    except CerssError as error:
-        cleanup.run()
-        error.msg += cleanup.failures
-        raise
-    finally:
-        cleanup.run()  # a signal may interrupt the start of the first call; _stop lets no second one through
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    if cleanup.failures:
-        raise CerssError(f"the snapshots were created, but{cleanup.failures[1:]}")
+    failures = ""
+    with _outputs(len(before) + len(after)) as outputs, _Signals() as signals:
+        try:
+            with _run_file(snapshots):
+                try:
+                    for command in before:
+                        command.run(outputs.pop(), signals.check)
+                    with signals.at_once():
+                        yield
+                finally:
+                    failures = _run_all(after, outputs)
+        except CerssError as error:
+            error.msg += failures
+            raise
+    if failures:
+        raise CerssError(f"the snapshots were created, but{failures[1:]}")
 
 
-def _stop(number: int, _frame: FrameType | None) -> None:
-    for each in _SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
-    raise Stopped(f"stopped by {signal.Signals(number).name}")
+def _run_all(after: Sequence[Command], outputs: list[IO[bytes]]) -> str:
+    """Returns what failed, as the rest of a message."""
+    failures = ""
+    for command in after:
+        try:
+            command.run(outputs.pop())
+        except CerssError as error:  # noqa: PERF203
+            failures += f"; {error.msg}, so what it should undo may still be in effect"
+    return failures
 
 
-class _Cleanup:
-    """The commands of ``after``. Each runs once, and signals are ignored meanwhile.
+@contextlib.contextmanager
+def _outputs(number: int) -> Iterator[list[IO[bytes]]]:
+    """Temporary files. All are created before a command may freeze the filesystem that they are on."""
+    with contextlib.ExitStack() as stack:
+        try:
+            files: list[IO[bytes]] = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(number)]
+        except OSError as error:
+            raise CerssError(f"temporary files for before and after cannot be created: {error.strerror}") from error
+        yield files
 
-    ``failures``: what failed, as the rest of a message.
+
+class _Signals:
+    """Meanwhile SIGTERM, SIGINT and SIGHUP only make `check` raise `Stopped`, so that they interrupt no clean-up.
+
+    The handlers are functions since a program that we start would inherit SIG_IGN.
     """
 
-    def __init__(self, commands: Sequence[Command]) -> None:
-        self._left = list(commands)
-        self.failures = ""
+    def __init__(self) -> None:
+        self._came = 0
+        self._at_once = False
 
-    def run(self) -> None:
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-        while self._left:
-            try:
-                self._left.pop(0).run()
-            except CerssError as error:  # noqa: PERF203
-                self.failures += f"; {error.msg}, so what it should undo may still be in effect"
+    def __enter__(self) -> _Signals:
+        self._former = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if not self._came:
+            self._came = number
+            if self._at_once:
+                self.check()
+
+    def check(self) -> None:
+        if self._came:
+            raise Stopped(f"stopped by {signal.Signals(self._came).name}")
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Meanwhile the first signal raises `Stopped` wherever it comes."""
+        try:
+            self._at_once = True
+            self.check()
+            yield
+        finally:
+            self._at_once = False
 
 
 @contextlib.contextmanager

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
 from ansible_collections.cerss.zfs.plugins.module_utils._dataset.dataset import Options, plan_absent, plan_present
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import processes
 from ansible_collections.cerss.zfs.tests.unit.things import dataset, snapshot, things
 
 
@@ -64,6 +65,30 @@ def test_a_volume_has_its_size() -> None:
     assert step.text == "create volume tank/z"
     assert "-V" in step.commands[0]
     assert "1073741824" in step.commands[0]
+
+
+@pytest.mark.parametrize(
+    ("below", "receiver", "why"),
+    [
+        ([thing("tank/a/r", __source=json.dumps(MARK))], "", "tank/a/r is replica of"),
+        ([thing("tank/a/r", __source=json.dumps({**MARK, "released": True}))], "", ""),
+        ([thing("tank/a/r", receive_resume_token="1-x")], "", "tank/a/r has a partial receive"),
+        ([thing("tank/a/r")], "tank/a/r", "tank/a/r has a partial receive, or a receive into it is running"),
+        ([thing("tank/a/r")], "tank/a/new", "a receive below it is running"),
+        ([thing("tank/a/r")], "tank/ab/new", ""),
+        ([thing("tank/a/r")], "", ""),
+    ],
+)
+def test_what_is_below_a_renamed_dataset(below: list[Dataset], receiver: str, why: str) -> None:
+    """A rename would break receives into it, and the source of a replica would miss it."""
+    found, requested = things(thing("tank"), thing("tank/a")).datasets, options("tank/b", renamed_from="tank/a")
+    running, _writers = processes.receiving([f"7 1 zfs receive -s -u {receiver}"] if receiver else [])
+    tree = things(thing("tank/a"), *below).datasets
+    if not why:
+        assert plan_present(requested, found, Activity(receivers=running), tree).actions == ["rename tank/a to tank/b"]
+        return
+    with pytest.raises(Refused, match=f"tank/a cannot be renamed: {why}"):
+        plan_present(requested, found, Activity(receivers=running), tree)
 
 
 def test_a_rename_to_another_parent_trusts_no_inherited_value() -> None:

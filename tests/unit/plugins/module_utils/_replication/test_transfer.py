@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
@@ -135,6 +136,41 @@ def test_a_stop_ends_at_once() -> None:
     with pytest.raises(Stopped):
         run("exec sleep 60", "cat >/dev/null", wanted)
     assert time.monotonic() - began < 30
+
+
+def test_a_stop_ends_a_stream_between_programs_that_only_root_may_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under a sudo that runs nothing but zfs: the sender gets a broken pipe, the receiver sees the end."""
+    sudo, out = tmp_path / "sudo", tmp_path / "out"
+    sudo.write_text('#!/bin/sh\n[ "$2" = zfs ] || exit 1\nshift 2\n[ "$1" = send ] && exec yes\nexec cat > ' + str(out))
+    sudo.chmod(0o755)
+    monkeypatch.setattr(process, "SEARCH_PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    kill, ours = os.killpg, transfer.process.spawn
+    roots: list[int] = []
+
+    def spawn(argv: list[str], **more: Any) -> Any:
+        program = ours(argv, **more)
+        roots.extend([program.pid] if argv[0] == "sudo" else [])
+        return program
+
+    def killpg(pid: int, number: int) -> None:
+        if pid in roots:
+            raise PermissionError
+        kill(pid, number)
+
+    monkeypatch.setattr(process, "spawn", spawn)
+    monkeypatch.setattr(os, "killpg", killpg)
+    monkeypatch.setattr(transfer, "HASTE", 0.2)
+    monkeypatch.setattr(process, "PATIENCE", 0.2)
+    wanted, here = Wanted(), Backend(Endpoint(become=True))
+    threading.Timer(0.3, wanted.stop.set).start()
+    began = time.monotonic()
+    with pytest.raises(Stopped):
+        run_pipe(here, here, ["zfs", "send"], ["zfs", "receive"], Transport(), Meter(total=1), wanted, lambda: None)
+    assert time.monotonic() - began < 30
+    assert out.stat().st_size
 
 
 ONE = Asked("a:tank/v", "tank/v@s2", Expected((("9", "8"),), raw=False, volume=False, resumed=False))
