@@ -65,6 +65,10 @@ PAIR, AGREEMENT, DIVERGENCE, RESEED, BOOKKEEPING, TRANSFER, OPTIONS, INFO, REPOR
     for name in ("pair", "agreement", "divergence", "reseed", "bookkeeping", "transfer", "options", "info", "report",
                  "attempt", "wave", "run")
 )  # fmt: skip
+WANTED, PROCESSES, DATASET = (
+    f"tests/unit/plugins/module_utils/{name}.py"
+    for name in ("_host/test_wanted", "_zfs/test_processes", "_dataset/test_dataset")
+)
 STREAM, PROGRAM, PEEK, HOOKS = (
     f"tests/unit/plugins/module_utils/{name}.py"
     for name in ("_zfs/test_stream", "_zfs/test_program", "_host/test_peek", "_snapshot/test_hooks")
@@ -327,6 +331,30 @@ MUTANTS = [
            "command.run(outputs.pop())", "command.run(tempfile.TemporaryFile())", HOOKS),
     Mutant("a rollback holds the common snapshot before it releases", "_replication/divergence",
            "[] if found.there in ours else [bookkeeping.last_hold(pair, found.there)]", "[]", DIVERGENCE),
+    Mutant("nothing is begun after the end", "_host/backend",
+           '        self.wanted.check(f"before {short_command(command)}", GRACE)\n', "", WANTED),
+    Mutant("a command that does not end is ended", "_host/process",
+           "        if check and not why:\n", "        if check is None:\n", WANTED),
+    Mutant("lines that do not come are not waited for", "_host/process",
+           "                if self.check:\n                    self.check()\n", "", WANTED),
+    Mutant("a lost lease ends a run for good", "_host/wanted",
+           "                self.stop.set()\n", "                pass\n", WANTED),
+    Mutant("effects have no grace", "_replication/attempt",
+           'self.wanted.check(f"before {what}", grace)', 'self.wanted.check(f"before {what}", 3600)', ATTEMPT),
+    Mutant("what has arrived is still noted", "_host/wanted", "(self._ended or 0) + grace", "0", WANTED),
+    Mutant("a run that has to end starts nothing", "_replication/run",
+           "        if self.work.wanted.fault():\n            self._start_nothing()\n", "", RUN),
+    Mutant("only a receiver that told its pid is ended", "_replication/attempt",
+           "processes.is_receiver(work.target.run(zfs.receivers()).stdout.splitlines(), pid, into)",
+           "work.target.run(zfs.receivers())", ATTEMPT),
+    Mutant("a pid is not enough", "_zfs/processes",
+           r"(?:sudo -n )?(?:\S*/)?zfs receive .* {re.escape(dataset)}", ".*", PROCESSES),
+    Mutant("a stop ends a stream between two programs of root", "_replication/transfer",
+           '        between = [["cat"]]', "        pass", TRANSFER),
+    Mutant("a rename looks for replicas below", "_dataset/dataset",
+           "sorted(below.items()) if name != old.name", "sorted(below.items()) if not name", DATASET),
+    Mutant("a rename looks for receives below", "_dataset/dataset",
+           "    if processes.receiver_below(running.receivers, old.name):", "    if not old:", DATASET),
     Mutant("a rollback destroys no newer snapshots", "_zfs/commands",
            'return ["zfs", "rollback", snapshot_name]', 'return ["zfs", "rollback", "-r", snapshot_name]', RECORDED),
     Mutant("a snapshot with dependents is only deferred", "_zfs/commands",

@@ -43,6 +43,12 @@ def line(commands: Sequence[list[str]], telling: bool = False) -> str:
     return " | ".join(shlex.join([*head, *argv]) for head, argv in zip(heads, commands))
 
 
+def _path(text: str) -> str:
+    """A path as a value of ssh_config(5), which replaces % and takes a blank for the end of a file name."""
+    text = text.replace("%", "%%")
+    return f'"{text}"' if any(char.isspace() for char in text) else text
+
+
 def told_pid(text: str) -> int | None:
     """The process id in a line of stderr, if a command tells it there."""
     word, _space, digits = text.strip().partition(" ")
@@ -130,15 +136,15 @@ class Endpoint:
         """The argv of ssh with its options, without host and command."""
         shared = self.control_dir and not own_connection
         control = (
-            ["ControlMaster=auto", f"ControlPath={self.control_dir}/%C", "ControlPersist=60"]
+            ["ControlMaster=auto", f"ControlPath={_path(self.control_dir or '')}/%C", "ControlPersist=60"]
             if shared
             else ["ControlMaster=no", "ControlPath=none"]
         )
         options = [*_ALWAYS, *control]
         if self.known_hosts_file:
-            options += [f"UserKnownHostsFile={self.known_hosts_file}", "GlobalKnownHostsFile=none"]
+            options += [f"UserKnownHostsFile={_path(self.known_hosts_file)}", "GlobalKnownHostsFile=none"]
         if self.identity_file:
-            options += [f"IdentityFile={self.identity_file}", "IdentitiesOnly=yes"]
+            options += [f"IdentityFile={_path(self.identity_file)}", "IdentitiesOnly=yes"]
         argv = ["ssh", "-T"]
         for text in [*options, *self.ssh_options]:
             argv += ["-o", text]

@@ -23,6 +23,8 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as 
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import zfs_error
 
+MAX_SOCKET_FOLDER = 34  # bytes in the name of the folder that has the folder with a socket
+
 
 class Backend:
     """Runs commands at an endpoint. Several threads may share one."""
@@ -111,7 +113,9 @@ class Backend:
 @contextlib.contextmanager
 def session(source: Endpoint, target: Endpoint, wanted: Wanted | None = None) -> Iterator[tuple[Backend, Backend]]:
     """The backends of source and target. Each has one ssh connection for all but its streams, closed at the end."""
-    folders = tempfile.mkdtemp(prefix="cerss-"), tempfile.mkdtemp(prefix="cerss-")
+    # The path of a socket has at most 108 bytes (unix(7)), and ssh adds 58 of its own.
+    place = None if len(tempfile.gettempdir()) <= MAX_SOCKET_FOLDER else "/tmp"
+    folders = tempfile.mkdtemp(prefix="cerss-", dir=place), tempfile.mkdtemp(prefix="cerss-", dir=place)
     ends = [endpoint.with_control(folder) for endpoint, folder in zip((source, target), folders)]
     backends = Backend(ends[0], wanted), Backend(ends[1], wanted)
     try:

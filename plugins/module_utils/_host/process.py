@@ -42,7 +42,8 @@ class Result:
 
 def environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     """The environment of programs on this host: ours, with messages in English and a PATH that zfs is in."""
-    return {**os.environ, "LC_ALL": "C", "PATH": SEARCH_PATH, **(extra or {})}
+    path = ":".join(filter(None, (SEARCH_PATH, os.environ.get("PATH"))))
+    return {**os.environ, "LC_ALL": "C", "PATH": path, **(extra or {})}
 
 
 def spawn(argv: list[str], **options: Any) -> subprocess.Popen[Any]:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 import shutil
 import signal
@@ -15,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
-from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
+from ansible_collections.cerss.zfs.plugins.module_utils._host import process, runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend, session
 from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import Wanted
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.attempt import Work
@@ -60,7 +59,7 @@ def _check_programs(options: Options) -> None:
         ("ssh", options.source.host is not None or options.target.host is not None),
     ) if used]  # fmt: skip
     for program in needed:
-        if shutil.which(program, path=os.environ.get("PATH", "") + os.pathsep + "/usr/bin:/bin:/usr/local/bin") is None:
+        if shutil.which(program, path=process.environment()["PATH"]) is None:
             raise _not_installed(program, platform.node())
 
 

@@ -96,6 +96,12 @@ def test_this_host_has_a_name_on_other_hosts(monkeypatch):
     assert there.seen_from(here).address("backup/v") == "b:backup/v"
 
 
+def test_paths_reach_ssh_as_they_are() -> None:
+    endpoint = Endpoint("b", identity_file="/a b/%h", known_hosts_file="/k", control_dir="/tmp/100%")
+    options = endpoint.ssh()
+    assert {'IdentityFile="/a b/%%h"', "UserKnownHostsFile=/k", "ControlPath=/tmp/100%%/%C"} <= set(options)
+
+
 def test_a_command_that_tells_its_pid() -> None:
     ((*_ssh, told),) = Endpoint("b").pipeline([["zstd", "-d"], ["sh", "-c", "echo $$ >&2"]], telling=True)
     ended = subprocess.run(["sh", "-c", told.partition(" | ")[2]], capture_output=True, text=True, check=True)

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import threading
 import time
 from dataclasses import replace
@@ -143,7 +145,10 @@ def test_a_stop_ends_a_stream_between_programs_that_only_root_may_end(
 ) -> None:
     """As under a sudo that runs nothing but zfs: the sender gets a broken pipe, the receiver sees the end."""
     sudo, out = tmp_path / "sudo", tmp_path / "out"
-    sudo.write_text('#!/bin/sh\n[ "$2" = zfs ] || exit 1\nshift 2\n[ "$1" = send ] && exec yes\nexec cat > ' + str(out))
+    sudo.write_text(
+        '#!/bin/sh\n[ "$2" = zfs ] || exit 1\nshift 2\n[ "$1" = send ] && exec yes\ncat > /dev/null\necho end > '
+        + str(out)
+    )
     sudo.chmod(0o755)
     monkeypatch.setattr(process, "SEARCH_PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
@@ -167,10 +172,15 @@ def test_a_stop_ends_a_stream_between_programs_that_only_root_may_end(
     wanted, here = Wanted(), Backend(Endpoint(become=True))
     threading.Timer(0.3, wanted.stop.set).start()
     began = time.monotonic()
-    with pytest.raises(Stopped):
-        run_pipe(here, here, ["zfs", "send"], ["zfs", "receive"], Transport(), Meter(total=1), wanted, lambda: None)
-    assert time.monotonic() - began < 30
-    assert out.stat().st_size
+    try:
+        with pytest.raises(Stopped):
+            run_pipe(here, here, ["zfs", "send"], ["zfs", "receive"], Transport(), Meter(total=1), wanted, lambda: None)
+        assert time.monotonic() - began < 30
+        assert out.read_text() == "end\n"
+    finally:
+        for pid in roots:
+            with contextlib.suppress(ProcessLookupError):
+                kill(pid, signal.SIGKILL)
 
 
 ONE = Asked("a:tank/v", "tank/v@s2", Expected((("9", "8"),), raw=False, volume=False, resumed=False))
