@@ -445,7 +445,7 @@ MUTANTS = [
     Mutant("gate: only our own properties are set", "_gate",
            "    if not ours:\n", "    if not name:\n", GATE),
     Mutant("gate: the line is one that we write", "_gate",
-           "if not all(commands) or endpoint.line(commands) != line:", "if not all(commands):", GATE),
+           "if not all(commands) or endpoint.line(commands, telling) != line:", "if not all(commands):", GATE),
     Mutant("gate: no control characters", "_gate", "if _CONTROL.search(line):", 'if "\\0" in line:', GATE),
     Mutant("gate: a pipeline is one compressor and one stream", "_gate",
            "if other not in others or command[: len(begin)] != begin:", "if other not in others:", GATE),
