@@ -20,6 +20,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.hooks import C
 @pytest.fixture
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(runfiles, "SYSTEM_FOLDER", tmp_path / "run")
+    monkeypatch.setattr(runfiles, "TEMP_FOLDER", tmp_path)
     (tmp_path / "log").touch()
     return tmp_path / "log"
 
