@@ -44,6 +44,8 @@ REPLICATION, CLOSURE, GATE, DELETION, RETENTION = (
         "_snapshot/test_retention",
     )
 )
+RUNFILES = "tests/unit/plugins/module_utils/_host/test_runfiles.py"
+ACTION = "tests/unit/plugins/action/test_zfs_snapshot_replicate.py"
 RECORDED, LAYERS = "tests/unit/test_recorded.py", "tests/unit/test_layers.py"
 MODULE = "tests/unit/plugins/module_utils/test_module.py"
 RELATIONSHIP = "tests/unit/plugins/module_utils/_replication/test_relationship.py"
@@ -504,6 +506,43 @@ MUTANTS = [
            "head.volume if origin is None else is_volume", "head.volume if head else is_volume", GATE),
     Mutant("gate: other receives are not shown", "_gate",
            "if writers or any(place.search", "if writers or receivers or any(place.search", GATE),
+    Mutant("a folder is not a link", "_host/runfiles", "os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC",
+           "os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC", RUNFILES),
+    Mutant("a folder is its user's alone", "_host/runfiles",
+           "if found.st_uid != owner or found.st_mode & 0o022:", "if found.st_uid != owner:", RUNFILES),
+    Mutant("only root gives folders", "_host/runfiles",
+           "found.st_uid in (0, os.getuid()) and not found.st_mode & 0o022", "found.st_uid in (0, os.getuid())",
+           RUNFILES),
+    Mutant("no file is a link", "_host/runfiles", "flags | os.O_NOFOLLOW | os.O_NONBLOCK", "flags | os.O_NONBLOCK",
+           RUNFILES),
+    Mutant("no file has another name elsewhere", "_host/runfiles", " and found.st_nlink <= 1:", ":", RUNFILES),
+    Mutant("only a file is one", "_host/runfiles", "if stat.S_ISREG(found.st_mode) and found", "if found", RUNFILES),
+    Mutant("no draft follows a link", "_host/runfiles",
+           "            self._unlink(self._draft, folder)\n            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | "
+           "os.O_NOFOLLOW |", "            flags = os.O_WRONLY | os.O_CREAT |", RUNFILES),
+    Mutant("no run file is needed", "_host/runfiles",
+           "contextlib.suppress(OSError, Refused), _own() as (_path, folder):\n            self._unlink(self._draft, "
+           "folder)\n            flags", "_own() as (_path, folder):\n            flags", RUNFILES),
+    Mutant("a run file is not too long", "_host/runfiles", " if len(text) <= MAX_BYTES else None", "", RUNFILES),
+    Mutant("a run file is not too deep", "_host/runfiles", "except (ValueError, RecursionError):",
+           "except ValueError:", RUNFILES),
+    Mutant("values of a run file are of their type", "_host/runfiles",
+           " and all(_KEYS[key](value) for key, value in run.items())", "", RUNFILES),
+    Mutant("numbers are finite", "_host/runfiles", "0 <= value < 2**63", "value == value", RUNFILES),
+    Mutant("texts can be printed", "_host/runfiles", " and value.isprintable()", "", RUNFILES),
+    Mutant("a lease is a file of our own", "_host/runfiles",
+           "_open_file(self.path, os.O_WRONLY | os.O_CREAT, os.getuid())",
+           "os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o600)", RUNFILES),
+    Mutant("a lock does not age", "_host/runfiles", "    os.utime(handle)", "    handle", RUNFILES),
+    Mutant("nothing is changed that another run replicates", "_replication/relationship",
+           "        if not got:\n", "        if not got and not id_:\n", RELATIONSHIP),
+    Mutant("what is changed was read under the lock", "_replication/relationship",
+           "plan, now = _plan(options, source, target)", "now = _plan(options, source, target)[1]", RELATIONSHIP),
+    Mutant("only one relationship is locked", "_replication/relationship",
+           "                if now != id_:\n", "                if now != now:\n", RELATIONSHIP),
+    Mutant("nothing ends the renewal of a lease", "../action/zfs_snapshot_replicate",
+           "except BaseException as error:  # noqa: PERF203", "except Exception as error:", ACTION),
+    Mutant("scripts follow no link", "../action/zfs_snapshot_replicate", """ && [ ! -L "$l" ]""", "", ACTION),
 ]  # fmt: skip
 
 

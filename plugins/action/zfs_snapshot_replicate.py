@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import copy
-import json
 import multiprocessing
 import os
 import secrets
@@ -140,16 +139,26 @@ class Watch:
             time.sleep(0.02)
 
     def _loop(self) -> None:
-        parent = multiprocessing.parent_process()
         message = b""
         while not message:
-            message = self._heard()
-            if not message and parent is not None and os.getppid() != parent.pid:
-                message = CANCEL  # ansible-playbook was killed, but this worker and its ssh are still running
-            if not message and self.schedule.renewal_due():
-                self._look()
-        if message == CANCEL:
-            self._ask(give_up(self.run_id))
+            try:
+                message = self._round()
+                if message == CANCEL:
+                    self.command(give_up(self.run_id))
+            # Whatever a connection plugin or a callback raises: without this thread the transfer would end.
+            except BaseException as error:  # noqa: PERF203  # pylint: disable=broad-except
+                self._report(error)
+                time.sleep(LOOK)
+
+    def _round(self) -> bytes:
+        """Wait a moment, renew the lease if that is due, and return what the thread was told; b"" if nothing."""
+        parent = multiprocessing.parent_process()
+        message = self._heard()
+        if not message and parent is not None and os.getppid() != parent.pid:
+            return CANCEL  # ansible-playbook was killed, but this worker and its ssh are still running
+        if not message and self.schedule.renewal_due():
+            self._look()
+        return message
 
     def _heard(self) -> bytes:
         try:
@@ -160,24 +169,13 @@ class Watch:
             return self._last or CANCEL  # the with block ended while this thread waited for a host that does not answer
 
     def _look(self) -> None:
-        answer = self._ask(renew(self.run_id))
+        answer = self.command(renew(self.run_id))
         if self.schedule.lines_due():
-            try:
-                for run in running(answer):
-                    Display().display(progress_line(self.label, run))
-            except Exception as error:  # pylint: disable=broad-except  # run files may have anything in them
-                self._report(error)
+            for run in running(answer):
+                Display().display(progress_line(self.label, run))
 
-    def _ask(self, script: str) -> str:
-        """What the script prints; "" if it could not be run. Without this thread the transfer would end."""
-        try:
-            return self.command(script)
-        except Exception as error:  # pylint: disable=broad-except  # a later one may succeed before the lease expires
-            self._report(error)
-            return ""
-
-    def _report(self, error: Exception) -> None:
-        with contextlib.suppress(Exception):
+    def _report(self, error: BaseException) -> None:
+        with contextlib.suppress(BaseException):
             Display().vvv(f"{self.label}: {type(error).__name__}: {error}")
 
     @contextlib.contextmanager
@@ -240,28 +238,23 @@ def seconds(option: Any) -> float:
 
 def renew(run_id: str) -> str:
     """A script for sh that renews the lease and prints the run files."""
-    return _in_folders(
-        f'[ -e "$d/{run_id}.lease" ] || continue; touch -c "$d/{run_id}.lease"; cat "$d/{run_id}"-*.json 2>/dev/null'
-    )
+    return _with_lease(run_id, f'touch -c "$l"; cat "$d/{run_id}"-*.json 2>/dev/null')
 
 
 def give_up(run_id: str) -> str:
     """A script for sh that removes the lease, so that the module stops, and run files that a killed one left."""
-    return _in_folders(f'rm -f "$d/{run_id}.lease" "$d/{run_id}"-*.json')
+    return _with_lease(run_id, f'rm -f "$l" "$d/{run_id}"-*')
 
 
-def _in_folders(commands: str) -> str:
-    return f"for d in {runfiles.FOLDERS_FOR_SH}; do {commands}; done; :"
+def _with_lease(run_id: str, commands: str) -> str:
+    """The commands, if the lease is a file of the same user. $l is the lease and $d the folder of the run files."""
+    lease = shlex.quote(str(runfiles.lease_path(run_id)))
+    return f'l={lease}; if [ -f "$l" ] && [ ! -L "$l" ] && [ -O "$l" ]; then d=$(cat "$l"); {commands}; fi; :'
 
 
 def running(answer: str) -> list[dict[str, Any]]:
     """The run files in the output of `renew`, sorted by snapshot. Other lines, such as a login message, are skipped."""
-    found = []
-    for line in answer.splitlines():
-        with contextlib.suppress(ValueError):
-            run = json.loads(line)
-            if isinstance(run, dict) and run.get("operation") == "send":
-                found.append(run)
+    found = [run for run in map(runfiles.parse, answer.splitlines()) if run and run["operation"] == "send"]
     return sorted(found, key=lambda run: str(run.get("snapshot")))
 
 

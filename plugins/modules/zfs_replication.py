@@ -18,6 +18,8 @@ description:
     names the GUID of the other's dataset. Nothing is replicated into an existing dataset otherwise.
   - Ending a relationship removes its holds, bookmarks and properties on both sides (their names begin with
     C(cerss.zfs)) and aborts a partial receive. Replicated snapshots and everything else stay.
+  - Nothing is changed while the relationship is being replicated by the same user on the same host; the module fails
+    then. For root, this includes replications by the service user of the role P(cerss.zfs.zfs_backend#role).
 options:
   id:
     description:

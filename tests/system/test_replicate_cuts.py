@@ -61,7 +61,8 @@ def leftovers(backends: list[Backend]) -> list[str]:
     for backend in backends:
         seen = backend.run(["ps", "-eo", "args="]).stdout.splitlines()
         found += [line for line in seen if line.startswith(("zfs send", "zfs receive", "ssh -T"))]
-        found += backend.run("ls /run/cerss.zfs/*.json /run/cerss.zfs/*.lease 2>/dev/null; :").stdout.split()
+        left = "/run/cerss.zfs/*/*.json* /tmp/cerss.zfs-*/*.json* /tmp/cerss.zfs-*.lease"
+        found += backend.run(f"ls {left} 2>/dev/null; :").stdout.split()
     return found
 
 

@@ -319,10 +319,11 @@ def test_again_modes_and_rotation(pair: Gated) -> None:
         keys = [f"{HOME}/.ssh/{there.name}" for there in (a, b) if (backend, there) != (a, a)]
         wanted = {HOME: 0o755, f"{HOME}/.ssh": 0o755, f"{HOME}/.ssh/authorized_keys": 0o644}
         wanted.update({f"{key}{end}": 0o644 for key in keys for end in (".pub", ".known_hosts")})
-        wanted["/usr/local/lib/cerss-zfs/gate.py"] = 0o644
+        wanted.update({"/usr/local/lib/cerss-zfs/gate.py": 0o644, "/run/cerss.zfs": 0o755})
         for path, mode in wanted.items():
             assert (host.file(path).user, host.file(path).mode) == ("root", mode), path
-        for path, mode in {"/run/cerss.zfs": 0o755, **dict.fromkeys(keys, 0o600)}.items():
+        run_folder = f"/run/cerss.zfs/{host.user(USER).uid}"
+        for path, mode in {run_folder: 0o700, **dict.fromkeys(keys, 0o600)}.items():
             assert (host.file(path).user, host.file(path).mode) == (USER, mode), path
 
     key = f"{HOME}/.ssh/{b.name}"

@@ -265,13 +265,13 @@ def test_creating_is_seen_and_a_signal_runs_what_comes_after(backend: Backend, a
         backend.name,
         [{"cerss.zfs.zfs_snapshot_info": {"name": name}} for name in ("tank/vol", "tank/vol@s")],
     )
-    backend.run("kill -TERM $(sed 's/.*\"pid\": \\([0-9]*\\).*/\\1/' /run/cerss.zfs/*.json)")
+    backend.run("kill -TERM $(sed 's/.*\"pid\": \\([0-9]*\\).*/\\1/' /run/cerss.zfs/*/*.json)")
     thread.join(120)
     assert [states(seen) for seen in info] == [{"tank/vol@s": "creating"}] * 2
     assert info[0]["counts"]["creating"] == 1
     assert results[0]["msg"] == "stopped by SIGTERM (no snapshot was created)"
     backend.run(
-        '[ -e /run/thawed ] && [ -z "$(ls /run/cerss.zfs/*.json 2> /dev/null)" ]; s=$?; '
+        '[ -e /run/thawed ] && [ -z "$(ls /run/cerss.zfs/*/*.json 2> /dev/null)" ]; s=$?; '
         "rm -f /run/waiting /run/thawed; exit $s"
     )
     assert "tank/vol@s" not in backend.dump()

@@ -139,6 +139,7 @@ def changes(order: list[tuple[str, str]]) -> list[tuple[str, str]]:
 def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The machine of the recordings, as far as verbs look at it themselves. What they wait for has come already."""
     monkeypatch.setattr(runfiles, "SYSTEM_FOLDER", tmp_path / "run")
+    monkeypatch.setattr(runfiles, "TEMP_FOLDER", tmp_path)
     monkeypatch.delenv(runfiles.RUN_ID, raising=False)
     monkeypatch.setattr(platform, "node", lambda: "backend-a")
     monkeypatch.setattr(os, "geteuid", lambda: 0)

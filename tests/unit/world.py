@@ -68,6 +68,7 @@ class World:
         patch.setattr(attempt, "POLL", 0.005)
         patch.setattr(random, "uniform", lambda *_: 0.0)
         patch.setattr(runfiles, "SYSTEM_FOLDER", folder / "run")
+        patch.setattr(runfiles, "TEMP_FOLDER", folder)
         patch.delenv(runfiles.RUN_ID, raising=False)
         patch.setattr(shutil, "which", lambda program, **_: f"/usr/bin/{program}")
         patch.setattr(replicate, "_stoppable", self._stoppable)

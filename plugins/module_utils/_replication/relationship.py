@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,7 +31,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
-from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
+from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory, runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend, session
 from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import execute
 from ansible_collections.cerss.zfs.plugins.module_utils._host.values import read_properties
@@ -95,10 +96,27 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """The result of the module."""
     options = Options.from_params(params)
     with session(options.source, options.target) as (source, target):
-        plan, relationship = _plan(options, source, target)
-        if not check_mode:
-            execute({SOURCE: source, TARGET: target}, plan)
-        return {**plan.to_result(), "id": relationship}
+        plan, id_ = _plan(options, source, target)
+        if plan.steps and id_ and not check_mode:
+            with _locked(id_):
+                plan, now = _plan(options, source, target)  # another run may have ended since
+                if now != id_:
+                    raise Refused(f"the relationship {id_} was changed while it was read; run the task again")
+                execute({SOURCE: source, TARGET: target}, plan)
+        return {**plan.to_result(), "id": id_}
+
+
+@contextlib.contextmanager
+def _locked(id_: str) -> Iterator[None]:
+    """Hold the relationship's lock on this host. Raises Refused if another process has it."""
+    with runfiles.lock(id_) as got:
+        if not got:
+            pid = next((f" (process {run['pid']})" for run in runfiles.running() if run.get("id") == id_), "")
+            raise Refused(
+                f"another run on this host is replicating or changing the relationship {id_}{pid}; wait until it has "
+                "finished"
+            )
+        yield
 
 
 def _plan(options: Options, source: Backend, target: Backend) -> tuple[Plan, str | None]:

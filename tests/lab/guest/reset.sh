@@ -21,5 +21,5 @@ for pool in $(zpool list -H -o name); do
     done &
 done
 wait
-rm -rf /run/cerss.zfs /run/user/*/cerss.zfs /tmp/* /root/.ansible /root/.ansible_async /home/operator/.ansible
+rm -rf /run/cerss.zfs /tmp/* /root/.ansible /root/.ansible_async /home/operator/.ansible
 make_pools

@@ -7,9 +7,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
 
 GIB, MIB = 2**30, 2**20
 RUN: dict[str, Any] = {
+    "pid": os.getpid(),
     "operation": "send",
     "snapshot": "tank/vol@s3",
     "source": "tank/vol",
@@ -110,13 +111,13 @@ def test_schedule(interval: int, pauses: list[float]) -> None:
         assert now - shows[-1] < interval
 
 
-@pytest.fixture(params=["XDG_RUNTIME_DIR", "TMPDIR"])
+@pytest.fixture(params=["run it", "none/such"])
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run folder of our own, as the module finds it: not the one of the system."""
-    monkeypatch.setattr(runfiles, "SYSTEM_FOLDER", tmp_path / "none" / "such")
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    monkeypatch.setenv(request.param, str(tmp_path))
+    """The system's folder with a space in its path, and none. The environment leads the module astray."""
+    monkeypatch.setattr(runfiles, "SYSTEM_FOLDER", tmp_path / request.param)
+    monkeypatch.setattr(runfiles, "TEMP_FOLDER", tmp_path)
+    for name in ("TMPDIR", "TEMP", "TMP", "XDG_RUNTIME_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / "elsewhere"))
     monkeypatch.setenv(runfiles.RUN_ID, RUN_ID)
     return tmp_path
 
@@ -134,7 +135,7 @@ def test_scripts_and_module_meet(place: Path) -> None:
     run_file.write(RUN)
     assert action.running(sh(action.renew("f" * 16))) == []
     os.utime(lease.path, (0, 0))
-    assert action.running(sh(action.renew(RUN_ID))) == [{**RUN, "pid": os.getpid()}]
+    assert action.running(sh(action.renew(RUN_ID))) == [RUN]
     assert lease.path.stat().st_mtime > 0
     assert not lease.lost()
     sh(action.give_up("f" * 16))
@@ -143,6 +144,28 @@ def test_scripts_and_module_meet(place: Path) -> None:
     assert "cancelled" in lease.lost()
     assert not sh(action.renew(RUN_ID))
     assert [path.name for path in place.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, lambda path: path.symlink_to(path.parent / "file"), os.mkdir])
+def test_the_scripts_use_no_lease_that_is_planted(place: Path, plant: Callable[[Path], None]) -> None:
+    file = place / "file"
+    file.write_text(f"{place}\n")
+    os.utime(file, (0, 0))
+    (place / f"{RUN_ID}-1.json").write_text(json.dumps(RUN))
+    plant(runfiles.lease_path(RUN_ID))
+    assert not sh(action.renew(RUN_ID))
+    sh(action.give_up(RUN_ID))
+    assert file.stat().st_mtime == 0
+    assert (place / f"{RUN_ID}-1.json").exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make files of other users")
+def test_the_scripts_use_no_lease_of_another_user(place: Path) -> None:
+    lease = runfiles.lease_path(RUN_ID)
+    lease.write_text(f"{place}\n")
+    os.chown(lease, 65534, -1)
+    (place / f"{RUN_ID}-1.json").write_text(json.dumps(RUN))
+    assert not sh(action.renew(RUN_ID))
 
 
 def test_lease_runs_out(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,22 +200,33 @@ def test_the_watch_survives_whatever_a_poll_raises(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(action, "LOOK", 0.01)
     monkeypatch.setattr(action, "RENEWAL", 0.0)
     scripts: list[str] = []
-    told = "\n".join([json.dumps({**RUN, "bytes_done": "many"}), json.dumps(RUN)])
-    answers: list[str | Exception] = [Odd("1"), told, KeyError(), ""]
+    shown: list[str] = []
+    told = json.dumps(RUN)
+    answers: list[str | BaseException] = [Odd("1"), told, KeyError(), SystemExit(1), told, told, ""]
+    odds: list[BaseException | None] = [Odd("2"), None, SystemExit(1)]
 
     def command(script: str) -> str:
         scripts.append(script)
         answer = answers.pop(0) if answers else ""
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return answer
 
+    def display(_self: Any, line: str) -> None:
+        odd = odds.pop(0)
+        if odd:
+            raise odd
+        shown.append(line)
+
+    monkeypatch.setattr(action.Display, "display", display)
     watch = action.Watch(command, "0123", interval=0.001, label="backend-a")
     with watch.running():
         until = time.monotonic() + 10
-        while len(scripts) < 6 and time.monotonic() < until:
+        while len(scripts) < 9 and time.monotonic() < until:
             time.sleep(0.01)
-    assert len(scripts) >= 6
+    assert len(scripts) >= 9
+    assert len(shown) == 1
+    assert odds == []
     assert not watch._thread.is_alive()
 
 

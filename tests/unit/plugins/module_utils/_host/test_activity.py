@@ -47,8 +47,8 @@ def test_receives(receivers: list[Receiver], writers: int, receives: bool | None
 
 
 def test_the_run_files_of_this_host_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runfiles, "SYSTEM_FOLDER", tmp_path / "none" / "system")
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(runfiles, "SYSTEM_FOLDER", tmp_path / "run")
+    monkeypatch.setattr(runfiles, "TEMP_FOLDER", tmp_path)
     run_file = runfiles.RunFile()
     run_file.write(SEND)
     assert read_activity(Backend()).sending("7")

@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -26,8 +29,9 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     StepHold,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import PENDING_DELETE, Bookmark, Token
-from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import planner
+from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan, Step
+from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import planner, relationship
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import SOURCE, TARGET, Pair, PairOptions
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.relationship import Options, adopt, end, pause
 from ansible_collections.cerss.zfs.tests.unit.pairs import (
@@ -47,12 +51,103 @@ from ansible_collections.cerss.zfs.tests.unit.pairs import (
     source_mark,
     step_hold,
 )
+from ansible_collections.cerss.zfs.tests.unit.scenarios import Call
+from ansible_collections.cerss.zfs.tests.unit.transcript import entrance
+from ansible_collections.cerss.zfs.tests.unit.world import World
 
 ELSEWHERE = "e" * 16  # another pool
 
 
 def commands(plan: Plan) -> list[tuple[str, ...]]:
     return [(step.side, *command[1:]) for step in plan.steps for command in step.commands]
+
+
+# -- one at a time ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def replicated(world: World) -> World:
+    """tank/v is replicated to b:backup/v."""
+    world.here.make("tank/v@s1")
+    world.replicate()
+    world.revive()
+    return world
+
+
+def change(check: bool = False, **options: Any) -> dict[str, Any]:
+    given = {"name": "tank/v", "target": {"host": "b", "dataset": "backup/v"}, **options}
+    verb, params = entrance(Call("zfs_replication", given))
+    return verb(params, check)
+
+
+@pytest.mark.parametrize("options", [{"state": "absent"}, {"state": "present"}, {"paused": True}])
+def test_what_is_being_replicated_is_not_changed(replicated: World, options: dict[str, Any]) -> None:
+    id_ = change(check=True, state="absent")["id"]
+    if options == {"state": "present"}:  # it mends a record that is lost
+        props = replicated.here.all["tank/v"].props
+        del props[next(name for name in props if name.startswith(ReplicaRecords.PREFIX))]
+    foreseen = change(check=True, **options)
+    with runfiles.lock(id_):
+        assert change(check=True, **options) == foreseen
+        with pytest.raises(Refused, match=rf"is replicating or changing the relationship {id_}; wait until it has"):
+            change(**options)
+        runfiles.RunFile().write({"operation": "send", "id": id_})
+        with pytest.raises(Refused, match=rf"the relationship {id_} \(process {os.getpid()}\); wait"):
+            change(**options)
+    assert replicated.changes() == []
+    assert change(**options) == foreseen
+    assert replicated.changes()
+
+
+def test_what_needs_no_change_needs_no_lock(replicated: World) -> None:
+    with runfiles.lock(change(check=True, state="absent")["id"]):
+        assert not change(paused=False)["changed"]
+
+
+def test_the_lock_is_held_until_the_end(replicated: World) -> None:
+    id_ = change(check=True, state="absent")["id"]
+    held = []
+
+    def hook(_machine: str, argv: list[str]) -> None:
+        if argv[1] == "inherit":
+            with runfiles.lock(id_) as got:
+                held.append(not got)
+
+    replicated.hook = hook
+    change(state="absent")
+    assert held
+    assert all(held)
+    with runfiles.lock(id_) as got:
+        assert got
+
+
+def test_the_state_is_read_again_under_the_lock(replicated: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another run has ended between the reading and the lock."""
+    real = runfiles.lock
+
+    @contextlib.contextmanager
+    def late(name: str) -> Iterator[bool]:
+        with monkeypatch.context() as patch:
+            patch.setattr(runfiles, "lock", real)
+            replicated.here.make("tank/v@s2")
+            replicated.replicate()
+        with real(name) as got:
+            yield got
+
+    monkeypatch.setattr(runfiles, "lock", late)
+    change(state="absent")
+    assert not [name for name in replicated.here.all if "#" in name]
+    assert not [thing for machine in replicated.machines.values() for thing in machine.all.values() if thing.holds]
+
+
+def test_a_relationship_that_another_run_replaced_is_not_changed(
+    replicated: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans = iter([(Plan([Step.of("x")]), ID), (Plan([Step.of("x")]), OTHER)])
+    monkeypatch.setattr(relationship, "_plan", lambda *_args: next(plans))
+    with pytest.raises(Refused, match=f"the relationship {ID} was changed while it was read; run the task again"):
+        change(paused=True)
+    assert replicated.changes() == []
 
 
 # -- end -------------------------------------------------------------------------------------------------------------

@@ -138,6 +138,7 @@ def test_several_errors_are_told_in_short(world: World) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_sets_the_stop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: signal.Signals) -> None:
     monkeypatch.setattr(runfiles, "SYSTEM_FOLDER", tmp_path / "run")
+    monkeypatch.setattr(runfiles, "TEMP_FOLDER", tmp_path)
     monkeypatch.setenv(runfiles.RUN_ID, "0" * 16)
     former, wanted, lease = signal.getsignal(number), Wanted(), runfiles.Lease()
     assert lease.path is not None
@@ -152,6 +153,7 @@ def test_a_signal_sets_the_stop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 
 def test_the_lease_goes_also_after_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(runfiles, "SYSTEM_FOLDER", tmp_path / "run")
+    monkeypatch.setattr(runfiles, "TEMP_FOLDER", tmp_path)
     monkeypatch.setenv(runfiles.RUN_ID, "0" * 16)
     lease = runfiles.Lease()
     with pytest.raises(CerssError), REAL(Wanted(), lease):

@@ -146,11 +146,7 @@ def test_a_stop_ends_a_stream_between_programs_that_only_root_may_end(
     """As under a sudo that runs nothing but zfs: the sender gets a broken pipe, the receiver sees the end."""
     sudo, out = tmp_path / "sudo", tmp_path / "out"
     sudo.write_text(
-        "#!/bin/sh\n[ $2 = zfs ] || exit 1\n[ $3 = send ] && exec yes\n"
-        f"cat > /dev/null\necho end > {out}\n"
-    )
-        '#!/bin/sh\n[ "$2" = zfs ] || exit 1\nshift 2\n[ "$1" = send ] && exec yes\ncat > /dev/null\necho end > '
-        + str(out)
+        f"#!/bin/sh\n[ $2 = zfs ] || exit 1\n[ $3 = send ] && exec yes\ncat > /dev/null\necho end > {out}\n"
     )
     sudo.chmod(0o755)
     monkeypatch.setattr(process, "SEARCH_PATH", f"{tmp_path}:/usr/bin:/bin")

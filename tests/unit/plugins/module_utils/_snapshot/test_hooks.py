@@ -27,6 +27,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.hooks import C
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(runfiles, "SYSTEM_FOLDER", tmp_path / "run")
     monkeypatch.setattr(process, "end_group", functools.partial(process.end_group, patience=0.1))
+    monkeypatch.setattr(runfiles, "TEMP_FOLDER", tmp_path)
     (tmp_path / "log").touch()
     return tmp_path / "log"
 
