@@ -61,7 +61,7 @@ sanity-%: .venv/.make
 	nox -s $@
 
 system: .venv/.system lab-packages ## System tests, on machines with real ZFS
-	$(LAB) run -- pytest --durations 20 tests/system $(addprefix --ignore tests/system/test_,examples.py lab.py races.py replicate_cuts.py replicate_reseed.py trust.py)
+	$(LAB) run -- pytest --durations 20 tests/system $(addprefix --ignore tests/system/test_,agreement.py examples.py hostile_source.py lab.py races.py replicate_cuts.py replicate_reseed.py trust.py)
 
 trust: .venv/.system lab-packages ## Service users, their permissions, the gate, and what a stolen key cannot do
 	CERSS_GATE_LINES=10000 pytest tests/unit/plugins/module_utils/test_gate.py
@@ -71,12 +71,15 @@ molecule: .venv/.system lab-packages ## Molecule scenarios, on machines with rea
 	$(LAB) run --dir .cache/lab-molecule -- molecule test --all
 
 REPLICATION := $(addprefix tests/system/test_replicate,.py _encrypted.py)
-.PHONY: gated cuts reseeds races examples lab-check
+.PHONY: attacks gated cuts reseeds races examples lab-check
 examples: .venv/.system lab-packages ## The examples of the module documentation, each run as it is; "test" leaves it out
 	$(LAB) run -- pytest tests/system/test_examples.py
 
 lab-check: .venv/.system lab-packages ## The lab itself: fresh pools, saved states, machines that die; "test" leaves it out
 	$(LAB) run -- pytest tests/system/test_lab.py
+
+attacks: .venv/.system lab-packages ## What root on the other backend may try, and marks that disagree; "test" leaves it out
+	$(LAB) run -- pytest tests/system/test_agreement.py tests/system/test_hostile_source.py
 
 gated: .venv/.system lab-packages ## The replication tests once more as a service user through the gates: half an hour, so "test" leaves it out
 	$(LAB) run -- pytest --gate $(REPLICATION)
