@@ -313,7 +313,7 @@ class Dataset:
 
     def spoilt(self) -> list[str]:
         """The names of its properties that tell about relationships and cannot be read."""
-        found = {SourceMark.NAME: SourceMark.of(self.ours)}
+        found: dict[str, object] = {SourceMark.NAME: SourceMark.of(self.ours)}
         for kind in (ReplicaRecords, CommitPoints):
             found.update({kind.name(pool): mark for pool, mark in kind.all_of(self.ours).items()})
         return [name for name, mark in found.items() if isinstance(mark, Spoilt)]
