@@ -358,11 +358,12 @@ def test_what_an_increment_costs(filled: list[Backend]) -> None:
     with counting(one) as here, counting(two) as there:
         ((told,),) = replicate(one, wish, look=False, passes=1)
         assert told["changed"], told
-        per_dataset = ["bookmark", "set"] if verbs.USER else ["program"]  # a program does it for all
-        assert sorted(here()) == sorted([*["list", "get", "get"] * 2, "get", "get", *["send", *per_dataset] * 2])
-        assert sorted(there()) == sorted(
-            [*["list", "get", "get"] * 2, "get", "holds", "hold", "release", *["receive"] * 2]
-        )
+        waves = there().count("hold")  # one, unless the machines are slow
+        programs = ["program", "program"] if waves == 1 else ["program", "set", "set"]
+        marks = ["bookmark", "set"] * 2 if verbs.USER else programs
+        reads = ["list", "get", "get"] * (1 + waves)
+        assert sorted(here()) == sorted([*reads, "get", "get", "send", "send", *marks])
+        assert sorted(there()) == sorted([*reads, "get", "holds", *["hold", "release"] * waves, "receive", "receive"])
 
 
 def test_a_cut_is_resumed(filled: list[Backend]) -> None:

@@ -31,12 +31,12 @@ for i = 1, #argv, 4 do
   elseif fault ~= "0" then
     wrong = 0
   elseif kind == "is" then
-    local found, source = nil, nil
+    local found, source = nil, ""
     if zfs.exists(name) then
       found, source = zfs.get_prop(name, key)
-    end
-    if source ~= name and source ~= "$recvd" then
-      found = ""
+      if source ~= name and source ~= "$recvd" then
+        found = ""
+      end
     end
     if found ~= value then
       wrong = "changed"
