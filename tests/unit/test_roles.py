@@ -1,0 +1,232 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hosts that change one file of their peer together do so one after another, and leave alone what is not theirs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+TASKS = sorted([*ROOT.glob("roles/*/tasks/**/*.yml"), *ROOT.glob("roles/*/handlers/**/*.yml")])
+PLAYBOOKS = sorted(ROOT.glob("playbooks/*.yml"))
+SECTIONS = ("tasks", "pre_tasks", "post_tasks", "handlers")
+INHERITED = ("delegate_to", "throttle", "changed_when", "check_mode")
+READS = {f"ansible.builtin.{name}" for name in ("assert", "debug", "fail", "slurp", "stat")}
+INCLUDES = re.compile(r"(?:ansible\.builtin\.)?(?:include|import)_(?:tasks|role)")
+Item = Mapping[str, Any]
+
+
+def tasks(items: list[dict[str, Any]], around: Item) -> Iterator[Item]:
+    """Each task of a list of plays or tasks, with what it inherits."""
+    for item in items:
+        inherited = {**around, **{key: item[key] for key in INHERITED if key in item}}
+        lists = [item[part] for part in ("block", "rescue", "always", *SECTIONS) if item.get(part)]
+        for each in lists:
+            yield from tasks(each, inherited)
+        if not lists:
+            yield {**item, **inherited}
+        for key in filter(INCLUDES.fullmatch, item):
+            if isinstance(item[key], dict) and "apply" in item[key]:
+                yield {"name": f"{item.get('name')}: apply", **around, **item[key]["apply"]}
+
+
+def unguarded(text: str) -> list[str]:
+    """Names of the tasks that change something on another host, which several hosts of the play may do at once."""
+    return [
+        str(task.get("name"))
+        for task in tasks(yaml.safe_load(text) or [], {})
+        if ("delegate_to" in task or "local_action" in task)
+        and task.get("throttle") != 1
+        and task.get("changed_when") is not False
+        and task.get("check_mode") is not True
+        and not READS & task.keys()
+    ]
+
+
+@pytest.mark.parametrize("path", [*TASKS, *PLAYBOOKS], ids=lambda path: str(path.relative_to(ROOT)))
+def test_changes_on_another_host_are_made_one_after_another(path: Path) -> None:
+    assert unguarded(path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("[{file: {}, delegate_to: b}]", 1),
+        ("[{file: {}, delegate_to: b, throttle: 2}]", 1),
+        ("[{file: {}, delegate_to: b, throttle: 1}]", 0),
+        ("[{file: {}, delegate_to: b, run_once: true}]", 1),  # which the strategy free ignores
+        ("[{file: {}, delegate_to: b, loop: [1]}]", 1),
+        ("[{local_action: {module: file}}]", 1),
+        ("[{command: id, delegate_to: b, changed_when: false}]", 0),
+        ("[{command: id, delegate_to: b, changed_when: there is changed}]", 1),
+        ("[{ansible.builtin.slurp: {}, delegate_to: b}]", 0),
+        ("[{delegate_to: b, block: [{file: {}}]}]", 1),
+        ("[{delegate_to: b, throttle: 1, block: [{file: {}}], rescue: [{file: {}}]}]", 0),
+        ("[{delegate_to: b, block: [{file: {}, throttle: 1}], always: [{file: {}}]}]", 1),
+        ("[{include_tasks: {file: a.yml, apply: {delegate_to: b}}}]", 1),
+        ("[{ansible.builtin.include_role: {name: a, apply: {delegate_to: b, throttle: 1}}}]", 0),
+        ("[{hosts: all, tasks: [{file: {}, delegate_to: b}]}]", 1),
+        ("[{hosts: all, throttle: 1, tasks: [{file: {}, delegate_to: b}]}]", 0),
+        ("[{file: {}}]", 0),
+    ],
+)
+def test_a_change_without_throttle_is_found(text: str, count: int) -> None:
+    assert len(unguarded(text)) == count
+
+
+@pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.name)
+def test_playbooks_choose_the_strategy_in_which_throttle_counts_all_hosts(path: Path) -> None:
+    delegating = [file.parents[1].name for file in TASKS if "delegate_to" in file.read_text()]
+    for play in yaml.safe_load(path.read_text()):
+        if any(f"cerss.zfs.{role}" in json.dumps(play) for role in delegating):
+            assert play.get("strategy") == "ansible.builtin.linear"
+
+
+# What follows runs the role zfs_peer with six hosts that are this machine, and a peer that is too. CERSS_ROLES_ROUNDS
+# says how often.
+
+HOSTS = [f"h{number}" for number in range(6)]
+PLAY = """
+- hosts: hosts
+  gather_facts: false
+  vars:
+    zfs_peer_host: peer
+    zfs_peer_name: "{{ inventory_hostname }}"
+    zfs_peer_home: HOME
+    zfs_peer_from: [192.0.2.1]
+    zfs_peer_job: receive
+    zfs_peer_root: "backup/{{ inventory_hostname }}"
+    zfs_peer_public_text: "ssh-ed25519 {{ inventory_hostname | b64encode }} root@{{ inventory_hostname }}"
+    zfs_peer_line_end: ""
+  tasks:
+    - include_role:
+        name: zfs_peer
+        tasks_from: part
+"""
+PART = """
+- include_tasks: "{{ parts[inventory_hostname] }}.yml"
+  when: inventory_hostname in parts
+"""
+# Python of the peer: tells when two of it run at a time, and when any runs at all.
+PYTHON = """#!/bin/sh
+echo run >> runs
+mkdir busy || echo "two at a time" >> overlaps
+PYTHON "$@"
+code=$?
+rmdir busy
+exit $code
+"""
+ADMINISTRATOR = """# Do not remove: Jürgen's key
+from="192.0.2.*",command="echo cerss.zfs:h0:h0 done" ssh-ed25519 AAAA juergen
+
+  # restrict,command="old" ssh-ed25519 AAAA cerss.zfs:h1:h1
+#restrict,command="old" ssh-ed25519 AAAA cerss.zfs:h4:h4
+ssh-ed25519 BBBB about cerss.zfs:h1:h1 and more
+restrict ssh-ed25519 CCCC cerss.zfs:h10:h1
+\tno-pty ssh-rsa DDDD no end of line"""
+
+
+class Peer:
+    """A copy of the role whose files belong to whoever runs the tests, and the authorized_keys that it works on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.keys = self.home / ".ssh" / "authorized_keys"
+        self.keys.parent.mkdir(parents=True)
+        shutil.copytree(ROOT / "roles" / "zfs_peer", folder / "roles" / "zfs_peer")
+        for path in (folder / "roles" / "zfs_peer" / "tasks").glob("*.yml"):
+            text = re.sub(r"\bowner: .*", f'owner: "{os.getuid()}"', path.read_text())
+            path.write_text(re.sub(r"\bgroup: .*", f'group: "{os.getgid()}"', text))
+        (folder / "roles" / "zfs_peer" / "tasks" / "part.yml").write_text(PART)
+        python = folder / "python"
+        python.write_text(PYTHON.replace("PYTHON", sys.executable))
+        python.chmod(0o755)
+        every = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+        peer = {"ansible_python_interpreter": str(python)}
+        hosts: Item = {host: {} for host in HOSTS}
+        inventory = {"all": {"vars": every, "hosts": {"peer": peer}, "children": {"hosts": {"hosts": hosts}}}}
+        (folder / "inventory.yml").write_text(json.dumps(inventory))
+        (folder / "play.yml").write_text(PLAY.replace("HOME", str(self.home)))
+
+    def play(self, parts: Mapping[str, str], *more: str) -> set[str]:
+        """Have each host run its part of the role; return the hosts that changed something."""
+        settings = {
+            "FORKS": str(len(HOSTS)),
+            "HOME": str(self.folder / "ansible"),
+            "LOCAL_TEMP": str(self.folder / "ansible" / "tmp"),
+            "REMOTE_TMP": str(self.folder / "ansible" / "tmp"),
+            "LOCALHOST_WARNING": "false",
+            "NOCOLOR": "true",
+            "PIPELINING": "true",
+            "ROLES_PATH": str(self.folder / "roles"),
+            "STDOUT_CALLBACK": "default",
+        }
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+        environment = {**inherited, "LC_ALL": "C.UTF-8", **{f"ANSIBLE_{key}": settings[key] for key in settings}}
+        program = Path(sys.executable).with_name("ansible-playbook")
+        command = [str(program), "-i", "inventory.yml", "play.yml", "-e", json.dumps({"parts": parts}), *more]
+        run = subprocess.run(
+            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        assert run.returncode == 0, run.stdout
+        assert not (self.folder / "overlaps").exists(), run.stdout
+        # Otherwise this proves nothing about the peer's Python.
+        assert (self.folder / "runs").exists()
+        return set(re.findall(r"^(h\d) .* changed=[1-9]", run.stdout, re.MULTILINE))
+
+    def lines(self, *hosts: str) -> list[str]:
+        """The lines that the role has made for these hosts."""
+        own = [line for line in self.keys.read_text().splitlines() if line.startswith('restrict,from="192.0.2.1",')]
+        return [line for line in own if line.rpartition(" ")[2] in {f"cerss.zfs:{host}:{host}" for host in hosts}]
+
+    def others(self) -> list[str]:
+        own = set(self.lines(*HOSTS))
+        return [line for line in self.keys.read_text().split("\n") if line not in own]
+
+
+@pytest.fixture
+def peer(tmp_path: Path) -> Peer:
+    if shutil.which("ssh-keygen") is None:
+        pytest.skip("there is no ssh-keygen")
+    return Peer(tmp_path)
+
+
+@pytest.mark.parametrize("_round", range(int(os.environ.get("CERSS_ROLES_ROUNDS", "1"))))
+def test_six_hosts_at_once(peer: Peer, _round: int) -> None:
+    peer.keys.write_text(ADMINISTRATOR)
+    authorized = peer.play(dict.fromkeys(HOSTS, "authorize"))
+    assert authorized == set(HOSTS)
+    assert len(peer.lines(*HOSTS)) == len(HOSTS)
+    assert peer.keys.read_text().startswith(ADMINISTRATOR + "\n")
+    assert [line for line in peer.others() if line] == [line for line in ADMINISTRATOR.split("\n") if line]
+
+    # Check mode tells what would change, and changes nothing.
+    text = peer.keys.read_text()
+    assert peer.play({"h0": "authorize", "h1": "absent"}, "--check") == {"h1"}
+    assert peer.keys.read_text() == text
+
+    # The administrator copies a line, and leaves out the end of the last line.
+    (copied,), (rotated,) = peer.lines("h4"), peer.lines("h1")
+    peer.keys.write_text(f"{copied}  \n{peer.keys.read_text()}\n# until Friday\nssh-ed25519 EEEE friday")
+    expected = [line for line in peer.others() if line not in {"", f"{copied}  "}]
+
+    parts = {"h0": "absent", "h1": "rotate", "h4": "authorize"}
+    assert peer.play(parts) == set(parts)
+    assert [len(peer.lines(host)) for host in HOSTS] == [0, 1, 1, 1, 1, 1]
+    assert peer.lines("h4") == [copied]
+    assert rotated not in peer.keys.read_text()
+    assert f" {(peer.keys.parent / 'h1.pub').read_text().split()[1]} " in peer.lines("h1")[0]
+    assert [line for line in peer.others() if line] == expected
