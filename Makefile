@@ -65,6 +65,7 @@ system: .venv/.system lab-packages ## System tests, on machines with real ZFS
 
 trust: .venv/.system lab-packages ## Service users, their permissions, the gate, and what a stolen key cannot do
 	CERSS_GATE_LINES=10000 pytest tests/unit/plugins/module_utils/test_gate.py
+	CERSS_ROLES_ROUNDS=1 pytest tests/unit/test_roles.py
 	$(LAB) run --dir .cache/lab-trust -- pytest tests/system/test_trust.py
 
 molecule: .venv/.system lab-packages ## Molecule scenarios, on machines with real ZFS

@@ -95,7 +95,7 @@ def test_playbooks_choose_the_strategy_in_which_throttle_counts_all_hosts(path: 
 
 
 # What follows runs the role zfs_peer with six hosts that are this machine, and a peer that is too. CERSS_ROLES_ROUNDS
-# says how often.
+# says how often: "make trust" once.
 
 HOSTS = [f"h{number}" for number in range(6)]
 PLAY = """
@@ -204,7 +204,7 @@ def peer(tmp_path: Path) -> Peer:
     return Peer(tmp_path)
 
 
-@pytest.mark.parametrize("_round", range(int(os.environ.get("CERSS_ROLES_ROUNDS", "1"))))
+@pytest.mark.parametrize("_round", range(int(os.environ.get("CERSS_ROLES_ROUNDS", "0"))))
 def test_six_hosts_at_once(peer: Peer, _round: int) -> None:
     peer.keys.write_text(ADMINISTRATOR)
     authorized = peer.play(dict.fromkeys(HOSTS, "authorize"))
