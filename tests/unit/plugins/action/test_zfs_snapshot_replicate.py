@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.utils.display import Display
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -218,7 +219,7 @@ def test_the_watch_survives_whatever_a_poll_raises(monkeypatch: pytest.MonkeyPat
             raise odd
         shown.append(line)
 
-    monkeypatch.setattr(action.Display, "display", display)
+    monkeypatch.setattr(Display, "display", display)
     watch = action.Watch(command, "0123", interval=0.001, label="backend-a")
     with watch.running():
         until = time.monotonic() + 10
