@@ -76,3 +76,25 @@ def gated(lab: Path, lab_backends: list[Backend], ansible: Ansible) -> Iterator[
     yield gated
     verbs.USER, ansible.become = None, {}
     lab_command("restore", "--dir", lab)
+
+
+@pytest.fixture
+def filled(backends: list[Backend]) -> list[Backend]:
+    """tank/vol with two snapshots, and a zvol with one."""
+    one = backends[0]
+    one.run("zfs create -o compression=off tank/vol && zfs create -s -V 32M tank/zv && udevadm settle")
+    one.fill("tank/vol", 2, 1)
+    one.zfs("snapshot", "tank/vol@s1")
+    one.fill("tank/vol", 1, 2)
+    one.fill("tank/zv", 2, 3)
+    one.zfs("snapshot", "tank/vol@s2", "tank/zv@s1")
+    return backends
+
+
+@pytest.fixture
+def settled(filled: list[Backend]) -> list[Backend]:
+    """tank/vol has a replica, whose last snapshot is tank/vol@s2."""
+    from test_replicate import once  # not earlier: pytest rewrites the assertions of tests when it imports them
+
+    assert not once(filled[0]).get("failed")
+    return filled

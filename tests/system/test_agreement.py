@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import verbs
 from harness import Backend, diff_dumps
-from test_replicate import filled, marks, once, options, replicate, target  # noqa: F401
+from test_replicate import once, options, replicate, target
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import ReplicaRecords, SourceMark
 
@@ -40,12 +40,6 @@ def record_of(backend: Backend, dataset: str = "tank/vol") -> tuple[str, list[di
 
 def put(backend: Backend, name: str, value: Any, dataset: str) -> None:
     backend.run(["zfs", "set", f"{name}={json.dumps(value)}", dataset])
-
-
-@pytest.fixture
-def settled(filled: list[Backend]) -> list[Backend]:  # noqa: F811
-    assert not once(filled[0]).get("failed")
-    return filled
 
 
 @contextmanager

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 from harness import Backend, until
-from test_agreement import record_of, relate, settled  # noqa: F401
-from test_replicate import filled, marks, once, options, replicate, target  # noqa: F401
+from test_agreement import record_of, relate
+from test_replicate import marks, once, options, replicate
 from test_replicate_cuts import leftovers
 
 pytestmark = pytest.mark.no_gate("controllers that are root everywhere")
@@ -53,7 +53,7 @@ def noting(backend: Backend) -> Iterator[list[str]]:
         found += backend.run("cat /run/receives; rm -f /run/receives /usr/local/sbin/zfs").stdout.splitlines()
 
 
-def test_two_controllers_at_once(settled: list[Backend]) -> None:  # noqa: F811
+def test_two_controllers_at_once(settled: list[Backend]) -> None:
     """One pushes, one relays from a third place. Afterwards the goal is there without a third run."""
     one, two, three = settled
     chance = random.Random(7)
@@ -80,7 +80,7 @@ def test_two_controllers_at_once(settled: list[Backend]) -> None:  # noqa: F811
 
 @pytest.mark.parametrize("change", [{"paused": True}, {"state": "absent"}])
 def test_what_others_decide_about_a_relationship_is_not_undone(
-    settled: list[Backend],  # noqa: F811
+    settled: list[Backend],
     change: dict[str, Any],
 ) -> None:
     one, two, three = settled
@@ -126,7 +126,7 @@ def pruning(backend: Backend, dataset: str) -> Iterator[None]:
         backend.run(f"kill {pid}; rm /run/pruner")
 
 
-def test_a_foreign_pruner_on_both_sides(settled: list[Backend]) -> None:  # noqa: F811
+def test_a_foreign_pruner_on_both_sides(settled: list[Backend]) -> None:
     """Beside many replications, some of which are cut, nothing diverges."""
     one, two = settled[:2]
     chance = random.Random(11)

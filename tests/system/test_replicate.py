@@ -110,19 +110,6 @@ def assert_settled(backends: list[Backend], newest: str, cursors: int) -> None:
     ])  # fmt: skip
 
 
-@pytest.fixture
-def filled(backends: list[Backend]) -> list[Backend]:
-    """tank/vol with two snapshots, and a zvol with one."""
-    one = backends[0]
-    one.run("zfs create -o compression=off tank/vol && zfs create -s -V 32M tank/zv && udevadm settle")
-    one.fill("tank/vol", 2, 1)
-    one.zfs("snapshot", "tank/vol@s1")
-    one.fill("tank/vol", 1, 2)
-    one.fill("tank/zv", 2, 3)
-    one.zfs("snapshot", "tank/vol@s2", "tank/zv@s1")
-    return backends
-
-
 def test_push_of_filesystem_and_zvol(filled: list[Backend], ansible: Ansible) -> None:
     """In full, then by increments; the content is compared by checksum, not by the tool's own word."""
     one, two = filled

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import pytest
 from harness import Backend
-from test_agreement import settled  # noqa: F401
-from test_replicate import filled, marks, once, options, replicate  # noqa: F401
+from test_replicate import marks, once, options, replicate
 
 pytestmark = pytest.mark.no_gate("a gate does not let a replica be replaced")
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_reseed_is_continued_from_every_step(settled: list[Backend], when: str) -> None:  # noqa: F811
+def test_a_reseed_is_continued_from_every_step(settled: list[Backend], when: str) -> None:
     """Each command of it in turn fails, before or after it did its work; there is always a replica to read."""
     one, two = settled
     two.run("zfs create -u backup/vol/sub; zfs set org:by=me backup/vol; zfs allow -u daemon send backup/vol")

@@ -251,11 +251,12 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value < 2**63  # neither a bool, nor nan, nor infinite
+    # Neither a bool, nor nan, nor infinite
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
 _KEYS = {
-    "pid": lambda value: type(value) is int and 0 < value < 2**31,
+    "pid": lambda value: isinstance(value, int) and _is_number(value) and 0 < value < 2**31,
     "operation": lambda value: value in ("create", "send"),
     "snapshots": lambda value: isinstance(value, list) and all(map(_is_text, value)),
     **dict.fromkeys(("id", "snapshot", "guid", "source", "target"), _is_text),
@@ -288,17 +289,20 @@ def lock(name: str) -> Iterator[bool]:
     /run/cerss.zfs, so root and those users exclude each other. Two other users do not: between them, as between two
     hosts, ZFS and the second look at the marks must be enough. Raises Refused if this user has no folder.
     """
-    file = f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.lock"
     with contextlib.ExitStack() as stack:
-        with _own() as (path, folder):
-            try:
-                got = _flock(stack, file, os.O_CREAT, os.getuid(), folder)
-            except OSError as error:
-                raise Refused(f"{path / file} cannot be locked: {error.strerror}; remove it") from error
-        for path, owner in _others() if os.getuid() == 0 else ():
-            with contextlib.suppress(OSError), _opened(path, owner) as folder:
-                got = got and _flock(stack, file, 0, owner, folder)
-        yield got
+        yield _locked(stack, f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.lock")
+
+
+def _locked(stack: contextlib.ExitStack, file: str) -> bool:
+    with _own() as (path, folder):
+        try:
+            got = _flock(stack, file, os.O_CREAT, os.getuid(), folder)
+        except OSError as error:
+            raise Refused(f"{path / file} cannot be locked: {error.strerror}; remove it") from error
+    for path, owner in _others() if os.getuid() == 0 else ():
+        with contextlib.suppress(OSError), _opened(path, owner) as folder:
+            got = got and _flock(stack, file, 0, owner, folder)
+    return got
 
 
 def _flock(stack: contextlib.ExitStack, file: str, flags: int, owner: int, folder: int) -> bool:

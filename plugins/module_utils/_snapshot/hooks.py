@@ -118,7 +118,7 @@ def _outputs(number: int) -> Iterator[list[IO[bytes]]]:
     """Temporary files. All are created before a command may freeze the filesystem that they are on."""
     with contextlib.ExitStack() as stack:
         try:
-            files: list[IO[bytes]] = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(number)]
+            files: list[IO[bytes]] = [stack.enter_context(tempfile.TemporaryFile()) for _each in range(number)]
         except OSError as error:
             raise CerssError(f"temporary files for before and after cannot be created: {error.strerror}") from error
         yield files

@@ -366,8 +366,12 @@ def test_one_run_at_a_time_on_a_host(world: World) -> None:
 
 def test_a_stop_ends_the_wait_for_another_run(world: World) -> None:
     package(world)
+
+    def stop() -> None:
+        world.stop.set()  # of the run that has begun meanwhile
+
     with runfiles.lock(id_of(world)):
-        threading.Timer(0.2, lambda: world.stop.set()).start()
+        threading.Timer(0.2, stop).start()
         result = world.replicate()
     assert "the run was stopped during the wait for another transfer" in message(result)
 

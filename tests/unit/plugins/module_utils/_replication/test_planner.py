@@ -410,7 +410,7 @@ def test_the_same_survey_has_the_same_plans(on_divergence: str, assume_created: 
     options = PairOptions(on_divergence=on_divergence)
     given = Survey(pairs, ((link(), Refused("gone")),), {"9": "backup/diverged@s9"})
     kept = copy.deepcopy(given)
-    found, again = (plan_all(given, options, assume_created) for _ in range(2))
+    found, again = (plan_all(given, options, assume_created) for _time in range(2))
     assert [comparable(plan) for plan in found.plans] == [comparable(plan) for plan in again.plans]
     assert (found.parents, found.arriving) == (again.parents, again.arriving)
     for plan in found.plans:

@@ -104,7 +104,7 @@ def test_nothing_to_do_is_no_error() -> None:
 
 
 def test_many_errors_are_cut_short() -> None:
-    reports = [PairReport.of(plan_of(pair([1], [1]))) for _ in range(5)]
+    reports = [PairReport.of(plan_of(pair([1], [1]))) for _number in range(5)]
     for number, each in enumerate(reports):
         each.error = NoSpace(["zfs", "receive"], 1, f"out of space {number}")
     result = report([], reports, [], check_mode=False)
