@@ -61,7 +61,7 @@ sanity-%: .venv/.make
 	nox -s $@
 
 system: .venv/.system lab-packages ## System tests, on machines with real ZFS
-	$(LAB) run -- pytest --durations 20 tests/system $(addprefix --ignore tests/system/test_,agreement.py examples.py hostile_source.py lab.py races.py replicate_cuts.py replicate_reseed.py trust.py)
+	$(LAB) run -- pytest --durations 20 tests/system $(addprefix --ignore tests/system/test_,agreement.py examples.py hostile_source.py lab.py races.py replicate_cuts.py replicate_reseed.py stops.py trust.py)
 
 trust: .venv/.system lab-packages ## Service users, their permissions, the gate, and what a stolen key cannot do
 	CERSS_GATE_LINES=10000 pytest tests/unit/plugins/module_utils/test_gate.py
@@ -91,8 +91,8 @@ cuts: .venv/.system lab-packages ## Transfers cut 50 times at random points; tak
 reseeds: .venv/.system lab-packages ## A reseed cut at each of its commands; takes long, so "test" leaves it out
 	$(LAB) run -- pytest tests/system/test_replicate_reseed.py
 
-races: .venv/.system lab-packages ## Two controllers, and foreign pruners, at work on the same datasets; takes long, so "test" leaves it out
-	$(LAB) run --dir .cache/lab-races --machines 3 -- pytest tests/system/test_races.py
+races: .venv/.system lab-packages ## Two controllers and foreign pruners at once, and runs that have to end; takes long, so "test" leaves it out
+	$(LAB) run --dir .cache/lab-races --machines 3 -- pytest tests/system/test_races.py tests/system/test_stops.py
 
 .PHONY: controllers
 controllers: .venv/.make lab-packages ## Transfers and their progress under every supported ansible-core
