@@ -61,7 +61,7 @@ sanity-%: .venv/.make
 	nox -s $@
 
 system: .venv/.system lab-packages ## System tests, on machines with real ZFS
-	$(LAB) run -- pytest --durations 20 tests/system $(addprefix --ignore tests/system/test_,agreement.py examples.py hostile_source.py lab.py races.py replicate_cuts.py replicate_reseed.py stops.py trust.py)
+	$(LAB) run -- pytest --durations 20 tests/system $(addprefix --ignore tests/system/test_,agreement.py examples.py hostile_source.py lab.py races.py replicate_cuts.py replicate_reseed.py silence.py stops.py trust.py)
 
 trust: .venv/.system lab-packages ## Service users, their permissions, the gate, and what a stolen key cannot do
 	CERSS_GATE_LINES=10000 pytest tests/unit/plugins/module_utils/test_gate.py
@@ -83,7 +83,7 @@ attacks: .venv/.system lab-packages ## What root on the other backend may try, a
 	$(LAB) run -- pytest tests/system/test_agreement.py tests/system/test_hostile_source.py
 
 gated: .venv/.system lab-packages ## The replication tests once more as a service user through the gates: half an hour, so "test" leaves it out
-	$(LAB) run -- pytest --gate $(REPLICATION)
+	$(LAB) run -- pytest --gate $(REPLICATION) tests/system/test_silence.py
 
 cuts: .venv/.system lab-packages ## Transfers cut 50 times at random points; takes long, so "test" leaves it out
 	CERSS_CUTS=50 $(LAB) run -- pytest tests/system/test_replicate_cuts.py

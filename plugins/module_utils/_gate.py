@@ -427,6 +427,15 @@ def check_stream(
     return head
 
 
+def unanswered(table: str, client: int, server: int) -> bool:
+    """Whether the connection between these ports waits for the other host, by /proc/net/tcp or tcp6 (proc(5))."""
+    for columns in map(str.split, table.splitlines()):
+        ends = [each.rpartition(":")[2] for each in columns[1:3]]
+        if columns[3:4] == ["01"] and ends == [f"{server:04X}", f"{client:04X}"]:
+            return columns[4].partition(":")[0].strip("0") != ""
+    return False
+
+
 def seen(lines: Iterable[str], job: Job) -> list[str]:
     """Filter a process list (`processes.receiving`) down to what the sender on the other side needs to see.
 

@@ -18,6 +18,7 @@ LOCAL = "local"
 # A plain user's non-interactive login has no sbin folder in its PATH, and most systems keep zfs in one.
 SEARCH_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 ENVIRONMENT = ("env", "LC_ALL=C", f"PATH={SEARCH_PATH}")
+WAITING = "cerss-zfs-gate: waiting"  # what a gate says while it receives, to see whether the other host still answers
 # Before a command: it tells its process id on stderr. Only so is a process on another host known to be ours.
 TELLING = ("sh", "-c", 'echo cerss-pid $$ >&2; exec "$@"', "sh")
 

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import told_pid
+from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import WAITING, told_pid
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, TimedOut
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
 from ansible_collections.cerss.zfs.plugins.module_utils._host import peek, process
@@ -109,6 +109,8 @@ class _Stderr(threading.Thread):
             self.meter.total = output.estimate(line)
         elif pid and not self.sends:
             self.meter.receiver = pid
+        elif line.rstrip() == WAITING:
+            pass
         elif not (self.sends and (output.announced(line) or line.startswith(("size\t", "TIME")))):
             self.kept += raw[: 65536 - len(self.kept)]
 

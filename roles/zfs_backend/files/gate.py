@@ -9,6 +9,7 @@ Usage: python3 -I gate.py receive|send ROOT [PROPERTY...]
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -30,6 +31,8 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as 
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import stream
 
 REFUSED = 126  # exit status
+PROBE = 15  # seconds between two questions whether the other host is still there
+SILENT = 4  # questions in a row without an answer after which it is not
 SHOWN = 400  # characters of a refused command line that are logged
 LOGGED = 1500  # characters in one line of the log
 
@@ -91,7 +94,7 @@ def receive(argv: list[str]) -> NoReturn:
         os.dup2(start(["cat"])[1], 0)
     set_title(argv)
     if not _gate.check_stream(ahead(), argv, is_volume).package:
-        become(argv)
+        sys.exit(watched(argv))
     peek.skip(0, stream.RECORD)
     if not stream.is_end(ahead()):
         raise _gate.NotAllowed("the head of the package has no end")
@@ -100,13 +103,47 @@ def receive(argv: list[str]) -> NoReturn:
     while not stream.is_end(record := ahead()):
         _gate.check_stream(record, argv, is_volume, part)
         part += 1
-        child = os.fork()
-        if child == 0:
-            become(argv)
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        status = watched(argv)
         if status:
-            sys.exit(status if status > 0 else 128 - status)
+            sys.exit(status)
     sys.exit(0)
+
+
+def watched(argv: list[str]) -> int:
+    """Run ``zfs receive`` and return its exit status. It is ended when the other host does not answer any more.
+
+    Otherwise it would wait for hours, and block its dataset.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    peer, child = Peer(), os.fork()
+    if child == 0:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+        become(argv)
+    while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+        if not signal.sigtimedwait({signal.SIGCHLD}, PROBE) and peer.is_gone():
+            os.kill(child, signal.SIGTERM)
+    status = os.waitstatus_to_exitcode(ended[1])
+    return status if status >= 0 else 128 - status
+
+
+class Peer:
+    """The other host, which is asked for a sign of life: its kernel must acknowledge what is written here."""
+
+    def __init__(self) -> None:
+        self.ports = [int(port) for port in os.environ.get("SSH_CONNECTION", "").split()[1::2]]
+        self.questions = 0  # in a row that are not answered
+
+    def is_gone(self) -> bool:
+        self.questions = self.questions + 1 if self._is_silent() else 0
+        print(endpoint.WAITING, file=sys.stderr, flush=True)
+        return self.questions >= SILENT
+
+    def _is_silent(self) -> bool:
+        for name in ("tcp", "tcp6") if len(self.ports) == 2 else ():
+            with contextlib.suppress(OSError), open(f"/proc/net/{name}") as table:
+                if _gate.unanswered(table.read(), *self.ports):
+                    return True
+        return False
 
 
 def set_title(argv: list[str]) -> None:
@@ -127,7 +164,10 @@ def set_title(argv: list[str]) -> None:
 
 def ahead() -> bytes:
     """The next record of standard input, which stays in the pipe. Waits for it; exits when the stream ends before."""
-    select.select([0], [], [])  # until the first byte comes, or the end
+    peer = Peer()
+    while not select.select([0], [], [], PROBE)[0]:  # until the first byte comes, or the end
+        if peer.is_gone():
+            sys.exit(1)
     while (record := peek.ahead(0, stream.RECORD)) is None:
         time.sleep(0.01)  # the rest is on its way
     if len(record) < stream.RECORD:

@@ -7,9 +7,11 @@ from __future__ import annotations
 import fcntl
 import importlib.util
 import inspect
+import itertools
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,8 +25,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.cerss.zfs.plugins.module_utils import _gate
 from ansible_collections.cerss.zfs.plugins.module_utils._core import endpoint
-from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint
+from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import WAITING, Endpoint
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import GateRefused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._gate import (
@@ -169,6 +172,25 @@ def test_no_command_of_the_other_job_and_none_that_is_never_allowed(kind: str) -
     for commands in [*theirs, *([form] for forms in NEVER.values() for form in forms)]:
         with pytest.raises(NotAllowed):
             decide(line(*commands), JOBS[kind])
+
+
+TCP = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
+   1: 014DA8C0:0016 024DA8C0:C001 01 00000024:00000000 01:00000014 00000003     0        0 2 4 0 20 4 29 10 -1
+   2: 014DA8C0:0016 024DA8C0:C002 01 00000000:00000000 02:0000A7DF 00000000     0        0 3 4 0 20 4 29 10 -1
+   3: 014DA8C0:C003 024DA8C0:0016 01 00000024:00000000 02:0000A7DF 00000000     0        0 4 4 0 20 4 29 10 -1
+   4: 014DA8C0:0016 024DA8C0:C004 06 00000024:00000000 03:00000A00 00000000     0        0 0 3 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("client", "waits"), [(0xC001, True), (0xC002, False), (0xC003, False), (0xC004, False), (0xC005, False)]
+)
+def test_a_connection_that_waits_for_the_other_host(client: int, waits: bool) -> None:
+    assert _gate.unanswered(TCP, client, 22) == waits
+    assert not _gate.unanswered(TCP, client, 2222)
+    assert not _gate.unanswered("", client, 22)
 
 
 def test_a_receive_may_tell_its_pid_and_nothing_else_is_run_by_a_shell() -> None:
@@ -433,13 +455,48 @@ def stdin() -> Iterator[int]:
     os.close(before)
 
 
-def test_a_record_that_arrives_in_two_parts_is_read_whole(stdin: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rest, and the end of the stream, arrive just after the gate has seen that there is a part."""
+@pytest.fixture
+def gate() -> Iterator[Any]:
+    """The program as a module."""
     spec = importlib.util.spec_from_file_location("gate", ROLE / "files" / "gate.py")
     assert spec
     assert spec.loader
-    gate = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(gate)
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    yield found
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+
+
+@pytest.mark.parametrize("status", [0, 3, 143])
+def test_a_receive_goes_on_while_the_other_host_answers(
+    gate: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], status: int
+) -> None:
+    monkeypatch.setattr(gate, "PROBE", 0.02)
+    answers = itertools.cycle([True] * (gate.SILENT - 1) + [False])
+    monkeypatch.setattr(gate.Peer, "_is_silent", lambda _peer: next(answers))
+    assert gate.watched(["sh", "-c", f"sleep 0.6; exit {status}"]) == status
+    assert set(capfd.readouterr().err.splitlines()) == {WAITING}
+
+
+def test_a_receive_ends_when_the_other_host_does_not_answer(gate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "PROBE", 0.02)
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(_gate, "unanswered", lambda _table, *ports: asked.append(ports) or True)
+    monkeypatch.setenv("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22")
+    assert gate.watched(["sleep", "60"]) == 128 + signal.SIGTERM
+    assert asked[: gate.SILENT] == [(50000, 22)] * gate.SILENT
+
+
+def test_without_a_known_connection_nobody_is_gone(gate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
+    monkeypatch.setattr(_gate, "unanswered", lambda *_: True)
+    assert not any(peer.is_gone() for peer in [gate.Peer()] * 10)
+
+
+def test_a_record_that_arrives_in_two_parts_is_read_whole(
+    gate: Any, stdin: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest, and the end of the stream, arrive just after the gate has seen that there is a part."""
     rest = [record()[100:]]
     real = fcntl.ioctl
 
