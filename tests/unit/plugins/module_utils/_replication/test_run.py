@@ -234,6 +234,12 @@ def counted(world: World, machine: str) -> dict[str, int]:
     return dict(Counter(argv[1] for where, argv in world.log if where == machine and argv[0] == "zfs"))
 
 
+def groups(world: World, machine: str) -> int:
+    """The transaction groups that the commands take: a channel program one, holds and releases one for each name."""
+    changes = [argv for where, argv in world.changes() if where == machine]
+    return sum(len(argv[3:]) if argv[1] in ("hold", "release") else 1 for argv in changes)
+
+
 @pytest.mark.parametrize("count", [1, 4, 9])
 def test_nothing_to_do_takes_three_processes_a_side(world: World, count: int) -> None:
     options = tree(world, count)
@@ -256,6 +262,8 @@ def test_an_increment_takes_four_processes_for_each_dataset_and_two_with_program
     assert counted(world, HERE) == {"list": 1 + waves, "get": 4 + 2 * waves, "send": count, **marks}
     assert counted(world, THERE) == {"list": 1 + waves, "get": 3 + 2 * waves, "holds": 1, "receive": count,
                                      "hold": waves, "release": waves}  # fmt: skip
+    assert groups(world, HERE) == (2 if root and count > 1 else 2 * count)
+    assert groups(world, THERE) == 3 * count  # with the one of zfs receive
 
 
 @pytest.mark.parametrize("count", [4, 9])
