@@ -19,7 +19,7 @@ pytestmark = pytest.mark.no_gate("no gate lets a channel program through")
 def carried_out(backend: Backend, *groups: list[list[str]] | None) -> list[str]:
     assert all(groups)
     flat = chain.from_iterable(chain.from_iterable(group or [] for group in groups))
-    return program.ends(backend.run(zfs.program("tank", flat), input=program.SCRIPT).stdout)
+    return program.ends(backend.run(zfs.program("tank", flat), input=program.SCRIPT).stdout, len(groups))
 
 
 def set_on(backend: Backend, name: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
@@ -90,23 +90,27 @@ class Work:
         except TimedOut:
             raise Refused(f"{what} and did not end within timeout") from None
 
-    def do(self, steps: Iterable[Step], report: PairReport, needed: bool = True, grace: float = 0.0) -> None:
-        """Carry out the steps of a pair, and note them.
+    def do(
+        self, steps: Iterable[Step], report: PairReport, needed: Callable[[Step], bool] = bool, grace: float = 0.0
+    ) -> bool:
+        """Carry out the steps of a pair, and note them. False if some are missing.
 
         A source that is full or read-only takes no marks. Unless they are ``needed``, that is only a warning.
         """
+        whole = True
         for step in steps:
             self.go_on(f"this step: {step.text}", grace)
             try:
                 for command in step.commands:
                     self.run(self.source if step.side == SOURCE else self.target, command)
             except (NoSpace, ReadOnly) as error:
-                if needed or step.side != SOURCE:
+                if needed(step) or step.side != SOURCE:
                     raise
-                report.unmarked = True
+                whole = False
                 report.warn(f"this is missing on the source, which later runs may need: {step.text} ({error.msg})")
             else:
                 report.done.append(step)
+        return whole
 
     def run(self, backend: Backend, command: list[str]) -> None:
         """Run a command that makes or moves marks. That another run has done the same is no error."""
@@ -129,6 +133,7 @@ class Task:
     first: Pair
     options: PairOptions
     properties: dict[str, str] = field(default_factory=dict)  # given with a first receive
+    again: bool = False  # whether its marks were others when they were to be written
     asked: bool = False  # whether `together` was asked to carry out what comes before the first stream
     lock: contextlib.ExitStack | None = None  # as long as the relationship's lock on this host is held
     started: float = 0.0  # of the current attempts, by the monotonic clock
@@ -251,7 +256,7 @@ def _attempt(work: Work, task: Task, plan: PairPlan) -> None:
     if plan.sends or plan.prepare or plan.reseeds:
         _wait_for_others(work, plan)
     work.do(plan.prepare, task.report)
-    work.do(plan.protect, task.report, needed=plan.reseeds)
+    work.do(plan.protect, task.report, needed=lambda step: plan.reseeds or bookkeeping.declares(step))
     if plan.sends:
         _send(work, task, plan)
 

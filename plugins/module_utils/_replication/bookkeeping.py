@@ -135,6 +135,11 @@ def protect(pair: Pair, sends: Sequence[Send], mode: str, anew: bool = False) ->
     return result, pair
 
 
+def declares(step: Step) -> bool:
+    """Whether a step before a stream records the relationship. Without its record nobody could continue it."""
+    return any(word.startswith(ReplicaRecords.PREFIX) for command in step.commands for word in command[2:])
+
+
 def is_long(send: Send) -> bool:
     """True for a stream that may well be cut, by what is known of its size."""
     return any(((snap.written if send.base else snap.referenced) or 0) > LONG for snap in send.carries)

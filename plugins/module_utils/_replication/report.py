@@ -26,7 +26,6 @@ class PairReport:
     estimated: int | None = None
     seconds: float = 0.0
     resumed: bool = False
-    unmarked: bool = False  # whether the source did not take all marks
     steps: list[dict[str, Any]] = field(default_factory=list)  # the streams, as the result shows them
     done: list[Step] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

@@ -119,7 +119,7 @@ class Run:
                     f"{task.pair.target_address} was not started because {failed.pair.target_address} failed; fix that "
                     "first"
                 )
-                self._fail(task, attempt.give_up(self.work, task, error) if task.report.done else error)
+                self._fail(task, error)  # marks that it has got stay: another run may count on them
             elif all(other in self._ended or (other in self._arrived and not moved) for other, moved in needs):
                 if not task.asked:
                     self._protect()

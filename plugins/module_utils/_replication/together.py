@@ -74,6 +74,6 @@ def _run(work: Work, pool: str, groups: Sequence[list[list[str]]], grace: float)
         command = zfs.program(pool, chain.from_iterable(chain.from_iterable(batch)))
         try:
             work.go_on("marks were written", grace)
-            yield from program.ends(work.source.run(command, stdin=program.SCRIPT).stdout)
-        except (CerssError, ValueError, KeyError):  # the commands tell what is wrong, if anything is
+            yield from program.ends(work.source.run(command, stdin=program.SCRIPT).stdout, len(batch))
+        except (CerssError, ValueError):  # the commands tell what is wrong, if anything is
             work.programs = False

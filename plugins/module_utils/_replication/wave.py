@@ -21,6 +21,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication import book
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.attempt import Task, Work
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, PairPlan, newest_common, txg
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import receiver_of
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.report import state_now
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 
 
@@ -44,10 +45,12 @@ def commit(work: Work, tasks: Sequence[Task]) -> None:
         failed = _together(work, steps, command)
         found = [each for each in found if each not in failed]
     with ThreadPoolExecutor(work.options.parallel) as pool:
-        found = _each(found, lambda each: work.do(each.finish.rest, each.task.report, needed=False, grace=GRACE), pool)
-        found = _write(work, found, pool)
+        # Without all the others, the commit point would say that nothing is left to do.
+        changed = _write(work, _each(found, lambda each: _note(work, each, each.finish.rest), pool), pool)
     for each in found:
-        each.task.plan = None if each.plan.more else each.plan
+        if each.task.report.error:
+            continue
+        each.task.plan = None if each.plan.more or each in changed else each.plan
         each.task.freed = txg(each.plan.sends[-1].snapshot) if each.plan.sends else each.task.freed
         each.task.report.state = model.ABSENT if each.plan.more else model.FULL
 
@@ -96,10 +99,12 @@ def _check(work: Work, each: _Arrived) -> bool:
     plan, pair, report = each.plan, each.pair, each.task.report
     if pair.trouble:
         raise pair.trouble
-    why = withdrawn(plan.pair if report.unmarked else plan.foreseen or plan.pair, pair)
+    report.state = state_now(pair, plan)
+    if not (plan.sends or plan.finish):
+        return False  # there was nothing to do after all
+    why = withdrawn(plan.foreseen or plan.pair, pair)
     if why:
         report.warn(f"{pair.source_address}: {why}, so its marks were not moved")
-        report.state = model.FULL
         _tidy(work, each)
         return False
     receiver = receiver_of(plan, pair)
@@ -198,17 +203,29 @@ def _together(
 
 
 def _write(work: Work, found: Sequence[_Arrived], pool: ThreadPoolExecutor) -> list[_Arrived]:
-    """Write the commit points, together where that is possible."""
-    parts = {together.Part(each.task, each.pair, each.finish.commit): each for each in found if not each.plan.reseeds}
-    done, changed = together.carry_out(work, parts, GRACE)
-    others = _each(_read_again(work, [part.task for part in changed]), lambda each: _check(work, each))
-    for each in others:
-        each.finish = bookkeeping.finish(each.pair)
-    settled = [parts[part] for part in done]
-    left = [each for each in found if each not in settled and each not in [parts[part] for part in changed]]
-    return settled + _each(
-        [*left, *others], lambda each: work.do(each.finish.commit, each.task.report, needed=False, grace=GRACE), pool
-    )
+    """Write the commit points, together where that is possible. Returns those that must be planned anew.
+
+    Their marks are others now, although nobody has withdrawn the relationship.
+    """
+    parts = {together.Part(each.task, each.pair, each.finish.commit): each
+             for each in found if not (each.plan.reseeds or each.task.again)}  # fmt: skip
+    done, changed = ([parts[part] for part in some] for some in together.carry_out(work, parts, GRACE))
+    for each in changed:
+        each.task.again = True
+    left = [each for each in found if each not in done and each not in changed]
+    _each(left, lambda each: _note(work, each, each.finish.commit), pool)
+    tasks = [each.task for each in changed]
+    try:
+        anew = [each.task for each in _each(_read_again(work, tasks) if tasks else [], lambda each: _check(work, each))]
+    except CerssError as error:
+        anew = []
+        for task in tasks:
+            task.report.error = error
+    return [each for each in changed if each.task in anew]
+
+
+def _note(work: Work, each: _Arrived, steps: Iterable[Step]) -> bool:
+    return work.do(steps, each.task.report, needed=lambda _step: False, grace=GRACE)
 
 
 def _alone(work: Work, each: _Arrived, step: Step) -> bool:

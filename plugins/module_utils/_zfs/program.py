@@ -11,6 +11,7 @@ group of operations is told how it ended. Measured on OpenZFS 2.3.9: ten bookmar
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
@@ -34,7 +35,7 @@ for i = 1, #argv, 4 do
     local found, source = nil, ""
     if zfs.exists(name) then
       found, source = zfs.get_prop(name, key)
-      if source ~= name and source ~= "$recvd" then
+      if source ~= name then
         found = ""
       end
     end
@@ -48,8 +49,10 @@ for i = 1, #argv, 4 do
     end
   elseif kind == "set" then
     wrong = zfs.sync.set_prop(name, key, value)
-  else
+  elseif zfs.exists(name) then
     wrong = zfs.sync.inherit(name, key)
+  else
+    wrong = 2
   end
   if wrong ~= 0 then
     fault = tostring(wrong)
@@ -94,7 +97,7 @@ def batches(groups: Sequence[list[list[str]]], max_bytes: int) -> list[list[list
     result: list[list[list[list[str]]]] = []
     count = size = 0
     for each in groups:
-        cost = sum(len(text.encode()) + 3 for text in chain(*each))
+        cost = sum(len(os.fsencode(text)) + 3 for text in chain(*each))
         if not result or count + len(each) > MOST or size + cost > max_bytes:
             result.append([])
             count = size = 0
@@ -103,6 +106,12 @@ def batches(groups: Sequence[list[list[str]]], max_bytes: int) -> list[list[list
     return result
 
 
-def ends(stdout: str) -> list[str]:
-    """How each group of a program has ended, from what ``zfs program -j`` prints."""
-    return str(json.loads(stdout)["return"]).split(" ")
+def ends(stdout: str, count: int) -> list[str]:
+    """How each of so many groups has ended, by what ``zfs program -j`` prints. Raises ValueError for anything else."""
+    try:
+        found = str(json.loads(stdout)["return"]).split(" ")
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError("not the result of a channel program") from error
+    if len(found) != count:
+        raise ValueError(f"{len(found)} results of {count}")
+    return found

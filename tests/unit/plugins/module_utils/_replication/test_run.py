@@ -18,7 +18,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import ReplicaRecord, ReplicaRecords, is_ours
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
+    CommitPoints,
+    ReplicaRecord,
+    ReplicaRecords,
+    is_ours,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import planner
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import run as runs
@@ -450,7 +455,85 @@ def test_what_is_below_a_replica_that_failed_is_not_started(world: World) -> Non
     assert set(errors(result)) == {"b:backup/v", "b:backup/v/c"}
     assert "was not started because b:backup/v failed" in errors(result)["b:backup/v/c"]
     assert world.there.snaps("backup/w")
-    assert not [name for name in world.here.all if name.startswith(("tank/v#", "tank/v/c#"))]
+    assert not [name for name in world.here.all if name.startswith("tank/v#")]
+    world.hook = lambda *_: None
+    assert errors(run(world, {"names": ("tank/v", "tank/w"), **TREE})) == {}
+    assert run(world, {"names": ("tank/v", "tank/w"), **TREE})["changed"] is False
+
+
+def test_marks_that_another_run_counts_on_are_not_taken_away(world: World) -> None:
+    """Of a pair that this run has not begun, since the one above it failed."""
+    world.here.make("tank/v@s1", "tank/v/c@s1")
+    options: dict[str, Any] = {"names": ("tank/v",), **TREE}
+    results: list[dict[str, Any]] = []
+    other = threading.Thread(target=lambda: results.append(run(world, options, on_active="wait")))
+
+    def hook(_machine: str, argv: list[str]) -> None:
+        if argv[1] == "send" and not other.ident:
+            reads = world.count(HERE, "zfs", "get")
+            other.start()  # it plans, then waits for the lock on tank/v
+            assert wait_until(lambda: world.count(HERE, "zfs", "get") >= reads + 3)
+            time.sleep(0.1)
+            raise No("cannot send: I/O error")
+
+    world.hook = hook
+    assert set(errors(run(world, options))) == {"b:backup/v", "b:backup/v/c"}
+    other.join(20)
+    assert errors(results[0]) == {}
+    assert run(world, options)["changed"] is False
+
+
+def test_a_value_that_is_no_text_spoils_its_own_pair_alone(world: World) -> None:
+    options = tree(world, 3)
+    props = world.here.all["tank/v/0"].props
+    props[next(name for name in props if name.startswith(CommitPoints.PREFIX))] = "\udcff"
+    world.here.make("tank/v@s2", "tank/v/0@s2", "tank/v/1@s2")
+    assert errors(run(world, options)) == {}
+    assert {"backup/v@s2", "backup/v/0@s2", "backup/v/1@s2"} <= world.there.all.keys()
+    assert run(world, options)["changed"] is False
+
+
+def test_a_commit_point_that_has_changed_is_planned_anew(world: World) -> None:
+    """Another replica on the pool has committed, and a newer snapshot of another run has arrived."""
+    options = tree(world, 2)
+    world.here.make("tank/v@s2", "tank/v/0@s2")
+    done: list[bool] = []
+
+    def hook(_machine: str, argv: list[str]) -> None:
+        if argv[1] == "program" and world.count(THERE, "zfs", "hold") and not done:
+            done.append(True)
+            props = world.here.all["tank/v"].props
+            name = next(name for name in props if name.startswith(CommitPoints.PREFIX))
+            props[name] += "; " + "ab" * 8 + " 5 5"
+            world.there.make("backup/v@s3").guid = world.here.make("tank/v@s3").guid
+
+    world.hook = hook
+    assert errors(run(world, options)) == {}
+    world.hook = lambda *_: None
+    run(world, options)
+    assert run(world, options)["changed"] is False
+    assert [snap.holds for snap in world.there.snaps("backup/v")] == [[], [], ["cerss.zfs:last"]]
+    (name,) = [name for name in world.here.all["tank/v"].props if name.startswith(CommitPoints.PREFIX)]
+    assert "abababab" in world.here.all["tank/v"].props[name]
+
+
+def test_a_pair_that_is_paused_before_its_stream_is_not_called_full(world: World) -> None:
+    options = tree(world, 2)
+    world.here.make("tank/v@s2", "tank/v/0@s2")
+
+    def hook(_machine: str, argv: list[str]) -> None:
+        props = world.here.all["tank/v"].props
+        if argv[1] == "program":
+            props.update({name: text.replace('"since"', '"paused":true,"since"') for name, text in props.items()
+                          if "paused" not in text})  # fmt: skip
+
+    world.hook = hook
+    result = run(world, options)
+    assert errors(result) == {}
+    assert {each["target"]: each["state"] for each in result["replicas"]} == {
+        "b:backup/v": "absent", "b:backup/v/0": "full"
+    }  # fmt: skip
+    assert "backup/v@s2" not in world.there.all
 
 
 def test_an_increment_does_not_wait_for_the_one_above_it(world: World) -> None:

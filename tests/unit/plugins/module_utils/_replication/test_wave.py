@@ -275,6 +275,24 @@ def test_a_commit_point_that_cannot_be_written_is_the_error_of_its_pair(world: W
     assert go(world, options)["changed"] is False
 
 
+def test_no_commit_point_while_other_marks_are_missing(world: World) -> None:
+    """It would say that nothing is left to do."""
+    world.here.make("tank/v@s1")
+    world.replicate()
+    world.here.make("tank/v@s2", "tank/v@s3")
+
+    def hook(machine: str, argv: list[str]) -> None:
+        if machine == HERE and argv[1] == "release":
+            raise No("cannot release hold: out of space")
+
+    world.hook = hook
+    assert any("release the hold" in text for text in world.replicate()["warnings"])
+    world.hook = lambda *_: None
+    assert world.replicate()["changed"]
+    assert [snap.holds for snap in world.here.snaps("tank/v")] == [[], [], []]
+    assert world.replicate()["changed"] is False
+
+
 def test_reading_again_may_fail_for_all(world: World) -> None:
     options = pairs(world)
 

@@ -59,5 +59,16 @@ def test_batches_keep_all_groups_whole_and_in_order(sizes: list[int], most: int)
 
 
 def test_how_groups_have_ended() -> None:
-    assert program.ends('{"return":"0 changed 17"}') == [program.DONE, program.CHANGED, "17"]
-    assert program.ends('{"return":""}') == [""]
+    assert program.ends('{"return":"0 changed 17"}', 3) == [program.DONE, program.CHANGED, "17"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "5", "{}", '{"return":"0"}', '{"return":"0 0 0"}', "[" * 9000, "noise\n{}"])
+def test_what_is_no_result_is_not_believed(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        program.ends(text, 2)
+
+
+def test_values_that_are_no_text() -> None:
+    """They come from zfs, where somebody has put them."""
+    groups = [[["is", "tank/v", "a:b", "\udcff"]]] * 3
+    assert [group for batch in program.batches(groups, 60) for group in batch] == groups
