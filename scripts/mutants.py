@@ -67,9 +67,9 @@ PAIR, AGREEMENT, DIVERGENCE, RESEED, BOOKKEEPING, TRANSFER, OPTIONS, INFO, REPOR
     for name in ("pair", "agreement", "divergence", "reseed", "bookkeeping", "transfer", "options", "info", "report",
                  "attempt", "wave", "run")
 )  # fmt: skip
-WANTED, PROCESSES, DATASET = (
+WANTED, PROCESSES, DATASET, PROCESS = (
     f"tests/unit/plugins/module_utils/{name}.py"
-    for name in ("_host/test_wanted", "_zfs/test_processes", "_dataset/test_dataset")
+    for name in ("_host/test_wanted", "_zfs/test_processes", "_dataset/test_dataset", "_host/test_process")
 )
 STREAM, PROGRAM, PEEK, HOOKS = (
     f"tests/unit/plugins/module_utils/{name}.py"
@@ -305,10 +305,8 @@ MUTANTS = [
     Mutant("the commit point moves only after the snapshot has arrived", "_replication/wave",
            "if plan.sends and not (receiver and receiver.by_guid(plan.sends[-1].snapshot.guid)):",
            "if not plan:", WAVE),
-    Mutant("a reseed begins only with its marks", "_replication/attempt",
-           "needed=lambda step: plan.reseeds or", "needed=lambda step:", ATTEMPT),
     Mutant("a first replication begins only with its record", "_replication/attempt",
-           "plan.reseeds or bookkeeping.declares(step)", "plan.reseeds", ATTEMPT),
+           "needed=bookkeeping.declares)", "needed=lambda _step: False)", ATTEMPT),
     Mutant("a source that takes no marks is replicated all the same", "_replication/attempt",
            "if needed(step) or step.side != SOURCE:", "if step:", ATTEMPT),
     Mutant("no commit point while other marks are missing", "_replication/attempt",
@@ -363,10 +361,14 @@ MUTANTS = [
            "sorted(below.items()) if name != old.name", "sorted(below.items()) if not name", DATASET),
     Mutant("a rename looks for receives below", "_dataset/dataset",
            "    if processes.receiver_below(running.receivers, old.name):", "    if not old:", DATASET),
-    Mutant("a connection is known by both ports", "_gate",
-           'ends == [f"{server:04X}", f"{client:04X}"]', 'f"{server:04X}" in ends', GATE),
-    Mutant("what has been acknowledged is an answer", "_gate",
-           'columns[4].partition(":")[0].strip("0") != ""', "bool(columns)", GATE),
+    Mutant("a connection is known by both ends", "_gate",
+           "row[1] in here and row[2] in there", "row[1] in here", GATE),
+    Mutant("bytes on their way are no silence", "_gate", 'row[6].strip("0")', 'row[4].strip("0:")', GATE),
+    Mutant("who may not be ended is not waited for", "_host/process",
+           "if process.poll() is None and _signal(process, signal.SIGTERM):",
+           "_signal(process, signal.SIGTERM)\n    if process.poll() is None:", PROCESS),
+    Mutant("a pid is kept until the host answers", "_replication/attempt",
+           "    pid = task.receiver\n", "    pid, task.receiver = task.receiver, None\n", ATTEMPT),
     Mutant("a rollback destroys no newer snapshots", "_zfs/commands",
            'return ["zfs", "rollback", snapshot_name]', 'return ["zfs", "rollback", "-r", snapshot_name]', RECORDED),
     Mutant("a snapshot with dependents is only deferred", "_zfs/commands",

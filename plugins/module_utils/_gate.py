@@ -12,6 +12,7 @@ until its parser is here.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
@@ -427,13 +428,27 @@ def check_stream(
     return head
 
 
-def unanswered(table: str, client: int, server: int) -> bool:
-    """Whether the connection between these ports waits for the other host, by /proc/net/tcp or tcp6 (proc(5))."""
-    for columns in map(str.split, table.splitlines()):
-        ends = [each.rpartition(":")[2] for each in columns[1:3]]
-        if columns[3:4] == ["01"] and ends == [f"{server:04X}", f"{client:04X}"]:
-            return columns[4].partition(":")[0].strip("0") != ""
-    return False
+def unanswered(table: str, connection: str) -> bool:
+    """Whether what was sent over a connection is not acknowledged, although it was sent again.
+
+    ``table``: /proc/net/tcp or tcp6 (proc(5)). ``connection``: the value of SSH_CONNECTION (ssh(1)). Bytes that are
+    just on their way say nothing, since there are always some.
+    """
+    client, client_port, server, server_port = connection.split()
+    here = {f"{each}:{int(server_port):04X}" for each in _as_in_proc(server)}
+    there = {f"{each}:{int(client_port):04X}" for each in _as_in_proc(client)}
+    rows = [row for row in map(str.split, table.splitlines()) if len(row) > 6]
+    return any(row[1] in here and row[2] in there and row[3] == "01" and row[6].strip("0") for row in rows)
+
+
+def _as_in_proc(address: str) -> list[str]:
+    """An address as these tables have it: in words of four bytes, each in the order of this machine."""
+    import socket  # here, since every command starts the gate, and only a receive needs this
+
+    plain = socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address.partition("%")[0])
+    found = "".join(f"{int.from_bytes(plain[at : at + 4], sys.byteorder):08X}" for at in range(0, len(plain), 4))
+    mapped = "".join(f"{int.from_bytes(each, sys.byteorder):08X}" for each in (bytes(4), bytes(4), b"\0\0\xff\xff"))
+    return [found] if ":" in address else [found, mapped + found]
 
 
 def seen(lines: Iterable[str], job: Job) -> list[str]:

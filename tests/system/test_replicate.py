@@ -392,7 +392,7 @@ def test_one_run_at_a_time(filled: list[Backend]) -> None:
     one.run([*user, "sh", "-c", f'python3 -c "{holder}" > /tmp/holder 2>&1 < /dev/null & echo $! > /tmp/holder.pid'])
     one.run("until grep -q True /tmp/holder; do sleep 0.1; done")
     assert "another run on this host is replicating to backend-b:backup/vol" in once(one, on_active="fail")["msg"]
-    assert "did not end within timeout" in once(one, on_active="wait", timeout="3s")["msg"]
+    assert "did not end within timeout" in once(one, on_active="wait", timeout="40s")["msg"]
     one.run("nohup sh -c 'sleep 4; kill $(cat /tmp/holder.pid)' > /dev/null 2>&1 < /dev/null &")
     assert not once(one).get("failed")
     assert_settled(filled, "s3", cursors=3)

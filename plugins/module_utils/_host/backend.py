@@ -64,12 +64,14 @@ class Backend:
         may take a while.
         """
         self.wanted.check(f"before {short_command(command)}", GRACE)
+        result = None
         if not self._open:
             with self._opening:
-                result = self._run(command, timeout, stdin)
-                self._open = True
-        else:
-            result = self._run(command, timeout, stdin)
+                self.wanted.check(f"before {short_command(command)}", GRACE)  # others may have waited for long
+                if not self._open:
+                    result = self._run(command, timeout, stdin)
+                    self._open = True
+        result = result or self._run(command, timeout, stdin)
         if check and result.rc != 0:
             raise zfs_error(command, result.rc, result.stderr, self.endpoint.label)
         return result

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import operator
 import os
@@ -26,6 +27,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wai
 LIMIT = 3600.0  # seconds that a program may take where nobody says less
 LOOK = 0.2  # seconds between two looks at whether it is still wanted
 PATIENCE = 2.0  # seconds that it has when it is not
+MAX_LINE = 1024 * 1024  # bytes; the longest that zfs prints are lists of clones
 _TAIL = 64 * 1024  # bytes that are read of what a command of the user has printed
 _TICK = 0.01  # seconds
 
@@ -70,7 +72,7 @@ def run(
             env=environment(env),
         )
     except OSError as error:
-        return Result(argv, 127, "", f"{argv[0]}: command not found: {error.strerror}")
+        return _not_started(argv, error)
     feed = [None if stdin is None else stdin.encode()]
     try:
         # What is fed can be given only once.
@@ -78,11 +80,22 @@ def run(
                               LIMIT if timeout is None else timeout, check)  # fmt: skip
     except BaseException:  # a signal handler may raise here
         end(process, PATIENCE)
+        if process.returncode is not None:
+            end_group(process, LOOK)  # children that keep the pipes
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream:
                 stream.close()
         raise
     return Result(argv, process.returncode, _text(out), _text(err))
+
+
+def _not_started(argv: list[str], error: OSError) -> Result:
+    """The result for a program that does not exist. Raises CerssError for one that could not be started otherwise."""
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
+        return Result(argv, 127, "", f"{argv[0]}: command not found: {error.strerror}")
+    failed = CerssError(f"{short_command(argv)} could not be started: {error.strerror}")
+    failed.transient = error.errno != errno.E2BIG
+    raise failed
 
 
 Answer = TypeVar("Answer")
@@ -156,7 +169,7 @@ class Lines:
             try:
                 process = spawn(self.argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr)
             except OSError as error:
-                self.result = Result(self.argv, 127, "", f"{self.argv[0]}: command not found: {error.strerror}")
+                self.result = _not_started(self.argv, error)
                 return
             try:
                 stream: IO[bytes] = process.stdout  # type: ignore[assignment]
@@ -169,16 +182,22 @@ class Lines:
             self.result = Result(self.argv, process.returncode, "", stderr.read().decode(errors="replace"))
 
     def _read(self, pipe: int) -> Iterator[bytes]:
-        limit, rest = time.monotonic() + LIMIT, b""
+        limit, looked, rest = time.monotonic() + LIMIT, time.monotonic(), b""
         while True:
-            while not select.select([pipe], [], [], LOOK)[0]:
+            ready = select.select([pipe], [], [], LOOK)[0]
+            if time.monotonic() - looked >= LOOK:  # also while it does not stop printing
+                looked = time.monotonic()
                 if self.check:
                     self.check()
-                if time.monotonic() > limit:
+                if looked > limit:
                     raise TimedOut(f"{short_command(self.argv)} did not end within {LIMIT:g} s and was stopped")
+            if not ready:
+                continue
             data = os.read(pipe, 65536)
             *lines, rest = (rest + data).split(b"\n")
             yield from lines
+            if len(rest) > MAX_LINE:
+                raise CerssError(f"{short_command(self.argv)} printed a line of more than {MAX_LINE} bytes")
             if not data:
                 yield from [rest] if rest else []
                 return
@@ -187,10 +206,9 @@ class Lines:
 def end(process: subprocess.Popen[Any], patience: float = 5.0) -> None:
     """End a program from `spawn` and its children: SIGTERM, and SIGKILL after ``patience`` seconds. Waits for it.
 
-    One that the kernel does not let go, or that root runs and we may not end, is left behind after a while.
+    One that the kernel does not let go is left behind after a while, and one that only root may end at once.
     """
-    if process.poll() is None:
-        _signal(process, signal.SIGTERM)
+    if process.poll() is None and _signal(process, signal.SIGTERM):
         try:
             process.wait(patience)
         except subprocess.TimeoutExpired:
@@ -207,8 +225,7 @@ def end_group(process: subprocess.Popen[Any], patience: float = 5.0) -> None:
     """
     for number in (signal.SIGTERM, signal.SIGKILL):
         for each in (number, signal.SIGCONT):  # a stopped program takes SIGTERM only when it continues
-            with contextlib.suppress(TimedOut):
-                _signal(process, each)
+            _signal(process, each)
         if not wait_for(lambda: _has_members(process), operator.not_, _TICK, patience):
             break
 
@@ -224,12 +241,30 @@ def _has_members(process: subprocess.Popen[Any]) -> bool:
     return True
 
 
-def _signal(process: subprocess.Popen[Any], number: int) -> None:
-    # The whole process group: a child that outlives the program would keep our pipes open. The group's number cannot
-    # belong to another one, since the program has not been waited for or the group has members.
+def _signal(process: subprocess.Popen[Any], number: int) -> bool:
+    """Signal the whole process group: a child that outlives the program would keep our pipes open. False if refused.
+
+    The group's number cannot belong to another one, since the program has not been waited for or the group has members.
+    """
     try:
         os.killpg(process.pid, number)
     except ProcessLookupError:
-        pass
+        return True
     except PermissionError:  # the program is sudo
-        run(["sudo", "-n", "kill", f"-{number}", "--", f"-{process.pid}"], timeout=5)
+        return _as_root(["kill", f"-{number}", "--", f"-{process.pid}"])
+    return True
+
+
+def _as_root(argv: list[str]) -> bool:
+    try:
+        sudo = spawn(["sudo", "-n", *argv], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                     stderr=subprocess.DEVNULL)  # fmt: skip
+        return sudo.wait(PATIENCE) == 0
+    except subprocess.TimeoutExpired:
+        _left.append(sudo)  # it may hang as well, and nobody could end it
+    except OSError:
+        pass
+    return False
+
+
+_left: list[subprocess.Popen[Any]] = []

@@ -144,7 +144,8 @@ class Lease:
                 file.write(text)
         except OSError as error:
             raise Refused(
-                f"the lease {self.path} cannot be written: {error.strerror}; make {TEMP_FOLDER} writable"
+                f"the lease {self.path} cannot be written: {error.strerror}; make {TEMP_FOLDER} writable, and remove "
+                "the file if it is there"
             ) from error
 
     def lost(self) -> str:

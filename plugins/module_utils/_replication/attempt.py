@@ -235,13 +235,14 @@ def _end_orphan(work: Work, task: Task) -> None:
 
     It has told us its pid on that connection, which nobody else can have done.
     """
-    pid, task.receiver = task.receiver, None
+    pid = task.receiver
     if pid is None:
         return
     into = task.report.plans[-1].into
     if processes.is_receiver(work.target.run(zfs.receivers()).stdout.splitlines(), pid, into):
         sudo = ["sudo", "-n"] if work.target.endpoint.become else []
         work.target.run([*sudo, "kill", str(pid)], check=False)
+    task.receiver = None  # not earlier: the host may not answer yet
 
 
 def _reached(pair: Pair) -> tuple[object, ...]:
@@ -256,7 +257,7 @@ def _attempt(work: Work, task: Task, plan: PairPlan) -> None:
     if plan.sends or plan.prepare or plan.reseeds:
         _wait_for_others(work, plan)
     work.do(plan.prepare, task.report)
-    work.do(plan.protect, task.report, needed=lambda step: plan.reseeds or bookkeeping.declares(step))
+    work.do(plan.protect, task.report, needed=bookkeeping.declares)
     if plan.sends:
         _send(work, task, plan)
 

@@ -176,11 +176,8 @@ class Run:
                 task.report.error = task.report.error or error
         for task in tasks:
             task.report.seconds += time.monotonic() - began
-            if task.plan is None and not task.report.error:
-                self._waiting.append(task)  # there is more to send
-            else:
-                self._ended.append(task)
-                task.unlock()
+            task.unlock()  # also if there is more to send: who waits for a worker keeps no lock from others
+            (self._waiting if task.plan is None and not task.report.error else self._ended).append(task)
 
 
 def _needs(tasks: Sequence[Task]) -> Iterator[tuple[int, list[tuple[Task, bool]]]]:

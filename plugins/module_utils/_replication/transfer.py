@@ -10,6 +10,7 @@ in it: properties, further datasets, whose clone it is.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import math
 import platform
@@ -37,6 +38,7 @@ TICK = 0.25  # seconds between looks at the processes
 LOOK = 0.02  # seconds between looks at a pipe that the head of a stream must come through
 LAST_WORDS = 10.0  # seconds that a sender gets to end once nobody reads its stream any more
 PATIENCE = 60.0  # seconds that a receiver gets to save what has arrived after the stream has ended
+MAX_WORDS = 65536  # bytes of stderr that are kept
 HASTE = 3.0  # the same in a run that has to end
 OWN_CONNECTION_FROM = 64 * 1024 * 1024  # bytes: for less, a login costs more than sharing a connection
 
@@ -97,7 +99,7 @@ class _Stderr(threading.Thread):
     def run(self) -> None:
         stream: Any = self.program.stderr
         with stream:
-            for raw in stream:
+            for raw in iter(lambda: stream.readline(MAX_WORDS), b""):
                 self._note(raw)
 
     def _note(self, raw: bytes) -> None:
@@ -112,7 +114,7 @@ class _Stderr(threading.Thread):
         elif line.rstrip() == WAITING:
             pass
         elif not (self.sends and (output.announced(line) or line.startswith(("size\t", "TIME")))):
-            self.kept += raw[: 65536 - len(self.kept)]
+            self.kept += raw[: MAX_WORDS - len(self.kept)]
 
     def text(self) -> str:
         self.join(5)
@@ -184,6 +186,8 @@ def run_pipe(
         else:
             _receive(pipe, receiving)
     except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.EACCES):
+            raise CerssError(f"the programs of the stream could not be started: {error.strerror}") from error
         raise BadInput(
             f"{error.filename} cannot be started here: {error.strerror}; install it, or leave out the "
             "option that needs it"
@@ -273,6 +277,8 @@ class _Pipe:
 
     def _glance(self) -> bytes | None:
         over = self.look()
+        if self.why:
+            return b""  # nothing more is received
         found = peek.ahead(self.output.fileno(), stream.RECORD) if self.output else b""
         return b"" if found is None and over else found
 
@@ -288,6 +294,8 @@ class _Pipe:
 
     def end(self) -> None:
         # The sender first: the receiver then sees the end of the stream and saves what has arrived.
+        if self.wanted.fault():
+            self.patience = HASTE
         for program in self.programs:
             if program.poll() is None:
                 process.end(program, self.patience if program is not self.programs[0] else min(self.patience, 5.0))
@@ -299,9 +307,9 @@ class _Pipe:
             return True
         now = time.monotonic()
         sender, receiver = self.programs[0], self.programs[-1]
-        if self.why is None:
-            self.why = self._reason(now)
-            if self.why:
+        if self.why is None or self.patience != HASTE:
+            former, self.why = self.why, self._reason(now) or self.why
+            if self.why is not former:
                 self._end_sender(HASTE)
         # A sender without a receiver is ended; once the sender has ended, the others must end soon.
         if receiver.poll() is not None and sender.poll() is None and self._is_left(receiver.returncode, now):
@@ -332,7 +340,7 @@ class _Pipe:
             self.patience = HASTE
             return fault
         limit = self.transport.stall_timeout
-        if limit and now - max(self.meter.moved, self._ended or 0) > limit:
+        if limit and self.why is None and now - max(self.meter.moved, self._ended or 0) > limit:
             what = "the receiver did not end" if self._ended else "no byte moved"
             return Stalled(f"{what} for {limit:g} s (stall_timeout); what has arrived can be resumed")
         return None

@@ -32,6 +32,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs import stream
 
 REFUSED = 126  # exit status
 PROBE = 15  # seconds between two questions whether the other host is still there
+LOOK = 1  # seconds between two looks at a receive
 SILENT = 4  # questions in a row without an answer after which it is not
 SHOWN = 400  # characters of a refused command line that are logged
 LOGGED = 1500  # characters in one line of the log
@@ -115,12 +116,13 @@ def watched(argv: list[str]) -> int:
     Otherwise it would wait for hours, and block its dataset.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-    peer, child = Peer(), os.fork()
+    host, child = Peer(), os.fork()
     if child == 0:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
         become(argv)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # of what is said to a peer that is gone; the child has its default
     while not (ended := os.waitpid(child, os.WNOHANG))[0]:
-        if not signal.sigtimedwait({signal.SIGCHLD}, PROBE) and peer.is_gone():
+        if not signal.sigtimedwait({signal.SIGCHLD}, LOOK) and host.is_gone():
             os.kill(child, signal.SIGTERM)
     status = os.waitstatus_to_exitcode(ended[1])
     return status if status >= 0 else 128 - status
@@ -130,18 +132,26 @@ class Peer:
     """The other host, which is asked for a sign of life: its kernel must acknowledge what is written here."""
 
     def __init__(self) -> None:
-        self.ports = [int(port) for port in os.environ.get("SSH_CONNECTION", "").split()[1::2]]
+        self.connection = os.environ.get("SSH_CONNECTION", "")
+        self.asked = time.monotonic()
         self.questions = 0  # in a row that are not answered
 
     def is_gone(self) -> bool:
+        """Ask, if it is time. Called again and again."""
+        if time.monotonic() - self.asked < PROBE:
+            return False
+        self.asked = time.monotonic()
         self.questions = self.questions + 1 if self._is_silent() else 0
-        print(endpoint.WAITING, file=sys.stderr, flush=True)
+        try:
+            print(endpoint.WAITING, file=sys.stderr, flush=True)
+        except OSError:  # sshd has ended
+            return True
         return self.questions >= SILENT
 
     def _is_silent(self) -> bool:
-        for name in ("tcp", "tcp6") if len(self.ports) == 2 else ():
-            with contextlib.suppress(OSError), open(f"/proc/net/{name}") as table:
-                if _gate.unanswered(table.read(), *self.ports):
+        for name in ("tcp", "tcp6") if self.connection else ():
+            with contextlib.suppress(OSError, ValueError), open(f"/proc/net/{name}") as table:
+                if _gate.unanswered(table.read(), self.connection):
                     return True
         return False
 
@@ -164,11 +174,13 @@ def set_title(argv: list[str]) -> None:
 
 def ahead() -> bytes:
     """The next record of standard input, which stays in the pipe. Waits for it; exits when the stream ends before."""
-    peer = Peer()
+    host = Peer()
     while not select.select([0], [], [], PROBE)[0]:  # until the first byte comes, or the end
-        if peer.is_gone():
+        if host.is_gone():
             sys.exit(1)
     while (record := peek.ahead(0, stream.RECORD)) is None:
+        if host.is_gone():
+            sys.exit(1)
         time.sleep(0.01)  # the rest is on its way
     if len(record) < stream.RECORD:
         print("cannot receive: failed to read from stream", file=sys.stderr)  # the message of zfs receive

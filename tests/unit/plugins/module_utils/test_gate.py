@@ -178,19 +178,33 @@ TCP = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
    1: 014DA8C0:0016 024DA8C0:C001 01 00000024:00000000 01:00000014 00000003     0        0 2 4 0 20 4 29 10 -1
-   2: 014DA8C0:0016 024DA8C0:C002 01 00000000:00000000 02:0000A7DF 00000000     0        0 3 4 0 20 4 29 10 -1
-   3: 014DA8C0:C003 024DA8C0:0016 01 00000024:00000000 02:0000A7DF 00000000     0        0 4 4 0 20 4 29 10 -1
-   4: 014DA8C0:0016 024DA8C0:C004 06 00000024:00000000 03:00000A00 00000000     0        0 0 3 0
+   2: 014DA8C0:0016 024DA8C0:C002 01 00000024:00000000 01:00000014 00000000     0        0 3 4 0 20 4 29 10 -1
+   3: 014DA8C0:C003 024DA8C0:0016 01 00000024:00000000 02:0000A7DF 00000003     0        0 4 4 0 20 4 29 10 -1
+   4: 014DA8C0:0016 024DA8C0:C004 06 00000024:00000000 03:00000A00 00000003     0        0 0 3 0
+   5: 014DA8C0:0016 034DA8C0:C002 01 00000024:00000000 01:00000014 00000003     0        0 5 4 0 20 4 29 10 -1
+   6: 0000000000000000FFFF0000014DA8C0:0016 0000000000000000FFFF0000024DA8C0:C006 01 00000001:00000000 01:0 00000001 0
+   7: B80D0120000000000000000001000000:0016 B80D0120000000000000000002000000:C007 01 00000001:00000000 01:0 00000001 0
 """
 
 
+@pytest.mark.skipif(sys.byteorder == "big", reason="the table is from a little-endian machine")
 @pytest.mark.parametrize(
-    ("client", "waits"), [(0xC001, True), (0xC002, False), (0xC003, False), (0xC004, False), (0xC005, False)]
+    ("connection", "waits"),
+    [
+        ("192.168.77.2 49153 192.168.77.1 22", True),
+        ("192.168.77.2 49154 192.168.77.1 22", False),  # bytes are on their way, as always
+        ("192.168.77.3 49154 192.168.77.1 22", True),
+        ("192.168.77.2 49155 192.168.77.1 22", False),
+        ("192.168.77.2 49156 192.168.77.1 22", False),
+        ("192.168.77.2 49158 192.168.77.1 22", True),
+        ("2001:db8::2 49159 2001:db8::1 22", True),
+        ("2001:db8::3 49159 2001:db8::1 22", False),
+        ("192.168.77.2 49153 192.168.77.1 2222", False),
+    ],
 )
-def test_a_connection_that_waits_for_the_other_host(client: int, waits: bool) -> None:
-    assert _gate.unanswered(TCP, client, 22) == waits
-    assert not _gate.unanswered(TCP, client, 2222)
-    assert not _gate.unanswered("", client, 22)
+def test_a_connection_that_waits_for_the_other_host(connection: str, waits: bool) -> None:
+    assert _gate.unanswered(TCP, connection) == waits
+    assert not _gate.unanswered("", connection)
 
 
 def test_a_receive_may_tell_its_pid_and_nothing_else_is_run_by_a_shell() -> None:
@@ -472,6 +486,7 @@ def test_a_receive_goes_on_while_the_other_host_answers(
     gate: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], status: int
 ) -> None:
     monkeypatch.setattr(gate, "PROBE", 0.02)
+    monkeypatch.setattr(gate, "LOOK", 0.01)
     answers = itertools.cycle([True] * (gate.SILENT - 1) + [False])
     monkeypatch.setattr(gate.Peer, "_is_silent", lambda _peer: next(answers))
     assert gate.watched(["sh", "-c", f"sleep 0.6; exit {status}"]) == status
@@ -480,16 +495,29 @@ def test_a_receive_goes_on_while_the_other_host_answers(
 
 def test_a_receive_ends_when_the_other_host_does_not_answer(gate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "PROBE", 0.02)
-    asked: list[tuple[int, int]] = []
-    monkeypatch.setattr(_gate, "unanswered", lambda _table, *ports: asked.append(ports) or True)
+    monkeypatch.setattr(gate, "LOOK", 0.01)
+    asked: list[str] = []
+    monkeypatch.setattr(_gate, "unanswered", lambda _table, connection: asked.append(connection) or True)
     monkeypatch.setenv("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22")
     assert gate.watched(["sleep", "60"]) == 128 + signal.SIGTERM
-    assert asked[: gate.SILENT] == [(50000, 22)] * gate.SILENT
+    assert asked[: gate.SILENT] == ["192.0.2.1 50000 192.0.2.2 22"] * gate.SILENT
+
+
+def test_a_part_of_a_record_is_not_waited_for_without_limit(
+    gate: Any, stdin: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate, "PROBE", 0.02)
+    monkeypatch.setattr(gate.Peer, "_is_silent", lambda _peer: True)
+    os.write(stdin, record()[:100])
+    with pytest.raises(SystemExit):
+        gate.ahead()
+    os.close(stdin)
 
 
 def test_without_a_known_connection_nobody_is_gone(gate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSH_CONNECTION", raising=False)
     monkeypatch.setattr(_gate, "unanswered", lambda *_: True)
+    monkeypatch.setattr(gate, "PROBE", 0)
     assert not any(peer.is_gone() for peer in [gate.Peer()] * 10)
 
 

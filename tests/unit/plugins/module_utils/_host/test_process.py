@@ -6,17 +6,20 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import operator
 import os
 import signal
 import subprocess
 import tempfile
+import time
+from collections import deque
 from pathlib import Path
 
 import pytest
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import TimedOut
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, TimedOut
 from ansible_collections.cerss.zfs.plugins.module_utils._host import process
 from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wait_for
 
@@ -61,10 +64,74 @@ def test_a_program_under_sudo_is_ended_by_sudo(monkeypatch):
     killpg = os.killpg
     with monkeypatch.context() as patch:
         patch.setattr(os, "killpg", refused)
-        patch.setattr(process, "run", lambda argv, **_: asked.append(argv) or killpg(program.pid, signal.SIGTERM))
+        spawn = process.spawn
+
+        def sudo(argv, **more):
+            asked.append(argv)
+            killpg(program.pid, signal.SIGTERM)
+            return spawn(["true"], **more)
+
+        patch.setattr(process, "spawn", sudo)
         process.end(program)
     assert asked == [["sudo", "-n", "kill", f"-{signal.SIGTERM}", "--", f"-{program.pid}"]]
     assert program.returncode == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("sudo", ["exit 1", "exec sleep 60"])
+def test_a_program_that_nobody_may_end_is_left_behind(monkeypatch, tmp_path, sudo):
+    program, killpg, began = started("echo ready; exec sleep 600"), os.killpg, time.monotonic()
+
+    def refused(_group, _number):
+        raise PermissionError
+
+    (tmp_path / "sudo").write_text(f"#!/bin/sh\n{sudo}\n")
+    (tmp_path / "sudo").chmod(0o755)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "killpg", refused)
+        patch.setattr(process, "SEARCH_PATH", f"{tmp_path}:/usr/bin:/bin")
+        patch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+        patch.setattr(process, "PATIENCE", 0.2)
+        process.end(program, patience=60)  # which is for programs that have got the signal
+    assert time.monotonic() - began < 20
+    assert program.poll() is None
+    for each in (program, *process._left):
+        killpg(each.pid, signal.SIGKILL)
+        each.wait()
+    process._left.clear()
+
+
+def test_lines_that_do_not_stop_are_stopped(monkeypatch):
+    looks = []
+
+    def check():
+        looks.append(True)
+        if len(looks) > 2:
+            raise CerssError("stopped")
+
+    monkeypatch.setattr(process, "LOOK", 0.02)
+    with pytest.raises(CerssError, match="stopped"):
+        deque(process.Lines(["yes"], check), maxlen=1)
+    monkeypatch.setattr(process, "MAX_LINE", 100_000)
+    with pytest.raises(CerssError, match="printed a line of more than"):
+        deque(process.Lines(["cat", "/dev/zero"]), maxlen=1)
+
+
+def test_children_that_keep_the_pipes_go_with_a_run_that_is_stopped(monkeypatch):
+    monkeypatch.setattr(process, "PATIENCE", 0.1)
+    with pytest.raises(TimedOut):
+        process.run(["sh", "-c", "sleep 321 & exit 0"], timeout=0.3)
+    found = subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True, check=True).stdout
+    assert "sleep 321" not in found.splitlines()
+
+
+def test_a_machine_that_cannot_start_a_program_is_not_one_without_it(monkeypatch):
+    def full(*_argv, **_options):
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(process, "spawn", full)
+    with pytest.raises(CerssError, match="zfs list could not be started: Resource temporarily unavailable") as caught:
+        process.run(["zfs", "list"])
+    assert caught.value.transient
 
 
 def test_a_program_that_has_just_ended_is_no_error(monkeypatch):

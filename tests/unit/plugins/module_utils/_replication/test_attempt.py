@@ -502,6 +502,28 @@ def test_our_receiver_is_ended_when_its_connection_was_lost(world: World, pid: i
     assert (message(result) == "") == ours
 
 
+def test_our_receiver_is_remembered_until_its_host_answers(world: World) -> None:
+    package(world)
+    world.pid = 77
+    steps: list[str] = []
+
+    def hook(_machine: str, argv: list[str]) -> None:
+        into = world.there.all["backup/v"]
+        if argv[1] == "receive" and not steps:
+            steps.append("cut")
+            into.busy, world.pid = True, 78  # the next receiver is another process
+            raise No("cannot receive: Connection reset by peer")
+        if argv[0] == "ps" and steps == ["cut"]:
+            steps.append("no answer")
+            raise No("ssh: connect to host b port 22: Connection timed out")
+        if argv[0] == "kill":
+            into.busy = False
+
+    world.hook = hook
+    assert message(world.replicate(retries=3)) == ""
+    assert [argv for _machine, argv in world.log if argv[0] == "kill"] == [["kill", "77"]]
+
+
 # -- streams ---------------------------------------------------------------------------------------------------------
 
 
