@@ -77,10 +77,10 @@ class Words:  # a program's stderr, which also stays here
         return self
     def __exit__(self, *_):
         self.stream.close()
-    def __iter__(self):
-        for line in self.stream:
-            self.kept += line
-            yield line
+    def readline(self, most):
+        line = self.stream.readline(most)
+        self.kept += line
+        return line
 
 def spawn(argv, **options):
     if not sys._getframe(1).f_code.co_filename.endswith('_replication/transfer.py'):
