@@ -362,7 +362,7 @@ MUTANTS = [
     Mutant("a rename looks for receives below", "_dataset/dataset",
            "    if processes.receiver_below(running.receivers, old.name):", "    if not old:", DATASET),
     Mutant("a connection is known by both ends", "_gate",
-           "row[1] in here and row[2] in there", "row[1] in here", GATE),
+           "row[1] in local and row[2] in remote", "row[1] in local", GATE),
     Mutant("bytes on their way are no silence", "_gate", 'row[6].strip("0")', 'row[4].strip("0:")', GATE),
     Mutant("who may not be ended is not waited for", "_host/process",
            "if process.poll() is None and _signal(process, signal.SIGTERM):",

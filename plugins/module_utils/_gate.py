@@ -428,27 +428,22 @@ def check_stream(
     return head
 
 
-def unanswered(table: str, connection: str) -> bool:
+def unanswered(table: str, here: tuple[bytes, int], there: tuple[bytes, int]) -> bool:
     """Whether what was sent over a connection is not acknowledged, although it was sent again.
 
-    ``table``: /proc/net/tcp or tcp6 (proc(5)). ``connection``: the value of SSH_CONNECTION (ssh(1)). Bytes that are
+    ``table``: /proc/net/tcp or tcp6 (proc(5)). ``here``, ``there``: packed address and port of the ends. Bytes that are
     just on their way say nothing, since there are always some.
     """
-    client, client_port, server, server_port = connection.split()
-    here = {f"{each}:{int(server_port):04X}" for each in _as_in_proc(server)}
-    there = {f"{each}:{int(client_port):04X}" for each in _as_in_proc(client)}
+    local, remote = _as_in_proc(*here), _as_in_proc(*there)
     rows = [row for row in map(str.split, table.splitlines()) if len(row) > 6]
-    return any(row[1] in here and row[2] in there and row[3] == "01" and row[6].strip("0") for row in rows)
+    return any(row[1] in local and row[2] in remote and row[3] == "01" and row[6].strip("0") for row in rows)
 
 
-def _as_in_proc(address: str) -> list[str]:
-    """An address as these tables have it: in words of four bytes, each in the order of this machine."""
-    import socket  # here, since every command starts the gate, and only a receive needs this
-
-    plain = socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address.partition("%")[0])
-    found = "".join(f"{int.from_bytes(plain[at : at + 4], sys.byteorder):08X}" for at in range(0, len(plain), 4))
-    mapped = "".join(f"{int.from_bytes(each, sys.byteorder):08X}" for each in (bytes(4), bytes(4), b"\0\0\xff\xff"))
-    return [found] if ":" in address else [found, mapped + found]
+def _as_in_proc(address: bytes, port: int) -> list[str]:
+    """An end as these tables have it: in words of four bytes, each in the order of this machine."""
+    forms = [address, *([bytes(10) + b"\xff\xff" + address] if len(address) == 4 else [])]
+    words = [[form[at : at + 4] for at in range(0, len(form), 4)] for form in forms]
+    return ["".join(f"{int.from_bytes(word, sys.byteorder):08X}" for word in each) + f":{port:04X}" for each in words]
 
 
 def seen(lines: Iterable[str], job: Job) -> list[str]:

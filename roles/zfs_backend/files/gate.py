@@ -128,11 +128,23 @@ def watched(argv: list[str]) -> int:
     return status if status >= 0 else 128 - status
 
 
+def ends(connection: str) -> list[tuple[bytes, int]]:
+    """This end and the other one of SSH_CONNECTION (ssh(1)), as packed address and port; empty if it has others."""
+    import socket  # slow, and only a receive needs it
+
+    with contextlib.suppress(OSError, ValueError):
+        client, client_port, server, server_port = connection.split()
+        kind = socket.AF_INET6 if ":" in server else socket.AF_INET
+        pairs = ((server, server_port), (client, client_port))
+        return [(socket.inet_pton(kind, address.partition("%")[0]), int(port)) for address, port in pairs]
+    return []
+
+
 class Peer:
     """The other host, which is asked for a sign of life: its kernel must acknowledge what is written here."""
 
     def __init__(self) -> None:
-        self.connection = os.environ.get("SSH_CONNECTION", "")
+        self.ends = ends(os.environ.get("SSH_CONNECTION", ""))
         self.asked = time.monotonic()
         self.questions = 0  # in a row that are not answered
 
@@ -149,9 +161,9 @@ class Peer:
         return self.questions >= SILENT
 
     def _is_silent(self) -> bool:
-        for name in ("tcp", "tcp6") if self.connection else ():
-            with contextlib.suppress(OSError, ValueError), open(f"/proc/net/{name}") as table:
-                if _gate.unanswered(table.read(), self.connection):
+        for name in ("tcp", "tcp6") if self.ends else ():
+            with contextlib.suppress(OSError), open(f"/proc/net/{name}") as table:
+                if _gate.unanswered(table.read(), *self.ends):
                     return True
         return False
 

@@ -174,6 +174,21 @@ def test_no_command_of_the_other_job_and_none_that_is_never_allowed(kind: str) -
             decide(line(*commands), JOBS[kind])
 
 
+ROLE = Path(__file__).parents[4] / "roles" / "zfs_backend"
+
+
+@pytest.fixture
+def gate() -> Iterator[Any]:
+    """The program as a module."""
+    spec = importlib.util.spec_from_file_location("gate", ROLE / "files" / "gate.py")
+    assert spec
+    assert spec.loader
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    yield found
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+
+
 TCP = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
@@ -202,9 +217,14 @@ TCP = """\
         ("192.168.77.2 49153 192.168.77.1 2222", False),
     ],
 )
-def test_a_connection_that_waits_for_the_other_host(connection: str, waits: bool) -> None:
-    assert _gate.unanswered(TCP, connection) == waits
-    assert not _gate.unanswered("", connection)
+def test_a_connection_that_waits_for_the_other_host(gate: Any, connection: str, waits: bool) -> None:
+    assert _gate.unanswered(TCP, *gate.ends(connection)) == waits
+    assert not _gate.unanswered("", *gate.ends(connection))
+
+
+@pytest.mark.parametrize("text", ["", "1.2.3.4", "x 1 y 2", "1.2.3.4 x 1.2.3.5 22", "1.2.3.4 1 1.2.3.5 22 5"])
+def test_a_connection_that_is_not_known(gate: Any, text: str) -> None:
+    assert gate.ends(text) == []
 
 
 def test_a_receive_may_tell_its_pid_and_nothing_else_is_run_by_a_shell() -> None:
@@ -455,9 +475,6 @@ def test_there_is_no_package_within_a_package():
     assert check_stream(record(origin=8), PLAIN, bool, part=0).fromguid == "8"
 
 
-ROLE = Path(__file__).parents[4] / "roles" / "zfs_backend"
-
-
 @pytest.fixture
 def stdin() -> Iterator[int]:
     """A descriptor to write to what descriptor 0 reads."""
@@ -467,18 +484,6 @@ def stdin() -> Iterator[int]:
     yield writer
     os.dup2(before, 0)
     os.close(before)
-
-
-@pytest.fixture
-def gate() -> Iterator[Any]:
-    """The program as a module."""
-    spec = importlib.util.spec_from_file_location("gate", ROLE / "files" / "gate.py")
-    assert spec
-    assert spec.loader
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    yield found
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
 
 
 @pytest.mark.parametrize("status", [0, 3, 143])
@@ -496,11 +501,12 @@ def test_a_receive_goes_on_while_the_other_host_answers(
 def test_a_receive_ends_when_the_other_host_does_not_answer(gate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "PROBE", 0.02)
     monkeypatch.setattr(gate, "LOOK", 0.01)
-    asked: list[str] = []
-    monkeypatch.setattr(_gate, "unanswered", lambda _table, connection: asked.append(connection) or True)
+    asked: list[Any] = []
+    monkeypatch.setattr(_gate, "unanswered", lambda _table, *ends: asked.append(ends) or True)
     monkeypatch.setenv("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22")
     assert gate.watched(["sleep", "60"]) == 128 + signal.SIGTERM
-    assert asked[: gate.SILENT] == ["192.0.2.1 50000 192.0.2.2 22"] * gate.SILENT
+    ends = (bytes((192, 0, 2, 2)), 22), (bytes((192, 0, 2, 1)), 50000)
+    assert asked[: gate.SILENT] == [ends] * gate.SILENT
 
 
 def test_a_part_of_a_record_is_not_waited_for_without_limit(

@@ -402,9 +402,10 @@ def test_a_stop_ends_the_wait_for_another_run(world: World) -> None:
     assert "the run was stopped during the wait for another transfer" in message(result)
 
 
-def test_a_run_waits_for_another_one_on_its_host_and_reads_again(world: World) -> None:
+def test_a_run_waits_for_another_one_on_its_host_and_reads_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     package(world)
-    released = threading.Event()
+    released, pause = threading.Event(), attempt.Work.pause
+    monkeypatch.setattr(attempt.Work, "pause", lambda work, what: released.set() or pause(work, what))
 
     def other() -> None:
         with runfiles.lock(id_of(world)):
@@ -413,7 +414,6 @@ def test_a_run_waits_for_another_one_on_its_host_and_reads_again(world: World) -
 
     thread = threading.Thread(target=other)
     thread.start()
-    threading.Timer(0.1, released.set).start()
     result = world.replicate(on_active="wait")
     thread.join()
     assert message(result) == ""
