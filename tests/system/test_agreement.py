@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
@@ -43,15 +43,20 @@ def put(backend: Backend, name: str, value: Any, dataset: str) -> None:
 
 
 @contextmanager
-def listening(backend: Backend) -> Iterator[list[str]]:
-    """While it lasts, the argument lists of all zfs send; they are in the list afterwards."""
-    script = '#!/bin/sh\n[ "$1" = send ] && echo "$*" >> /run/zfs-sends\nexec /usr/sbin/zfs "$@"\n'
-    backend.run(": > /run/zfs-sends; cat > /usr/local/sbin/zfs && chmod 755 /usr/local/sbin/zfs", input=script)
-    sends: list[str] = []
+def in_front_of_zfs(backend: Backend, script: str, log: str) -> Iterator[list[str]]:
+    """While it lasts, a script that writes to the file ``log``, whose lines are in the list afterwards."""
+    backend.run(f": > {log}; cat > /usr/local/sbin/zfs && chmod 755 /usr/local/sbin/zfs", input=script)
+    lines: list[str] = []
     try:
-        yield sends
+        yield lines
     finally:
-        sends += backend.run("cat /run/zfs-sends; rm -f /run/zfs-sends /usr/local/sbin/zfs").stdout.splitlines()
+        lines += backend.run(f"cat {log}; rm -f {log} /usr/local/sbin/zfs").stdout.splitlines()
+
+
+def listening(backend: Backend) -> AbstractContextManager[list[str]]:
+    """The argument lists of all zfs send."""
+    script = '#!/bin/sh\n[ "$1" = send ] && echo "$*" >> /run/zfs-sends\nexec /usr/sbin/zfs "$@"\n'
+    return in_front_of_zfs(backend, script, "/run/zfs-sends")
 
 
 def test_a_replica_cannot_make_the_source_send_in_the_clear(backends: list[Backend]) -> None:

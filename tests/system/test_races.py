@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from harness import Backend, until
-from test_agreement import record_of, relate
+from test_agreement import in_front_of_zfs, record_of, relate
 from test_replicate import marks, once, options, replicate
 from test_replicate_cuts import leftovers
 
@@ -42,23 +42,12 @@ def just(backend: Backend, **more: Any) -> Any:
     return replicate(backend, options(**more), look=False, passes=1)[0][0]
 
 
-@contextmanager
-def noting(backend: Backend) -> Iterator[list[str]]:
-    """How receives have ended; they are in the list afterwards."""
-    backend.run(": > /run/receives; cat > /usr/local/sbin/zfs && chmod 755 /usr/local/sbin/zfs", input=NOTED)
-    found: list[str] = []
-    try:
-        yield found
-    finally:
-        found += backend.run("cat /run/receives; rm -f /run/receives /usr/local/sbin/zfs").stdout.splitlines()
-
-
 def test_two_controllers_at_once(settled: list[Backend]) -> None:
     """One pushes, one relays from a third place. Afterwards the goal is there without a third run."""
     one, two, three = settled
     chance = random.Random(7)
     both: list[tuple[dict[str, Any], ...]] = []
-    with noting(two) as ends:
+    with in_front_of_zfs(two, NOTED, "/run/receives") as ends:
         for number in range(RACES):
             megabytes = chance.choice((0, 0, 3))
             one.run(f"head -c {megabytes}M /dev/urandom > /tank/vol/f; zfs snapshot tank/vol@r{number}")

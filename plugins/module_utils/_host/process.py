@@ -56,9 +56,8 @@ def spawn(argv: list[str], **options: Any) -> subprocess.Popen[Any]:
 
 
 def run(
-    argv: list[str], stdin: str | None = None, timeout: float | None = None, env: dict[str, str] | None = None,
-    check: Callable[[], None] | None = None,
-) -> Result:  # fmt: skip
+    argv: list[str], stdin: str | None = None, timeout: float | None = None, check: Callable[[], None] | None = None
+) -> Result:
     """Run a program to its end. Raise TimedOut after ``timeout`` seconds; a missing program is a Result with rc 127.
 
     ``check`` is called meanwhile. If it raises, the program has `PATIENCE` seconds to end by itself.
@@ -69,7 +68,6 @@ def run(
             stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=environment(env),
         )
     except OSError as error:
         return _not_started(argv, error)

@@ -216,7 +216,7 @@ def _write(work: Work, found: Sequence[_Arrived], pool: ThreadPoolExecutor) -> l
     _each(left, lambda each: _note(work, each, each.finish.commit), pool)
     tasks = [each.task for each in changed]
     try:
-        anew = [each.task for each in _each(_read_again(work, tasks) if tasks else [], lambda each: _check(work, each))]
+        anew = [each.task for each in _each(_read_again(work, tasks), lambda each: _check(work, each))]
     except CerssError as error:
         anew = []
         for task in tasks:

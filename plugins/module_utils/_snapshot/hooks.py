@@ -166,12 +166,9 @@ class _Signals:
 @contextlib.contextmanager
 def _run_file(snapshots: Sequence[str]) -> Iterator[None]:
     """Meanwhile zfs_snapshot_info reports the state "creating". Without a place for the file it does not."""
-    runfile = None
-    with contextlib.suppress(OSError):
-        runfile = RunFile()
-        runfile.write({"operation": "create", "snapshots": list(snapshots), "started": time.time()})
+    runfile = RunFile()
+    runfile.write({"operation": "create", "snapshots": list(snapshots), "started": time.time()})
     try:
         yield
     finally:
-        if runfile:
-            runfile.remove()
+        runfile.remove()

@@ -130,7 +130,7 @@ def watched(argv: list[str]) -> int:
 
 def ends(connection: str) -> list[tuple[bytes, int]]:
     """This end and the other one of SSH_CONNECTION (ssh(1)), as packed address and port; empty if it has others."""
-    import socket  # slow, and only a receive needs it
+    import socket  # slow, and only a receive that has lasted a while needs it
 
     with contextlib.suppress(OSError, ValueError):
         client, client_port, server, server_port = connection.split()
@@ -144,7 +144,6 @@ class Peer:
     """The other host, which is asked for a sign of life: its kernel must acknowledge what is written here."""
 
     def __init__(self) -> None:
-        self.ends = ends(os.environ.get("SSH_CONNECTION", ""))
         self.asked = time.monotonic()
         self.questions = 0  # in a row that are not answered
 
@@ -161,9 +160,10 @@ class Peer:
         return self.questions >= SILENT
 
     def _is_silent(self) -> bool:
-        for name in ("tcp", "tcp6") if self.ends else ():
+        connection = ends(os.environ.get("SSH_CONNECTION", ""))
+        for name in ("tcp", "tcp6") if connection else ():
             with contextlib.suppress(OSError), open(f"/proc/net/{name}") as table:
-                if _gate.unanswered(table.read(), *self.ends):
+                if _gate.unanswered(table.read(), *connection):
                     return True
         return False
 
