@@ -346,8 +346,7 @@ def test_what_an_increment_costs(filled: list[Backend]) -> None:
         ((told,),) = replicate(one, wish, look=False, passes=1)
         assert told["changed"], told
         waves = there().count("hold")  # one, unless the machines are slow
-        programs = ["program", "program"] if waves == 1 else ["program", "set", "set"]
-        marks = ["bookmark", "set"] * 2 if verbs.USER else programs
+        marks = ["bookmark", "set"] * 2 if verbs.USER else ["program"] * (1 + waves)
         reads = ["list", "get", "get"] * (1 + waves)
         assert sorted(here()) == sorted([*reads, "get", "get", "send", "send", *marks])
         assert sorted(there()) == sorted([*reads, "get", "holds", *["hold", "release"] * waves, "receive", "receive"])

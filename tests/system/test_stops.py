@@ -74,14 +74,14 @@ def timed(backend: Backend, **more: Any) -> tuple[dict[str, Any], float]:
     return told, time.monotonic() - start
 
 
-@pytest.mark.parametrize("hang", ["list", "get", "receive", "bookmark", "hold"])
+@pytest.mark.parametrize("hang", ["list", "get", "receive", "program", "hold"])
 @pytest.mark.parametrize("where", [0, 1])
 def test_a_zfs_that_does_not_answer(settled: list[Backend], where: int, hang: str) -> None:
     """As on a suspended pool, and deaf to SIGTERM: timeout ends the run, and the next one converges."""
     one, two = settled
     one.zfs("snapshot", "tank/vol@s3")
     backend = settled[where]
-    if (where, hang) in ((0, "receive"), (1, "bookmark"), (0, "hold")):
+    if (where, hang) in ((0, "receive"), (1, "program"), (0, "hold")):
         pytest.skip("no such command there")
     with wrapped(backend, hang=hang):
         told, seconds = timed(one, timeout="20s")
@@ -104,6 +104,25 @@ def test_a_login_that_hangs(settled: list[Backend]) -> None:
     assert told.get("failed"), told
     assert "timeout was over" in told["msg"]
     assert seconds < 10 + 10 + SLACK, seconds
+
+
+def test_a_sudo_that_runs_only_zfs(settled: list[Backend]) -> None:
+    """It refuses to end what it has started, so the run has to end without that."""
+    one, two = settled
+    one.zfs("snapshot", "tank/vol@s3")
+    wish = {"target": target(user="operator", become=True)}
+    two.run("sed -i 's,: ALL,: /usr/local/sbin/zfs,' /etc/sudoers.d/operator")
+    try:
+        with wrapped(two, hang="receive"):
+            told, seconds = timed(one, timeout="20s", **wish)
+            assert "timeout was over" in told["msg"], told
+            assert seconds < 20 + 10 + SLACK, seconds
+            two.run(": > /run/hang; pkill -9 -f '^/bin/sh /usr/local/sbin/zfs' || true")
+            assert not once(one, **wish).get("failed")
+    finally:
+        two.run("sed -i 's,: .*,: ALL,' /etc/sudoers.d/operator")
+    assert one.checksum("tank/vol@s3") == two.checksum("backup/vol@s3")
+    assert leftovers(settled) == []
 
 
 @pytest.mark.parametrize("number", ["TERM", "INT", "HUP"])

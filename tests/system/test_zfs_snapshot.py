@@ -247,6 +247,27 @@ def test_commands_around(backend: Backend) -> None:
     assert log() == ["before secret", "last"]
 
 
+# What a command leaves behind, as the MySQL lock pattern does, and whether that makes the snapshot fail.
+LEFT = {
+    "sleep 300 & exit 0": False,
+    "setsid sleep 300 & exit 0": False,
+    "(setsid sh -c 'exec sleep 300' &); exit 0": False,
+    "trap '' TERM; while :; do sleep 1; done": True,
+    "yes flood": True,
+}
+
+
+def test_whatever_a_command_leaves_behind_what_comes_after_runs_in_time(backend: Backend) -> None:
+    verbs.run(backend, VERB, [VOLUMES])
+    for number, (text, fails) in enumerate(LEFT.items()):
+        start = time.monotonic()
+        ((told,),) = verbs.run(backend, VERB, [around(text, name=f"tank/vol@{number}")], look=False, passes=1)
+        assert time.monotonic() - start < 30, text
+        assert bool(told.get("failed")) == fails, told
+        log = backend.run("cat /root/log; rm /root/log; pkill -f '^sleep 300' || true").stdout.split()
+        assert log[-2:] == ["after", "last"], text
+
+
 def test_creating_is_seen_and_a_signal_runs_what_comes_after(backend: Backend, ansible: Ansible) -> None:
     """Through Ansible: the state another run sees, and the way a cancelled one ends."""
     backend.run(VOLUMES)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The marks of many pairs on the source at once: channel programs where they may run.
+"""The marks of pairs on the source: channel programs where they may run, which compare before they write.
 
 What a program does not do is left to the caller, which carries it out as commands, with the same result.
 """
@@ -57,10 +57,9 @@ def carry_out(work: Work, parts: Iterable[Part], grace: float = 0.0) -> tuple[li
         if operations:
             pools.setdefault(part.pool, []).append((part, operations))
     for pool, found in pools.items():
-        if len(found) > 1:  # one pair is as cheap with commands
-            ends = _run(work, pool, [operations for _part, operations in found], grace)
-            for (part, _operations), end in zip(found, ends):
-                {program.DONE: done, program.CHANGED: changed}.get(end, []).append(part)
+        ends = _run(work, pool, [operations for _part, operations in found], grace)
+        for (part, _operations), end in zip(found, ends):
+            {program.DONE: done, program.CHANGED: changed}.get(end, []).append(part)
     for part in done:
         part.task.report.done += part.steps
     return done, changed

@@ -99,7 +99,7 @@ def test_a_source_that_takes_no_marks_is_replicated_with_a_warning(world: World,
     before = marks(world)
 
     def hook(machine: str, argv: list[str]) -> None:
-        if machine == HERE and argv[1] in ("set", "hold", "bookmark", "inherit", "release"):
+        if machine == HERE and argv[1] in ("set", "hold", "bookmark", "inherit", "release", "program"):
             raise No(f"cannot {argv[1]} {argv[-1]}: {text}")
 
     world.hook = hook
@@ -119,6 +119,7 @@ def test_a_source_that_takes_no_marks_is_replicated_with_a_warning(world: World,
 @pytest.mark.parametrize("text", ["out of space", "pool is read-only"])
 def test_a_first_replication_needs_its_record(world: World, text: str) -> None:
     """Nobody could continue a replica that its source does not know."""
+    world.root = False
     world.here.make("tank/v@s1")
     failing(world, text, command="set")
     assert text in message(world.replicate())

@@ -263,15 +263,15 @@ def test_an_increment_takes_four_processes_for_each_dataset_and_two_with_program
     assert not run(world, options, parallel=4).get("failed")
     waves = world.count(THERE, "zfs", "hold")
     assert waves == 1  # their holds are moved by one command
-    marks = {"program": 1 + waves} if root and count > 1 else {"bookmark": count, "set": count}
+    marks = {"program": 1 + waves} if root else {"bookmark": count, "set": count}
     assert counted(world, HERE) == {"list": 1 + waves, "get": 4 + 2 * waves, "send": count, **marks}
     assert counted(world, THERE) == {"list": 1 + waves, "get": 3 + 2 * waves, "holds": 1, "receive": count,
                                      "hold": waves, "release": waves}  # fmt: skip
-    assert groups(world, HERE) == (2 if root and count > 1 else 2 * count)
+    assert groups(world, HERE) == (2 if root else 2 * count)
     assert groups(world, THERE) == 3 * count  # with the one of zfs receive
 
 
-@pytest.mark.parametrize("count", [4, 9])
+@pytest.mark.parametrize("count", [1, 4, 9])
 def test_a_first_replication_takes_two_processes_for_each_dataset_with_programs(world: World, count: int) -> None:
     world.here.make("tank/v@s1", *(f"tank/v/{number}@s1" for number in range(count - 1)))
     options = {"names": ("tank/v",), **TREE}
@@ -314,21 +314,39 @@ def test_commands_do_what_fails_in_a_program(world: World, monkeypatch: pytest.M
     assert run(world, options)["changed"] is False
 
 
-def test_a_program_writes_no_commit_point_of_a_relationship_that_has_changed_after_it_was_read(world: World) -> None:
+@pytest.mark.parametrize(("count", "name"), [(1, "tank/v"), (3, "tank/v/0")])
+def test_a_program_writes_no_commit_point_of_a_relationship_that_has_changed_after_it_was_read(
+    world: World, count: int, name: str
+) -> None:
     """The comparison is part of the program, so nothing can come in between."""
-    options = tree(world, 3)
-    world.here.make("tank/v@s2", "tank/v/0@s2", "tank/v/1@s2")
+    options = tree(world, count)
+    world.here.make("tank/v@s2", *(f"tank/v/{number}@s2" for number in range(count - 1)))
 
     def end_it(_machine: str, argv: list[str]) -> None:
         if argv[1] == "program" and world.count(THERE, "zfs", "hold"):  # the one after the streams
-            world.here.all["tank/v/0"].props = {}
+            world.here.all[name].props = {}
 
     world.hook = end_it
     result = run(world, options)
     assert not result.get("failed")
     assert [text for text in result["warnings"] if "the relationship was ended meanwhile" in text]
-    assert world.here.all["tank/v/0"].props == {}
-    assert run(world, options, name=["tank/v", "tank/v/1"], recursive=False)["changed"] is False
+    assert world.here.all[name].props == {}
+    if count > 1:
+        assert run(world, options, name=["tank/v", "tank/v/1"], recursive=False)["changed"] is False
+
+
+def test_two_first_replications_to_one_pool_at_once_keep_the_records_of_both(world: World) -> None:
+    world.here.make("tank/v@s1")
+    one, other = ({"names": ("tank/v",), "target": {"host": "b", "dataset": f"backup/{name}"}} for name in "xy")
+
+    def hook(_machine: str, argv: list[str]) -> None:
+        if argv[1] == "program":
+            world.hook = lambda *_: None
+            assert not run(world, other).get("failed")
+
+    world.hook = hook
+    assert not run(world, one).get("failed")
+    assert [run(world, options)["changed"] for options in (one, other)] == [False, False]
 
 
 def test_a_wave_ends_after_so_many_streams(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -382,6 +400,7 @@ def test_a_wave_ends_while_a_pair_waits_for_another_run(world: World, monkeypatc
         if argv[:2] == ["zfs", "set"] and argv[-1] == "tank/v":
             committed.set()
 
+    world.root = False
     world.hook = look
     with contextlib.ExitStack() as stack:
         assert stack.enter_context(runfiles.lock(replica["id"]))

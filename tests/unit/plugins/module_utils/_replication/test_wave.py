@@ -137,6 +137,7 @@ def test_a_pause_by_another_controller_is_not_undone(world: World, monkeypatch: 
 @pytest.mark.parametrize("command", ["bookmark", "receive"])
 def test_an_end_by_another_controller_is_not_undone(world: World, package: bool, command: str) -> None:
     """Also if this run made its marks only after it."""
+    world.root = command != "bookmark"
     options = pairs(world, 1)
     if package:
         world.here.make("tank/0@s3")
