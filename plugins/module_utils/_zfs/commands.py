@@ -245,5 +245,8 @@ def permissions() -> list[str]:
 
 
 def receivers() -> list[str]:
-    """ps(1). All processes with pid, seconds since their start, and arguments (`processes.receiving`)."""
-    return ["ps", "-eo", "pid=,etimes=,args="]
+    """ps(1). All processes with pid, seconds since their start, and arguments (`processes.receiving`).
+
+    procps and FreeBSD read this form alike. ``-ww`` since procps cuts lines at $COLUMNS, on pipes too.
+    """
+    return ["ps", "-A", "-ww", "-o", "pid=", "-o", "etimes=", "-o", "args="]

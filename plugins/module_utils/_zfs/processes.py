@@ -22,7 +22,7 @@ class Receiver(NamedTuple):
 
 
 def receiving(lines: Iterable[str]) -> tuple[list[Receiver], int]:
-    """(each ``zfs receive``, the number of receives in the kernel) of ``ps -eo pid=,etimes=,args=``.
+    """(each ``zfs receive``, the number of receives in the kernel) of the lines of `commands.receivers`.
 
     A gate has the same command line as the ``zfs receive`` that it starts; of two such processes the later line counts.
     """
