@@ -17,7 +17,7 @@
         ├── NoSpace, ReadOnly, BadProperty, BadKey
         ├── Denied
         │   └── GateRefused   the gate on the other side refused the command
-        ├── NoZfs
+        ├── NoZfs, NotElevated, Suspended
         └── Unreachable (transient), HostKeyRefused, LoginRefused      ssh
 """
 
@@ -53,13 +53,15 @@ class Refused(CerssError):
 class ZfsError(CerssError):
     """A command failed. ``rc`` is its exit status (negative: a signal), ``where`` the host or "" for this one.
 
-    The message is the command in short, the host, stderr without the usage text, and the class's ``hint``.
+    The message is the command in short, the host, stderr without the usage text, and the way out: ``hint``, or else
+    that of the class.
     """
 
     hint = ""
 
-    def __init__(self, argv: list[str], rc: int, stderr: str, where: str = "") -> None:
+    def __init__(self, argv: list[str], rc: int, stderr: str, where: str = "", hint: str = "") -> None:
         self.argv, self.rc, self.stderr, self.where = argv, rc, stderr, where
+        self.hint = hint or self.hint
         place = f" on {where}" if where else ""
         reason = " ".join(stderr.partition("\nusage:")[0].split()) or f"exit status {rc}"
         hint = f" — {self.hint}" if self.hint else ""
@@ -158,7 +160,22 @@ class BadKey(ZfsError):
 class NoZfs(ZfsError):
     """The zfs command is not installed on that host, or the kernel module is not loaded."""
 
-    hint = "install OpenZFS there (zfsutils-linux and its kernel module) and check with 'zfs version'"
+    hint = (
+        "install OpenZFS and its kernel module there (zfsutils-linux on Debian and Ubuntu, zfs of the OpenZFS "
+        "repository on EL) and check with 'zfs version'; if it is installed, put it into one of the folders in PATH"
+    )
+
+
+class NotElevated(ZfsError):
+    """sudo or doas did not run the command as root."""
+
+    hint = "let the user run zfs as root without a password and without a terminal, or log in as root"
+
+
+class Suspended(ZfsError):
+    """The pool waits for a device that has failed."""
+
+    hint = "'zpool status -x' names the device there; connect it again and run 'zpool clear'"
 
 
 class Unreachable(ZfsError):

@@ -85,7 +85,7 @@ class Backend:
     def read(self, command: list[str]) -> tuple[list[str], list[str]]:
         """(lines, names that do not exist) of a list or get. Raise the ZfsError for any other failure."""
         result = self.run(command, check=False)
-        missing, other = output.missing(result.stderr)
+        missing, other = output.missing(result.stderr, result.rc)
         if result.rc != 0 and (other or not missing):
             raise zfs_error(command, result.rc, result.stderr, self.endpoint.label)
         # Not splitlines(): a property value may have characters that Python takes for the end of a line.
@@ -101,7 +101,7 @@ class Backend:
         source = process.Lines(self.argv(command), lambda: self._during(command))
         yield from source
         if source.result is not None and source.result.rc != 0:
-            names, other = output.missing(source.result.stderr)
+            names, other = output.missing(source.result.stderr, source.result.rc)
             if missing is None or other or not names:
                 raise zfs_error(command, source.result.rc, source.result.stderr, self.endpoint.label)
             missing += names

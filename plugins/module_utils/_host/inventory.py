@@ -285,7 +285,7 @@ def _holds(backend: Backend, names: list[str]) -> dict[str, list[Hold]]:
     if result.rc != 0 and "invalid option" in result.stderr:  # OpenZFS 2.1 has no -p
         command = zfs.holds(names, exact_time=False)
         result = backend.run(command, check=False)
-    _missing, other = output.missing(result.stderr)
-    if result.rc != 0 and other:
+    missing, other = output.missing(result.stderr, result.rc)
+    if result.rc != 0 and (other or not (missing or "no datasets available" in result.stderr)):
         raise zfs_error(command, result.rc, result.stderr, backend.endpoint.label)
     return output.holds(result.stdout.split("\n")[:-1], frozenset(names))

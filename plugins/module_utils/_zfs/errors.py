@@ -24,13 +24,16 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
     LoginRefused,
     NoSpace,
     NotBase,
+    NotElevated,
     NotFound,
     NoZfs,
     ReadOnly,
     StaleToken,
+    Suspended,
     Unreachable,
     ZfsError,
 )
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs.output import of_zfs
 
 # The first match decides, so specific patterns are before general ones. Texts: libzfs_util.c, libzfs_sendrecv.c, ssh.
 _KINDS: tuple[tuple[str, type[ZfsError]], ...] = (
@@ -38,7 +41,9 @@ _KINDS: tuple[tuple[str, type[ZfsError]], ...] = (
     (r"host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED|no .* host key is known", HostKeyRefused),
     (
         r"^Permission denied \(|: Permission denied \(publickey|Too many authentication failures|"
-        r"Load key .*(invalid|error)|Identity file .* not accessible",
+        r"Load key .*(invalid|error)|Identity file .* not accessible|"
+        r"account is (currently )?not available|(password|account) has expired|password change required|"
+        r"(\bis|your) account (is|has been) (locked|expired)",
         LoginRefused,
     ),
     (
@@ -48,12 +53,19 @@ _KINDS: tuple[tuple[str, type[ZfsError]], ...] = (
         Unreachable,
     ),
     (
-        r"zfs: (command )?not found|No such file or directory: '?zfs|'zfs': No such file|"
+        r"(sudo|doas)['’]?: (command not found|not found|No such file)|must have a tty to run sudo|no tty present|"
+        r"(sudo|doas): .*(password|terminal|not allowed|not in the sudoers|authentication|authorization|not permitted)|"
+        r"sudo: .*must be owned by|Sorry, user .* (not allowed to|may not)",
+        NotElevated,
+    ),
+    (
+        r"\bzfs['’]?: ((command )?not found|No such file)|No such file or directory: '?zfs|"
         r"/dev/zfs and /proc/self/mounts|"
         r"ZFS modules (are not loaded|cannot be auto-loaded)|/dev/zfs: No such",
         NoZfs,
     ),
-    (r"permission denied|sudo: .*(password|not allowed|not in the sudoers)|Operation not permitted", Denied),
+    (r"I/O is currently suspended", Suspended),
+    (r"permission denied|Operation not permitted", Denied),
     (r"contains partially-complete state", Inbound),
     (r"has been modified\b|must destroy them to overwrite|must specify -F|destination .* exists", Diverged),
     (
@@ -91,11 +103,38 @@ _KINDS: tuple[tuple[str, type[ZfsError]], ...] = (
 )
 
 
+# Ways out that are better than that of the class.
+_HINTS: tuple[tuple[str, str], ...] = (
+    (
+        r"account is (currently )?not available",
+        "the user's login shell there refuses logins; give it a shell such as /bin/sh (usermod -s)",
+    ),
+    (
+        r"(password|account) has expired|password change required|account (is|has been) (locked|expired)",
+        "renew the password there, or let it and the account not expire (chage -M -1 -E -1)",
+    ),
+    (r"must have a tty to run sudo|no tty present", "take requiretty away from this user in sudoers there"),
+    (
+        r"(sudo|doas): zfs: (command )?not found",
+        "install OpenZFS there; if it is installed, add its folder to secure_path in sudoers",
+    ),
+    (
+        r"(sudo|doas)['’]?: (command not found|not found|No such file)",
+        "install it there, set become_program to the program that is there, or log in as root",
+    ),
+)
+
+
 def zfs_error(argv: list[str], rc: int, stderr: str, where: str = "") -> ZfsError:
-    """The error for a command that ended with ``rc`` (negative: a signal). ``where``: the host, "" for this one."""
-    for pattern, kind in _KINDS:
-        if re.search(pattern, stderr, re.IGNORECASE | re.MULTILINE):
-            return kind(argv, rc, stderr, where)
+    """The error for a command that ended with ``rc`` (negative: a signal). ``where``: the host, "" for this one.
+
+    What zfs itself says decides before what sudo or a login script have written, but ssh (255) may have cut it off.
+    """
+    hint = next((hint for pattern, hint in _HINTS if re.search(pattern, stderr, re.IGNORECASE)), "")
+    for text in ("" if rc == 255 else of_zfs(stderr), stderr):
+        for pattern, kind in _KINDS:
+            if re.search(pattern, text, re.IGNORECASE | re.MULTILINE):
+                return kind(argv, rc, stderr, where, hint)
     if not stderr.strip() and (rc < 0 or rc > 128):  # ended by a signal, or 255 of an ssh that lost its connection
         return Interrupted(argv, rc, stderr, where)
     return ZfsError(argv, rc, stderr, where)

@@ -18,6 +18,12 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.units import numbe
 _PART = r"(?!\.\.?(?:[/@#]|\Z))[A-Za-z0-9_.:\- ]+"
 _THING = re.compile(rf"{_PART}(?:/{_PART})*(?:[@#]{_PART})?\Z")
 _MISSING = re.compile(r"cannot open '([^']+)': .*(?:does not exist|no such pool.*)\Z")
+# How zfs begins what it says of a failure (libzfs_util.c, zfs_main.c). Login scripts, sudo and ssh write to stderr too.
+_FAILURE = re.compile(
+    r"(?:warning: )?(?:cannot|could not|unable to|failed to|internal error|invalid|bad|missing|incorrect|too many|"
+    r"out of memory|no such|property|the zfs|zfs|/dev/zfs|pool i/o|permission denied|usage:)",
+    re.IGNORECASE,
+)
 
 
 def rows(lines: Iterable[str]) -> Iterator[list[str]]:
@@ -116,16 +122,25 @@ def property_names(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
             yield columns[0], columns[1]
 
 
-def missing(stderr: str) -> tuple[list[str], list[str]]:
-    """(names that do not exist, all other lines) from what list, get or holds print on stderr."""
+def missing(stderr: str, rc: int = 1) -> tuple[list[str], list[str]]:
+    """(names that do not exist, other failures) from what list, get or holds print on stderr.
+
+    A line that zfs does not begin like this is of a login script or sudo. ``rc``: the exit status, by which any line
+    is a failure unless it is that of zfs: with another one zfs has not ended by itself, or not been started.
+    """
     names, other = [], []
-    for line in stderr.splitlines():
-        found = _MISSING.match(line.strip())
+    for line in map(str.strip, stderr.splitlines()):
+        found = _MISSING.match(line)
         if found:
             names.append(found.group(1))
-        elif line.strip() not in ("", "no datasets available"):  # zfs holds prints the latter too
+        elif line not in ("", "no datasets available") and (rc != 1 or _FAILURE.match(line)):  # the latter of holds
             other.append(line)
     return names, other
+
+
+def of_zfs(stderr: str) -> str:
+    """The lines in which zfs says what it cannot do, without what others have written."""
+    return "\n".join(line for line in stderr.splitlines() if re.match(r"(?:warning: )?cannot ", line))
 
 
 def holds(lines: Iterable[str], names: Collection[str]) -> dict[str, list[Hold]]:

@@ -48,10 +48,19 @@ def test_a_command_that_takes_too_long_is_stopped() -> None:
 
 def test_read_tells_missing_names_from_failures() -> None:
     assert Backend().read(program("a\nb\x0b\n", MISSING, 1)) == (["a", "b\x0b"], ["tank/x"])
-    with pytest.raises(ZfsError, match="something else"):
-        Backend().read(program("a\n", f"{MISSING}\nsomething else", 1))
+    with pytest.raises(ZfsError, match="I/O error"):
+        Backend().read(program("a\n", f"{MISSING}\ncannot iterate filesystems: I/O error", 1))
     with pytest.raises(ZfsError, match="exit status 1"):
         Backend().read(program(rc=1))
+
+
+def test_what_a_login_script_writes_to_stderr_is_passed_over() -> None:
+    noisy = program("a\n", f"stty: 'standard input': Inappropriate ioctl for device\n{MISSING}\nbye", 1)
+    missing: list[str] = []
+    assert Backend().read(noisy) == (["a"], ["tank/x"])
+    assert (list(Backend().lines(noisy, missing)), missing) == (["a"], ["tank/x"])
+    with pytest.raises(ZfsError, match="stty"):
+        Backend().read(program("", "stty: 'standard input': Inappropriate ioctl for device", 1))
 
 
 def test_lines_add_missing_names_at_the_end() -> None:

@@ -73,6 +73,44 @@ def test_recorded_stderr_has_its_class(stderr: str, kind: str) -> None:
     assert error.stderr == stderr
 
 
+# What others than zfs print, by (stderr, exit status, class, a part of the way out).
+OTHERS = [
+    # FreeBSD, busybox, coreutils before and since 8.30; dash, bash, tcsh, fish
+    ("env: zfs: No such file or directory", 127, "NoZfs", "install OpenZFS"),
+    ("env: can't execute 'zfs': No such file or directory", 127, "NoZfs", "zfsutils-linux on Debian"),
+    ("env: \u2018zfs\u2019: No such file or directory", 127, "NoZfs", "on EL"),
+    ("env: 'zfs': No such file or directory", 127, "NoZfs", "install OpenZFS"),
+    ("sh: 1: zfs: not found", 127, "NoZfs", "install OpenZFS"),
+    ("zfs: Command not found.", 1, "NoZfs", "install OpenZFS"),
+    ("sudo: zfs: command not found", 1, "NoZfs", "secure_path"),
+    ("doas: zfs: command not found", 1, "NoZfs", "secure_path"),
+    ("sudo: sorry, you must have a tty to run sudo", 1, "NotElevated", "requiretty"),
+    ("sudo: no tty present and no askpass program specified", 1, "NotElevated", "requiretty"),
+    ("sudo: a password is required", 1, "NotElevated", "without a password"),
+    ("Sorry, user ann is not allowed to execute '/usr/sbin/zfs list' as root on b.", 1, "NotElevated", "without a pa"),
+    ("doas: Operation not permitted", 1, "NotElevated", "without a password"),
+    ("doas: Authorization required", 1, "NotElevated", "without a password"),
+    ("env: 'sudo': No such file or directory", 127, "NotElevated", "become_program"),
+    ("sudo: command not found: No such file or directory", 127, "NotElevated", "become_program"),
+    ("env: doas: No such file or directory", 127, "NotElevated", "become_program"),
+    ("This account is currently not available.", 1, "LoginRefused", "/bin/sh"),
+    ("WARNING: Your password has expired.\nPassword change required but no TTY available.", 1, "LoginRefused", "chage"),
+    ("cannot open 'tank': pool I/O is currently suspended", 1, "Suspended", "zpool clear"),
+    ("kex_exchange_identification: Connection closed by remote host", 255, "Unreachable", "sshd runs"),
+    # what zfs says counts before what others have written
+    ("-bash: /root/.env: Permission denied\ncannot hold snapshot 'a@b': dataset does not exist", 1, "NotFound", ""),
+    ("sudo: unable to resolve host b: Connection timed out\ncannot create 'a': dataset already exists", 1, "Exists", ""),
+    ("warning: cannot send 'a@b': signal received\nclient_loop: send disconnect", 255, "Unreachable", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("stderr", "rc", "kind", "hint"), OTHERS, ids=[text[:60] for text, *_ in OTHERS])
+def test_what_others_than_zfs_print_has_its_class_and_a_way_out(stderr: str, rc: int, kind: str, hint: str) -> None:
+    error = zfs_error(["zfs", "list", "tank"], rc, stderr, "b")
+    assert error.__class__ is getattr(errors, kind)
+    assert hint in error.msg
+
+
 @pytest.mark.parametrize("rc", [-9, 143, 255])
 def test_a_command_that_a_signal_ended_silently_may_be_tried_again(rc: int) -> None:
     assert zfs_error(["zfs", "receive", "backup/v"], rc, "").transient

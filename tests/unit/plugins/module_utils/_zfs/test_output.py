@@ -70,12 +70,36 @@ def test_names_of_properties() -> None:
     assert list(output.property_names(lines)) == [("a", "used"), ("a", "org:x")]
 
 
-def test_missing_names_and_other_messages() -> None:
+NOISE = (
+    "stty: 'standard input': Inappropriate ioctl for device\n"
+    "sudo: unable to resolve host b: Name or service not known\n"
+    "bash: warning: setlocale: LC_ALL: cannot change locale (C.UTF-8): No such file or directory\n"
+    "-bash: /root/.env: Permission denied\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("more", "other"),
+    [
+        ("cannot iterate filesystems: I/O error", 1),
+        ("internal error: cannot get property", 1),
+        ("pool I/O is currently suspended", 1),
+        (NOISE, 0),
+    ],
+)
+def test_missing_names_and_other_messages(more: str, other: int) -> None:
+    """Whatever login scripts and sudo write beside them."""
     stderr = (
-        "cannot open 'tank/e/v@nope': dataset does not exist\ncannot open 'nopool': no such pool\n"
-        "no datasets available\nsomething else\n"
+        f"{NOISE}cannot open 'tank/e/v@nope': dataset does not exist\r\ncannot open 'nopool': no such pool\n"
+        f"no datasets available\n{more}\n"
     )
-    assert output.missing(stderr) == (["tank/e/v@nope", "nopool"], ["something else"])
+    names, found = output.missing(stderr)
+    assert (names, len(found)) == (["tank/e/v@nope", "nopool"], other)
+
+
+@pytest.mark.parametrize("rc", [126, 127, 255, -15])
+def test_any_line_is_a_failure_when_zfs_has_not_ended_by_itself(rc: int) -> None:
+    assert output.missing("cannot open 'a': dataset does not exist\nclient_loop: send disconnect", rc)[1]
 
 
 @pytest.mark.parametrize(
