@@ -67,6 +67,10 @@ PAIR, AGREEMENT, DIVERGENCE, RESEED, BOOKKEEPING, TRANSFER, OPTIONS, INFO, REPOR
     for name in ("pair", "agreement", "divergence", "reseed", "bookkeeping", "transfer", "options", "info", "report",
                  "attempt", "wave", "run")
 )  # fmt: skip
+ACTIVITY, OUTPUT, ERRORS, BACKEND = (
+    f"tests/unit/plugins/module_utils/{name}.py"
+    for name in ("_host/test_activity", "_zfs/test_output", "_zfs/test_errors", "_host/test_backend")
+)
 WANTED, PROCESSES, DATASET, PROCESS = (
     f"tests/unit/plugins/module_utils/{name}.py"
     for name in ("_host/test_wanted", "_zfs/test_processes", "_dataset/test_dataset", "_host/test_process")
@@ -354,16 +358,25 @@ MUTANTS = [
     Mutant("a run that has to end starts nothing", "_replication/run",
            "        if self.work.wanted.fault():\n            self._start_nothing()\n", "", RUN),
     Mutant("only a receiver that told its pid is ended", "_replication/attempt",
-           "processes.is_receiver(work.target.run(zfs.receivers()).stdout.splitlines(), pid, into)",
-           "work.target.run(zfs.receivers())", ATTEMPT),
+           "processes.is_receiver(process_list(work.target), pid, into)", "process_list(work.target)", ATTEMPT),
     Mutant("a pid is not enough", "_zfs/processes",
-           r"(?:sudo -n )?(?:\S*/)?zfs receive .* {re.escape(dataset)}", ".*", PROCESSES),
+           r"(?:\S+ -n )?(?:\S*/)?zfs receive .* {re.escape(dataset)}", ".*", PROCESSES),
+    Mutant("without process 1 a list is not whole", "_zfs/processes", "self.whole and ", "", PROCESSES),
+    Mutant("where processes are hidden the token is watched", "_host/activity",
+           "return not found.known and any(", "return any(", ACTIVITY),
+    Mutant("nothing is renamed over a receive that is hidden", "_replication/attempt",
+           "list(there) or [pair.replica_name]", "[pair.replica_name]", ATTEMPT),
+    Mutant("lines of ps are whole", "_zfs/commands", '"-ww", ', "", ACTIVITY),
+    Mutant("noise beside missing names is no failure", "_zfs/output", "(rc != 1 or _FAILURE.match(line))", "True", OUTPUT),
+    Mutant("any line is one if zfs has not ended by itself", "_zfs/output", "rc != 1 or ", "", OUTPUT),
+    Mutant("what zfs says decides", "_zfs/errors", '"" if rc == 255 else of_zfs(stderr)', '""', ERRORS),
+    Mutant("a gate shows its receive once", "_gate", " if each.pid in pids]", "]", GATE),
     Mutant("a stop ends a stream between two programs of root", "_replication/transfer",
            '        between = [["cat"]]', "        pass", TRANSFER),
     Mutant("a rename looks for replicas below", "_dataset/dataset",
            "sorted(below.items()) if name != old.name", "sorted(below.items()) if not name", DATASET),
     Mutant("a rename looks for receives below", "_dataset/dataset",
-           "    if processes.receiver_below(running.receivers, old.name):", "    if not old:", DATASET),
+           "    if running.receiving.below(old.name):", "    if not old:", DATASET),
     Mutant("a connection is known by both ends", "_gate",
            "row[1] in local and row[2] in remote", "row[1] in local", GATE),
     Mutant("bytes on their way are no silence", "_gate", 'row[6].strip("0")', 'row[4].strip("0:")', GATE),

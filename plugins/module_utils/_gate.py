@@ -449,14 +449,18 @@ def _as_in_proc(address: bytes, port: int) -> list[str]:
 def seen(lines: Iterable[str], job: Job) -> list[str]:
     """Filter a process list (`processes.receiving`) down to what the sender on the other side needs to see.
 
-    Receives below the root stay as they are, receives elsewhere lose their arguments, other processes are left out.
+    Receives below the root stay as they are, receives elsewhere lose their arguments, as does process 1, which shows
+    that the list is whole. Other processes are left out.
     """
     place = re.compile(rf" {re.escape(str(job.root))}(?:/[^=\"]*)?\Z")
-    found = []
+    lines, found = list(lines), []
+    pids = {receiver.pid for receiver in processes.receiving(lines).receivers}  # without gates
     for line in lines:
-        receivers, writers = processes.receiving([line])
-        if writers or any(place.search(receiver.arguments) for receiver in receivers):
+        one = processes.receiving([line])
+        if one.writers or any(place.search(receiver.arguments) for receiver in one.receivers):
             found.append(line)
+        elif one.whole:
+            found.append("1 0 -")
         else:
-            found += [f"{receiver.pid} {receiver.seconds} zfs receive -" for receiver in receivers]
+            found += [f"{each.pid} {each.seconds} {processes.HIDDEN}" for each in one.receivers if each.pid in pids]
     return found

@@ -227,7 +227,7 @@ snapshots:
       description:
         - The progress of a transfer that sends or receives it.
         - C(active) is V(true) while the transfer runs, V(false) when it is interrupted, and V(null) when that is not
-          known.
+          known, for example where C(hidepid=2) hides processes or C(ps) is that of busybox.
       type: dict
       sample:
         operation: receive

@@ -94,6 +94,9 @@ options:
       - What to do if the replica is already receiving a stream.
       - V(attach) waits if the stream brings a requested snapshot and fails otherwise. V(wait) always waits. V(fail)
         always fails.
+      - Where the user cannot see all processes, as with C(hidepid=2) or without a C(ps) that knows C(etimes), the
+        module watches the resume token for 15 seconds. A receive to which nothing comes meanwhile counts as
+        interrupted.
     type: str
     choices: [attach, wait, fail]
     default: attach

@@ -76,9 +76,13 @@ def settings(texts: list[str]) -> dict[str, str]:
 
 
 class Machine:
-    """Pools in memory, by name. The methods that begin with ``do_`` are commands; they return what is printed."""
+    """Pools in memory, by name. The methods that begin with ``do_`` are commands; they return what is printed.
+
+    ``shows``: whether ps shows the processes of others.
+    """
 
     def __init__(self, numbers: Iterator[int]) -> None:
+        self.shows = True
         self.numbers = numbers  # for GUIDs and transaction groups
         self.all: dict[str, Thing] = {}
 
@@ -115,7 +119,7 @@ class Machine:
     def answer(self, argv: list[str]) -> Result:
         if argv[0] != "zfs":
             receiving = "".join(f"77 1 zfs receive -s -u {each.name}\n" for each in self.all.values() if each.busy)
-            return Result(argv, 0, f"1 9 init\n{receiving}" if argv[0] == "ps" else "", "")
+            return Result(argv, 0, f"1 9 init\n{receiving}" if argv[0] == "ps" and self.shows else "", "")
         flags, rest = flags_of(argv)
         head = rest[:1] if argv[1] == "get" else []  # the properties
         gone: list[str] = []

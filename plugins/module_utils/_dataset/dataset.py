@@ -23,7 +23,6 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Bac
 from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import execute
 from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import TREE, Inventory, Things, check_values
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
-from ansible_collections.cerss.zfs.plugins.module_utils._zfs import processes
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import properties as zfs_properties
 
 
@@ -229,12 +228,12 @@ def _plan_rename(
                 f"{old.name} cannot be renamed: {it} is {' and '.join(each.relationships())}, and its source sends to "
                 "this name. End the relationship first (zfs_replication with state=absent)"
             )
-        if each.has_partial_receive or running.receives(each.name):
+        if each.has_partial_receive or running.receiving.into(each.name):
             raise Refused(
                 f"{old.name} cannot be renamed: {it} has a partial receive, or a receive into it is running. Let the "
                 "transfer end first"
             )
-    if processes.receiver_below(running.receivers, old.name):  # it may be making a dataset that is not there yet
+    if running.receiving.below(old.name):  # it may be making a dataset that is not there yet
         raise Refused(f"{old.name} cannot be renamed: a receive below it is running. Let the transfer end first")
     _plan_parents(plan, options, found)
     plan.add(

@@ -7,28 +7,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import GateRefused, HostKeyRefused, LoginRefused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Progress
 from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
+from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wait_for
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import processes
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import zfs_error
+
+GROWTH = 15.0  # seconds; what arrives shows in the token with each transaction group, by default every 5 seconds
+_LOOK = 1.0  # seconds
 
 
 @dataclass(frozen=True)
 class Activity:
-    """What runs on a backend at the time ``now``.
-
-    ``writers``: how many receives the kernel works on. ``operations``: the run files of this host (`runfiles.running`).
-    """
+    """What runs on a backend at the time ``now``. ``operations``: the run files of this host (`runfiles.running`)."""
 
     now: float = 0.0
-    receivers: list[processes.Receiver] = field(default_factory=list)
-    writers: int = 0
+    receiving: processes.Receiving = field(default_factory=lambda: processes.Receiving([]))
     operations: list[dict[str, Any]] = field(default_factory=list)
     senders: list[str] = field(default_factory=list)  # the arguments of each zfs send
     rates: Mapping[int, int] = field(default_factory=dict)  # bytes per second, by the receiver's pid
@@ -54,23 +56,51 @@ class Activity:
         """True when a ``zfs send`` of the snapshot runs. A resumed one does not show the name."""
         return any(arguments.endswith(f" {name}") for arguments in self.senders)
 
-    def receives(self, dataset: str) -> bool | None:
-        """Whether a receive into the dataset runs; None when the kernel works on one that ps does not show."""
-        if processes.receiver_into(self.receivers, dataset):
-            return True
-        # Each active receive has one writer thread in the kernel.
-        return False if self.writers <= len(self.receivers) else None
-
 
 def read_activity(backend: Backend) -> Activity:
     """Reads the processes and, on this host, the run files. Runs ps and no zfs."""
-    lines = backend.run(zfs.receivers(), check=False).stdout.split("\n")
-    receivers, writers = processes.receiving(lines)
-    found = Activity(time.time(), receivers, writers, senders=processes.sending(lines))
+    lines = process_list(backend)
+    receiving = processes.receiving(lines)
+    found = Activity(time.time(), receiving, senders=processes.sending(lines))
     if backend.endpoint.host is not None:
         return found
-    rates = {receiver.pid: rate for receiver in receivers for rate in [_rate(receiver)] if rate is not None}
+    rates = {receiver.pid: rate for receiver in receiving.receivers for rate in [_rate(receiver)] if rate is not None}
     return replace(found, operations=runfiles.running(), rates=rates)
+
+
+def read_receiving(backend: Backend) -> processes.Receiving:
+    """The receives on a backend."""
+    return processes.receiving(process_list(backend))
+
+
+def process_list(backend: Backend) -> list[str]:
+    """The lines of ps; none if it cannot print them, as that of busybox. Raise the ZfsError if nothing can be run."""
+    result = backend.run(zfs.receivers(), check=False)
+    if result.rc == 0:
+        return result.stdout.split("\n")
+    error = zfs_error(result.argv, result.rc, result.stderr, backend.endpoint.label)
+    if error.transient or isinstance(error, (HostKeyRefused, LoginRefused, GateRefused)):
+        raise error
+    return []
+
+
+def is_receiving(backend: Backend, found: processes.Receiving, datasets: Sequence[str]) -> bool:
+    """Whether somebody receives into one of the datasets.
+
+    Where the process list does not tell, their tokens are watched for `GROWTH` seconds. A receive to which nothing
+    comes meanwhile counts as interrupted.
+    """
+    if any(found.into(dataset) for dataset in datasets):
+        return True
+    return not found.known and any(_grow(backend, names) for names in zfs.batches(datasets))
+
+
+def _grow(backend: Backend, datasets: list[str]) -> bool:
+    def tokens() -> list[str]:
+        return backend.read(zfs.get(datasets, ["receive_resume_token"]))[0]
+
+    before = tokens()
+    return wait_for(tokens, lambda now: now != before, _LOOK, GROWTH, before) != before
 
 
 def _rate(receiver: processes.Receiver) -> int | None:

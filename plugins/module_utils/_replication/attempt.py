@@ -27,7 +27,12 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import Announcement
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
-from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
+from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory, runfiles
+from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import (
+    is_receiving,
+    process_list,
+    read_receiving,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import Stopped, Wanted
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, reseed
@@ -239,7 +244,7 @@ def _end_orphan(work: Work, task: Task) -> None:
     if pid is None:
         return
     into = task.report.plans[-1].into
-    if processes.is_receiver(work.target.run(zfs.receivers()).stdout.splitlines(), pid, into):
+    if processes.is_receiver(process_list(work.target), pid, into):
         sudo = ["sudo", "-n"] if work.target.endpoint.become else []
         work.target.run([*sudo, "kill", str(pid)], check=False)
     task.receiver = None  # not earlier: the host may not answer yet
@@ -276,11 +281,11 @@ def _wait_for_others(work: Work, plan: PairPlan) -> None:
     # A receive without -s into an existing dataset shows in no property, and a rename would break it.
     if not (arriving or plan.prepare or plan.reseeds):
         return
-    found = _receivers(work)
-    receiver = processes.receiver_into(found, plan.into)
-    if receiver is None:
+    found = read_receiving(work.target)
+    if not is_receiving(work.target, found, [plan.into]):
         _check_below(work, plan, found)
         return
+    receiver = found.into(plan.into)
     token = receiving.token if receiving else None
     what = f"{pair.target_address} is currently receiving {token.toname if token else 'a stream'}"
     requested = token is not None and any(snap.guid == token.toguid for snap in plan.carries)
@@ -289,38 +294,31 @@ def _wait_for_others(work: Work, plan: PairPlan) -> None:
         raise Refused(f"{what}; wait until it has finished, or set on_active=wait")
     patience = work.options.transport.stall_timeout
     seen, since = _token_text(work, plan), time.monotonic()
-    while _receiver(work, plan.into) is not None:
+    while is_receiving(work.target, read_receiving(work.target), [plan.into]):
         work.pause(what)
         if patience and time.monotonic() - since > patience:
             former, seen, since = seen, _token_text(work, plan), time.monotonic()
             if former == seen:
                 raise Refused(
                     f"{what}, but no byte has arrived for {patience:g} s (stall_timeout); if its sender is gone, end "
-                    f"it on {work.target.node} with: kill {receiver.pid}"
+                    f"it on {work.target.node} with: kill {receiver.pid if receiver else 'PID'}"
                 )
     raise _Again(f"{what}, which has ended")
 
 
-def _check_below(work: Work, plan: PairPlan, found: list[processes.Receiver]) -> None:
+def _check_below(work: Work, plan: PairPlan, found: processes.Receiving) -> None:
     """A rename would break receives into the old replica and below it too."""
     pair = plan.pair
-    if plan.reseeds and (
-        processes.receiver_into(found, pair.replica_name) or processes.receiver_below(found, pair.replica_name)
-    ):
+    if not plan.reseeds:
+        return
+    there = inventory.read(work.target, [pair.replica_name], None, "filesystem,volume")[0] if not found.known else ()
+    if found.below(pair.replica_name) or is_receiving(work.target, found, list(there) or [pair.replica_name]):
         raise Refused(f"{pair.target_address} or a dataset below it is currently receiving; wait until it has finished")
 
 
 def _token_text(work: Work, plan: PairPlan) -> list[str]:
     """The resume token as text. It changes with each transaction group in which data arrives."""
     return work.target.read(zfs.get([plan.into], ["receive_resume_token"]))[0]
-
-
-def _receiver(work: Work, dataset: str) -> processes.Receiver | None:
-    return processes.receiver_into(_receivers(work), dataset)
-
-
-def _receivers(work: Work) -> list[processes.Receiver]:
-    return processes.receiving(work.target.run(zfs.receivers()).stdout.splitlines())[0]
 
 
 # -- streams ---------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
@@ -25,11 +25,10 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory, runfiles, values
+from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import read_receiving
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import Inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import listed, txg, with_hold
-from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
-from ansible_collections.cerss.zfs.plugins.module_utils._zfs import processes
 
 
 def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:  # pylint: disable=unused-argument
@@ -42,8 +41,8 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:  # pyli
         raise Refused(f"{', '.join(missing)} does not exist; check the name")
     look(backend, found)
     running = {str(run["id"]): run for run in runfiles.running() if run.get("operation") == "send" and "id" in run}
-    receiving = processes.receiving(backend.run(zfs.receivers()).stdout.splitlines())[0]
-    active = {name for name in found if processes.receiver_of(receiving, name) is not None}
+    receiving = read_receiving(backend)
+    active = {name: receiving.is_active(name) for name in found}
     spoilt = [
         f"{name} has a property {mark} that cannot be read, so relationships may be missing here; zfs_replication with "
         "state=present writes it anew"
@@ -84,20 +83,21 @@ def ids(dataset: Dataset) -> set[str]:
 def relationships(
     found: Mapping[str, Dataset],
     running: Mapping[str, dict[str, Any]],
-    active: Iterable[str],
+    active: Mapping[str, bool | None],
     now: float,
     max_lag: int | None,
 ) -> list[dict[str, Any]]:
     """The relationships of the datasets, sorted by dataset name, in the shape of the module's ``replications``.
 
-    ``running``: run files by relationship id. ``active``: replicas that are receiving. ``now``: seconds since 1970.
+    ``running``: run files by relationship id. ``active``: whether a replica is receiving, None if that is not known.
+    ``now``: seconds since 1970.
     ``max_lag``: seconds, None for no limit.
     """
     result = []
     for _name, dataset in sorted(found.items()):
         mark = dataset.source_mark
         if mark:
-            result.append(_as_replica(dataset, mark, dataset.name in set(active), now, max_lag))
+            result.append(_as_replica(dataset, mark, active.get(dataset.name, False), now, max_lag))
         others = sorted(ids(dataset) - ({mark.id} if mark else set()))
         result += [_as_source(dataset, id_, running.get(id_), now, max_lag) for id_ in others]
     return result
@@ -151,7 +151,9 @@ def _point_of(dataset: Dataset, id_: str, point: CommitPoint | None) -> Snapshot
     return (dataset.by_guid(point.guid) if point else None) or next(iter(cursors), None)
 
 
-def _as_replica(dataset: Dataset, mark: SourceMark, active: bool, now: float, max_lag: int | None) -> dict[str, Any]:
+def _as_replica(
+    dataset: Dataset, mark: SourceMark, active: bool | None, now: float, max_lag: int | None
+) -> dict[str, Any]:
     held = with_hold(dataset, LastHold.TAG)
     last = held[-1] if held else None
     newer = [snap for snap in dataset.snapshots if last and txg(snap) > txg(last)]
@@ -171,7 +173,7 @@ def _as_replica(dataset: Dataset, mark: SourceMark, active: bool, now: float, ma
         problems.append("no snapshot is held as the last received one")
     if newer:
         problems.append(f"diverged: it holds {listed(newer)} after the last received snapshot")
-    if token and not active:
+    if token and active is False:
         problems.append(f"a transfer of {token.toname} was interrupted; the next run resumes it")
     announced = Announcement.of(dataset.ours).by_guid(token.toguid if token else None)
     expected = announced.bytes if announced else None

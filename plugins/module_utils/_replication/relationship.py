@@ -32,6 +32,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Datas
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory, runfiles
+from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import is_receiving, read_receiving
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend, session
 from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import execute
 from ansible_collections.cerss.zfs.plugins.module_utils._host.values import read_properties
@@ -47,7 +48,6 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.survey import look_at
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
-from ansible_collections.cerss.zfs.plugins.module_utils._zfs import processes
 
 
 @dataclass(frozen=True)
@@ -297,10 +297,10 @@ def _end(options: Options, source: Backend, target: Backend) -> tuple[Plan, str 
     plan, relationship = end(options.id, sides, replica, options.target.seen_from(options.source))
     if options.source.host == options.target.host:  # on one machine an id finds the same datasets twice
         plan.steps = list({str(step.commands): step for step in reversed(plan.steps)}.values())[::-1]
-    receiving = sides.get(TARGET) and processes.receiving(target.run(zfs.receivers()).stdout.splitlines())[0]
+    receiving = read_receiving(target) if sides.get(TARGET) else None
     for dataset in sides.get(TARGET, []):
         ours = relationship is not None and _is_replica_of(dataset, relationship, replica)
-        if ours and receiving and processes.receiver_of(receiving, dataset.name) is not None:
+        if ours and receiving and is_receiving(target, receiving, [dataset.name]):
             raise Refused(f"{options.target.address(dataset.name)} is currently receiving; stop that first")
     if unreached:
         plan.warnings.append(

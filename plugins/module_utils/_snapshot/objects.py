@@ -26,7 +26,6 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import (
     SNAPSHOT_VALUES,
     Inventory,
 )
-from ansible_collections.cerss.zfs.plugins.module_utils._zfs import processes
 
 UNNAMED = "%recv"  # how ZFS names a receive whose snapshot is not known yet; no snapshot can have this name
 
@@ -98,7 +97,8 @@ def _read_values(
 ) -> set[str]:  # fmt: skip
     """Read the columns of the datasets and snapshots; the names of those that do not exist."""
     # A receive without -s into an existing dataset shows only as this hidden one, and only while it runs.
-    hidden = {name: Dataset(f"{name}/{UNNAMED}") for name in datasets if running.writers or running.receivers}
+    some = running.receiving.receivers or not running.receiving.known
+    hidden = {name: Dataset(f"{name}/{UNNAMED}") for name in datasets if some}
     holder = Dataset("", snapshots=list(snapshots))
     missing = inventory.read_values(
         backend,
@@ -184,7 +184,7 @@ def inbound_of(dataset: Dataset, running: Activity) -> Snapshot | None:
 
 
 def _receive_progress(dataset: Dataset, announced: Announced | None, running: Activity) -> Progress:
-    receiver = processes.receiver_into(running.receivers, dataset.name)
+    receiver = running.receiving.into(dataset.name)
     return Progress(
         "receive",
         bytes_done=dataset.token.bytes if dataset.token else None,
@@ -192,5 +192,5 @@ def _receive_progress(dataset: Dataset, announced: Announced | None, running: Ac
         bytes_per_second=running.rates.get(receiver.pid) if receiver else None,
         started=running.now - receiver.seconds if receiver else None,
         updated=running.now,
-        active=running.receives(dataset.name),
+        active=running.receiving.is_active(dataset.name),
     )

@@ -126,7 +126,7 @@ def _refuse_needed(name: SnapshotName, dataset: Dataset, loss: Loss, running: Ac
             f"{dataset.name} is a replica, so only its replication may roll it back (zfs_snapshot_replicate with "
             "on_divergence=rollback)"
         )
-    if dataset.has_partial_receive or running.receives(dataset.name):
+    if dataset.has_partial_receive or running.receiving.into(dataset.name):
         found.append(f"{dataset.name} has a partial receive, or a receive into it is running")
     found += [f"{snap.name} is {reason}" for snap in loss.snapshots for reason in [_need(snap, running)] if reason]
     found += [

@@ -53,13 +53,13 @@ _KINDS: tuple[tuple[str, type[ZfsError]], ...] = (
         Unreachable,
     ),
     (
-        r"(sudo|doas)['’]?: (command not found|not found|No such file)|must have a tty to run sudo|no tty present|"
+        r"(sudo|doas)\W?: (command not found|not found|No such file)|must have a tty to run sudo|no tty present|"
         r"(sudo|doas): .*(password|terminal|not allowed|not in the sudoers|authentication|authorization|not permitted)|"
         r"sudo: .*must be owned by|Sorry, user .* (not allowed to|may not)",
         NotElevated,
     ),
     (
-        r"\bzfs['’]?: ((command )?not found|No such file)|No such file or directory: '?zfs|"
+        r"\bzfs\W?: ((command )?not found|No such file)|No such file or directory: '?zfs|"
         r"/dev/zfs and /proc/self/mounts|"
         r"ZFS modules (are not loaded|cannot be auto-loaded)|/dev/zfs: No such",
         NoZfs,
@@ -119,7 +119,7 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "install OpenZFS there; if it is installed, add its folder to secure_path in sudoers",
     ),
     (
-        r"(sudo|doas)['’]?: (command not found|not found|No such file)",
+        r"(sudo|doas)\W?: (command not found|not found|No such file)",
         "install it there, set become_program to the program that is there, or log in as root",
     ),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.units import number
@@ -21,22 +22,58 @@ class Receiver(NamedTuple):
     arguments: str  # the whole command line
 
 
-def receiving(lines: Iterable[str]) -> tuple[list[Receiver], int]:
-    """(each ``zfs receive``, the number of receives in the kernel) of the lines of `commands.receivers`.
+@dataclass(frozen=True)
+class Receiving:
+    """The receives in a process list. ``writers``: how many the kernel works on. ``whole``: it shows all processes."""
+
+    receivers: list[Receiver]
+    writers: int = 0
+    whole: bool = True
+
+    @property
+    def known(self) -> bool:
+        """False if somebody may be receiving whom the list does not show."""
+        return self.whole and self.writers <= len(self.receivers)
+
+    def into(self, dataset: str) -> Receiver | None:
+        """The ``zfs receive`` into the dataset; None when the list shows none.
+
+        A name with a space cannot be told from one that it ends with: "a b" also answers for "b".
+        """
+        return next((receiver for receiver in self.receivers if receiver.arguments.endswith(" " + dataset)), None)
+
+    def below(self, dataset: str) -> Receiver | None:
+        """A ``zfs receive`` into anything below the dataset."""
+        return next((receiver for receiver in self.receivers if f" {dataset}/" in receiver.arguments), None)
+
+    def is_active(self, dataset: str) -> bool | None:
+        """Whether somebody receives into the dataset; None if that is not known."""
+        return True if self.into(dataset) else False if self.known else None
+
+
+HIDDEN = "zfs receive -"  # what a gate shows of receives that are nobody's business
+
+
+def receiving(lines: Iterable[str]) -> Receiving:
+    """The receives in the lines of `commands.receivers`.
 
     A gate has the same command line as the ``zfs receive`` that it starts; of two such processes the later line counts.
+    A list without process 1 is not whole: hidepid=2 (proc(5)) hides other users' processes, and another ps may have
+    printed nothing.
     """
     found: dict[str, Receiver] = {}
-    writers = 0
+    writers, whole = 0, False
     for line in lines:
         columns = line.split(None, 2)
         if len(columns) < 3:
             continue
         pid, seconds, arguments = number(columns[0]), number(columns[1]), columns[2]
+        whole = whole or (pid == 1 and seconds is not None)
         writers += arguments.startswith("[receive_writer")
         if pid and seconds is not None and re.match(r"(?:\S*/)?zfs (?:receive|recv) ", arguments):
-            found[arguments] = Receiver(pid, seconds, arguments)
-    return list(found.values()), writers
+            key = f"{pid} {arguments}" if arguments == HIDDEN else arguments
+            found[key] = Receiver(pid, seconds, arguments)
+    return Receiving(list(found.values()), writers, whole)
 
 
 def sending(lines: Iterable[str]) -> list[str]:
@@ -45,26 +82,7 @@ def sending(lines: Iterable[str]) -> list[str]:
     return [match.group(1) for match in found if match]
 
 
-def receiver_into(found: list[Receiver], dataset: str) -> Receiver | None:
-    """The ``zfs receive`` into the dataset; None when there is none.
-
-    A name with a space cannot be told from one that it ends with: "a b" also answers for "b".
-    """
-    return next((receiver for receiver in found if receiver.arguments.endswith(" " + dataset)), None)
-
-
 def is_receiver(lines: Iterable[str], pid: int, dataset: str) -> bool:
-    """True if this process still is a ``zfs receive`` into the dataset, or the sudo that has started it."""
-    form = rf"\s*{pid}\s+\d+\s+(?:sudo -n )?(?:\S*/)?zfs receive .* {re.escape(dataset)}"
+    """True if this process still is a ``zfs receive`` into the dataset, or the sudo or doas that has started it."""
+    form = rf"\s*{pid}\s+\d+\s+(?:\S+ -n )?(?:\S*/)?zfs receive .* {re.escape(dataset)}"
     return any(re.fullmatch(form, line.rstrip()) for line in lines)
-
-
-def receiver_below(found: list[Receiver], dataset: str) -> Receiver | None:
-    """A ``zfs receive`` into anything below the dataset."""
-    return next((receiver for receiver in found if f" {dataset}/" in receiver.arguments), None)
-
-
-def receiver_of(found: list[Receiver], dataset: str) -> int | None:
-    """Seconds since a ``zfs receive`` into the dataset began; None when there is none."""
-    receiver = receiver_into(found, dataset)
-    return receiver.seconds if receiver else None

@@ -42,7 +42,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._gate import (
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
-from ansible_collections.cerss.zfs.plugins.module_utils._zfs import stream
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import processes, stream
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import zfs_error
 from ansible_collections.cerss.zfs.tests.unit.streams import RESUMED, record
 
@@ -423,7 +423,15 @@ def test_other_receives_are_shown_without_arguments_and_other_processes_not_at_a
     other = ["  1 5 /sbin/init secret", "79 1 zfs receiver"]
     theirs = ["81 2 zfs receive -s -u -o origin=tank/site a/v@s tank/x", "82 3 zfs receive -s -u tank/site a2/v"]
     shown = seen([*ours, *other, *theirs], JOBS[RECEIVE])
-    assert shown == [*ours, "81 2 zfs receive -", "82 3 zfs receive -"]
+    assert shown == [*ours, "1 0 -", "81 2 zfs receive -", "82 3 zfs receive -"]
+    assert processes.receiving(shown).is_active(f"{ROOT}/other") is False
+    assert processes.receiving(seen([*ours, *theirs], JOBS[RECEIVE])).is_active(f"{ROOT}/other") is None
+
+
+def test_a_gate_and_its_receive_are_shown_as_one_elsewhere() -> None:
+    """Otherwise a receive that is not shown could hide behind the two."""
+    gate = ["1 5 init", "81 2 zfs receive -s -u tank/x", "82 2 zfs receive -s -u tank/x"]
+    assert seen(gate, JOBS[RECEIVE]) == ["1 0 -", "82 2 zfs receive -"]
 
 
 PLAIN = zfs.receive(IN, {})

@@ -82,13 +82,13 @@ def test_a_volume_has_its_size() -> None:
 def test_what_is_below_a_renamed_dataset(below: list[Dataset], receiver: str, why: str) -> None:
     """A rename would break receives into it, and the source of a replica would miss it."""
     found, requested = things(thing("tank"), thing("tank/a")).datasets, options("tank/b", renamed_from="tank/a")
-    running, _writers = processes.receiving([f"7 1 zfs receive -s -u {receiver}"] if receiver else [])
+    running = processes.receiving([f"7 1 zfs receive -s -u {receiver}"] if receiver else [])
     tree = things(thing("tank/a"), *below).datasets
     if not why:
-        assert plan_present(requested, found, Activity(receivers=running), tree).actions == ["rename tank/a to tank/b"]
+        assert plan_present(requested, found, Activity(receiving=running), tree).actions == ["rename tank/a to tank/b"]
         return
     with pytest.raises(Refused, match=f"tank/a cannot be renamed: {why}"):
-        plan_present(requested, found, Activity(receivers=running), tree)
+        plan_present(requested, found, Activity(receiving=running), tree)
 
 
 def test_a_rename_to_another_parent_trusts_no_inherited_value() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import ReplicaRecords
-from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles, wanted
+from ansible_collections.cerss.zfs.plugins.module_utils._host import activity, runfiles, wanted
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt
 from ansible_collections.cerss.zfs.tests.unit.machine import No, token_text
 from ansible_collections.cerss.zfs.tests.unit.world import HERE, THERE, World
@@ -462,6 +462,71 @@ def test_a_receive_of_something_else_is_waited_for_only_if_asked(world: World) -
         result = world.replicate(on_active=on_active, **options)
         assert "b:backup/v is currently receiving tank/v@x; wait until it has finished" in message(result)
         assert world.changes() == []
+
+
+class HiddenReceiver(Receiver):
+    """One that ps does not show. With each look at its token more has arrived."""
+
+    def __init__(self, world: World, snapshot: str, looks: int) -> None:
+        super().__init__(world, snapshot, looks)
+        world.there.shows = False
+
+    def __call__(self, machine: str, argv: list[str]) -> None:
+        into = self.world.there.all["backup/v"]
+        if machine == THERE and "receive_resume_token" in argv and into.busy:
+            self.looks -= 1
+            base = self.world.there.snaps("backup/v")[-1].guid
+            into.token = token_text(self.snap.guid, self.snap.name, base, arrived=10_000 - self.looks)
+        super().__call__(machine, argv)
+
+
+@pytest.mark.parametrize("on_active", ["wait", "attach", "fail"])
+def test_where_processes_are_hidden_the_token_shows_a_receive(
+    world: World, on_active: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activity, "GROWTH", 0.5)
+    monkeypatch.setattr(activity, "_LOOK", 0.01)
+    package(world)
+    world.hook = HiddenReceiver(world, "tank/v@s2", looks=20)
+    result = world.replicate(on_active=on_active)
+    if on_active == "fail":
+        assert "b:backup/v is currently receiving tank/v@s2; wait until it has finished" in message(result)
+        assert world.changes() == []
+    else:
+        assert message(result) == ""
+        assert [step["snapshots"] for step in result["replicas"][0]["steps"]] == [["tank/v@s3", "tank/v@s4"]]
+
+
+def test_where_processes_are_hidden_an_interrupted_receive_is_resumed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activity, "GROWTH", 0.05)
+    package(world)
+    world.there.shows = False
+    base = world.there.snaps("backup/v")[-1].guid
+    world.there.all["backup/v"].token = token_text(world.here.all["tank/v@s2"].guid, "tank/v@s2", base)
+    result = world.replicate(on_active="fail")
+    assert (message(result), result["replicas"][0]["resumed"]) == ("", True)
+
+
+def test_where_processes_are_hidden_nothing_is_renamed_over_a_receive(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activity, "GROWTH", 0.5)
+    monkeypatch.setattr(activity, "_LOOK", 0.01)
+    package(world)
+    world.there.make("backup/v@own", "backup/v/below")
+    world.there.shows = False
+    arrived = itertools.count()
+
+    def hook(_machine: str, argv: list[str]) -> None:
+        if "receive_resume_token" in argv:
+            world.there.all["backup/v/below"].token = token_text("7", "tank/v/below@s", arrived=next(arrived))
+
+    world.hook = hook
+    result = world.replicate(on_divergence="reseed")
+    assert "b:backup/v or a dataset below it is currently receiving" in message(result)
+    assert world.changes() == []
 
 
 def test_a_receive_that_stands_still_is_not_waited_for_for_ever(world: World, fast: None) -> None:

@@ -44,7 +44,7 @@ PREFIXES = ReplicaRecords.PREFIX, CommitPoints.PREFIX
 
 
 def reports(dataset: Dataset, **more: Any) -> list[dict[str, Any]]:
-    values = {"running": {}, "active": [], "now": NOW, "max_lag": None, **more}
+    values = {"running": {}, "active": {}, "now": NOW, "max_lag": None, **more}
     return relationships({dataset.name: dataset}, **values)
 
 
@@ -185,12 +185,13 @@ def test_a_partial_receive_on_the_replica() -> None:
     found = report(there)
     assert found["problems"] == ["a transfer of tank/v@s2 was interrupted; the next run resumes it"]
     assert found["in_progress"]["active"] is False
-    found = report(there, active=["backup/v"])
+    assert report(there, active={"backup/v": None})["in_progress"]["active"] is None
+    found = report(there, active={"backup/v": True})
     assert (found["in_progress"]["percent"], found["in_progress"]["active"]) == (50.0, True)
     assert found["healthy"]
     first = replica(held=None)
     first.token = there.token
-    assert report(first, active=["backup/v"])["healthy"]
+    assert report(first, active={"backup/v": True})["healthy"]
     there.ours[Announcement.NAME] = "spoilt"
     assert report(there)["in_progress"]["bytes_total"] is None
 

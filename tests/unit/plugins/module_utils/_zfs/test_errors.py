@@ -99,7 +99,7 @@ OTHERS = [
     ("kex_exchange_identification: Connection closed by remote host", 255, "Unreachable", "sshd runs"),
     # what zfs says counts before what others have written
     ("-bash: /root/.env: Permission denied\ncannot hold snapshot 'a@b': dataset does not exist", 1, "NotFound", ""),
-    ("sudo: unable to resolve host b: Connection timed out\ncannot create 'a': dataset already exists", 1, "Exists", ""),
+    ("sudo: unable to resolve host b: timed out\ncannot create 'a': dataset already exists", 1, "Exists", ""),
     ("warning: cannot send 'a@b': signal received\nclient_loop: send disconnect", 255, "Unreachable", ""),
 ]  # fmt: skip
 
