@@ -31,9 +31,13 @@ options:
         description: User to log in as. By default ssh decides.
         type: str
       become:
-        description: Run C(zfs) there with C(sudo -n).
+        description: Run C(zfs) there as root, with C(sudo -n).
         type: bool
         default: false
+      become_program:
+        description: The program for O(source.become), such as V(doas). It is run with C(-n).
+        type: str
+        default: sudo
       identity_file:
         description: Private key to log in with, a path on the host that the module runs on. No other key is tried then.
         type: path
@@ -74,9 +78,13 @@ options:
         description: User to log in as. By default ssh decides.
         type: str
       become:
-        description: Run C(zfs) there with C(sudo -n).
+        description: Run C(zfs) there as root, with C(sudo -n).
         type: bool
         default: false
+      become_program:
+        description: The program for O(target.become), such as V(doas). It is run with C(-n).
+        type: str
+        default: sudo
       identity_file:
         description: Private key to log in with, a path on the host that the module runs on. No other key is tried then.
         type: path
@@ -130,9 +138,13 @@ options:
         description: User to log in as. By default ssh decides.
         type: str
       become:
-        description: Run C(zfs) there with C(sudo -n).
+        description: Run C(zfs) there as root, with C(sudo -n).
         type: bool
         default: false
+      become_program:
+        description: The program for O(target.become), such as V(doas). It is run with C(-n).
+        type: str
+        default: sudo
       identity_file:
         description: Private key to log in with, a path on the host that the module runs on. No other key is tried then.
         type: path

@@ -42,8 +42,8 @@ MAX_LINE = 128 * 1024  # bytes of one argument of a program on Linux (MAX_ARG_ST
 # Characters that end or redraw a line, and bytes that are no text (PEP 383). What reads values line by line must not
 # depend on noticing them.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_WORD = re.compile(r"""(?:[A-Za-z0-9_@%+=:,./-]+|'[^']*'|"'")+""")
-_PART = re.compile(r"""[^'"]+|'([^']*)'|"(')\"""")
+_WORD = re.compile(r"""(?:[A-Za-z0-9_@%+=:,./-]+|'[^']*'|"'"|\\[!\\])+""")
+_PART = re.compile(r"""[^'"\\]+|'([^']*)'|"(')"|\\([!\\])""")
 _TYPES = ("filesystem", "volume", "snapshot", "bookmark")
 _COLUMNS = re.compile(r"[a-z0-9_.:][a-z0-9_.:,@-]*\Z")
 # The properties that any replica may be created with, and their values; None is any value.
@@ -92,30 +92,30 @@ def split_line(line: str) -> list[list[str]]:
         raise NotAllowed("the command line is too long")
     if _CONTROL.search(line):
         raise NotAllowed("the command line has a control character in it, such as a line end")
-    commands: list[list[str]] = [[]]
-    at = 0
-    while True:
-        if commands[-1] and line.startswith("| ", at):
-            commands.append([])
-            at += 2
-        found = _WORD.match(line, at)
-        if not found:
-            raise NotAllowed("cerss.zfs writes no such command line")
-        commands[-1].append(_PART.sub(_unquoted, found.group()))
-        at = found.end()
-        if at == len(line):
+    commands: list[list[str]] = []
+    at, telling = 0, False
+    while not commands or line.startswith("| ", at):
+        at += 2 if commands else 0
+        telling = line.startswith(endpoint.TELLING, at)  # of no use to who cannot end the process
+        at += len(endpoint.TELLING) if telling else 0
+        if not line.startswith(endpoint.HEAD, at):
             break
-        if line[at] != " ":
-            raise NotAllowed("cerss.zfs writes no such command line")
-        at += 1
-    telling = commands[-1][: len(endpoint.TELLING)] == list(endpoint.TELLING)
-    if telling:  # of no use to who cannot end the process
-        del commands[-1][: len(endpoint.TELLING)]
-    head = len(endpoint.ENVIRONMENT)
-    commands = [argv[head:] for argv in commands]
-    if not all(commands) or endpoint.line(commands, telling) != line:
+        argv, at = _words(line, at + len(endpoint.HEAD))
+        commands.append(argv)
+    if not (commands and all(commands)) or endpoint.line(commands, telling) != line:
         raise NotAllowed("cerss.zfs writes no such command line")
     return commands
+
+
+def _words(line: str, at: int) -> tuple[list[str], int]:
+    """(the words from there to the end of the command, where the next one begins)."""
+    words: list[str] = []
+    while found := None if line.startswith("| ", at) else _WORD.match(line, at):
+        words.append(_PART.sub(_unquoted, found.group()))
+        at = found.end() + line.startswith(" ", found.end())
+        if at == found.end():
+            break
+    return words, at
 
 
 def _unquoted(part: re.Match[str]) -> str:

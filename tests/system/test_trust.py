@@ -56,7 +56,7 @@ def volume(a: Backend, name: str) -> str:
 
 def ours(*words: str) -> str:
     """The command line that the collection writes for it."""
-    return shlex.join(["env", "LC_ALL=C", f"PATH={SEARCH_PATH}", *words])
+    return f'env LC_ALL=C PATH={SEARCH_PATH}:"$PATH" {shlex.join(words)}'
 
 
 def ssh(a: Backend, b: Backend, *words: str, opts: tuple[str, ...] = ()) -> Any:

@@ -17,13 +17,11 @@ from typing import Any
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import ENVIRONMENT, TELLING
+from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import HEAD, TELLING
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.tests.unit.scenarios import Call
 
 FOLDER = Path(__file__).parents[1] / "recorded"
-_ENV = shlex.join(ENVIRONMENT) + " "
-_TELLING = shlex.join(TELLING) + " " + _ENV
 
 Verb = Callable[[dict[str, Any], bool], dict[str, Any]]
 
@@ -56,7 +54,7 @@ def told(argv: Iterable[str]) -> tuple[str, str]:
     """(the ssh before it, the command) in words, without what differs from run to run."""
     words = [re.sub(r"^ControlPath=.*/%C$", "ControlPath=/%C", word) for word in argv]
     if words[0] == "ssh":
-        return shlex.join(words[:-1]), words[-1].replace(_TELLING, "~ ").replace(_ENV, "~ ")
+        return shlex.join(words[:-1]), words[-1].replace(TELLING + HEAD, "~ ").replace(HEAD, "~ ")
     return "", shlex.join(words)
 
 

@@ -18,9 +18,11 @@ LOCAL = "local"
 # A plain user's non-interactive login has no sbin folder in its PATH, and most systems keep zfs in one.
 SEARCH_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 ENVIRONMENT = ("env", "LC_ALL=C", f"PATH={SEARCH_PATH}")
+# What stands before a command, with the PATH of the login at the end for programs in other folders, as on NixOS.
+HEAD = f'{shlex.join(ENVIRONMENT)}:"$PATH" '
 WAITING = "cerss-zfs-gate: waiting"  # what a gate says while it receives, to see whether the other host still answers
 # Before a command: it tells its process id on stderr. Only so is a process on another host known to be ours.
-TELLING = ("sh", "-c", 'echo cerss-pid $$ >&2; exec "$@"', "sh")
+TELLING = """sh -c 'echo cerss-pid $$ >&2; exec "$@"' sh """
 
 # ssh uses the first value of an option (ssh_config(5)), so ssh_options, which come later, cannot weaken these.
 _ALWAYS = (
@@ -33,15 +35,24 @@ _OURS |= {"controlmaster", "controlpath", "controlpersist", "userknownhostsfile"
 
 
 def line(commands: Sequence[list[str]], telling: bool = False) -> str:
-    """The commands as one pipeline, quoted for a login shell. `_gate` takes the line apart again.
+    """The commands as one pipeline, quoted for any login shell. `_gate` takes the line apart again.
 
     ``telling``: the last one tells its process id (`told_pid`).
 
     >>> line([["zstd", "-d"], ["zfs", "receive", "a b"]])
     "env LC_ALL=C PATH=… zstd -d | env LC_ALL=C PATH=… zfs receive 'a b'"
     """
-    heads = [ENVIRONMENT] * (len(commands) - 1) + [(*TELLING, *ENVIRONMENT) if telling else ENVIRONMENT]
-    return " | ".join(shlex.join([*head, *argv]) for head, argv in zip(heads, commands))
+    heads = [HEAD] * (len(commands) - 1) + [TELLING + HEAD if telling else HEAD]
+    return " | ".join(head + " ".join(map(_quoted, argv)) for head, argv in zip(heads, commands))
+
+
+def _quoted(word: str) -> str:
+    """The word for sh, tcsh and fish. Within single quotes tcsh looks for ! and fish for a backslash.
+
+    >>> _quoted("now!")
+    "'now'\\\\!''"
+    """
+    return re.sub(r"[!\\]", r"'\\\g<0>'", shlex.quote(word))
 
 
 def _path(text: str) -> str:
@@ -58,12 +69,13 @@ def told_pid(text: str) -> int | None:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A host that commands run on. ``host`` is None for this one. ``become``: run zfs with sudo."""
+    """A host that commands run on. ``host`` is None for this one. ``become``: run zfs with ``become_program``."""
 
     host: str | None = None
     port: int | None = None
     user: str | None = None
     become: bool = False
+    become_program: str = "sudo"
     identity_file: str | None = None
     known_hosts_file: str | None = None
     ssh_options: tuple[str, ...] = ()
@@ -75,6 +87,11 @@ class Endpoint:
         host = options.get("host")
         if host is not None and (not host or host.startswith("-") or any(char.isspace() for char in host)):
             raise BadInput(f"{option}.host is {host!r}; give a host name or address, or {LOCAL!r} for this host")
+        literal = re.fullmatch(r"\[([0-9A-Fa-f:.]+(?:%.+)?)\]", host or "")
+        host = literal.group(1) if literal else host  # ssh takes an IPv6 address without brackets
+        program = options.get("become_program") or "sudo"
+        if any(char.isspace() for char in program) or program.startswith("-"):
+            raise BadInput(f"{option}.become_program is {program!r}; give the name or path of a program such as doas")
         user = options.get("user")
         if user is not None and (not user or user.startswith("-") or "@" in user or any(c.isspace() for c in user)):
             raise BadInput(f"{option}.user is {user!r}, which is not a user name; give the user to log in as")
@@ -92,6 +109,7 @@ class Endpoint:
             port=options.get("port"),
             user=user or None,
             become=bool(options.get("become")),
+            become_program=program,
             identity_file=options.get("identity_file") or None,
             known_hosts_file=options.get("known_hosts_file") or None,
             ssh_options=tuple(options.get("ssh_options") or ()),
@@ -107,8 +125,9 @@ class Endpoint:
         return self.host or ""
 
     def address(self, name: object) -> str:
-        """``host:name``, or just the name on this host."""
-        return f"{self.host}:{name}" if self.host else str(name)
+        """``host:name``, or just the name on this host. An IPv6 address is in brackets."""
+        host = f"[{self.host}]" if ":" in self.label else self.host
+        return f"{host}:{name}" if host else str(name)
 
     def seen_from(self, other: Endpoint) -> Endpoint:
         """This endpoint under a name that is valid on ``other`` too: on another host "local" would mean that host."""
@@ -128,10 +147,14 @@ class Endpoint:
         Over ssh that is one ssh with the whole pipeline as its argument, so the pipe stays on that host.
         ``own_connection``: do not use the shared one, for streams. ``telling``: as for `line`.
         """
-        commands = [["sudo", "-n", *argv] if self.become and argv[0] == "zfs" else argv for argv in commands]
+        commands = [self.elevated(argv) if argv[0] == "zfs" else argv for argv in commands]
         if self.host is None:
             return commands
         return [[*self.ssh(own_connection), "--", self.host, line(commands, telling)]]
+
+    def elevated(self, argv: list[str]) -> list[str]:
+        """The command as root, if zfs is run as root there by ``become``."""
+        return [self.become_program, "-n", *argv] if self.become else argv
 
     def ssh(self, own_connection: bool = False) -> list[str]:
         """The argv of ssh with its options, without host and command."""

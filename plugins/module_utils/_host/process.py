@@ -248,14 +248,19 @@ def _signal(process: subprocess.Popen[Any], number: int) -> bool:
         os.killpg(process.pid, number)
     except ProcessLookupError:
         return True
-    except PermissionError:  # the program is sudo
-        return _as_root(["kill", f"-{number}", "--", f"-{process.pid}"])
+    except PermissionError:  # the program is sudo, doas or the like
+        return _as_root([*_elevation(process.args), "kill", f"-{number}", "--", f"-{process.pid}"])
     return True
+
+
+def _elevation(argv: list[str]) -> list[str]:
+    """How a command becomes root: as that of this command line (`Endpoint.elevated`), otherwise by sudo."""
+    return [argv[0] if argv[1:2] == ["-n"] else "sudo", "-n"]
 
 
 def _as_root(argv: list[str]) -> bool:
     try:
-        sudo = spawn(["sudo", "-n", *argv], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        sudo = spawn(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                      stderr=subprocess.DEVNULL)  # fmt: skip
         return sudo.wait(PATIENCE) == 0
     except subprocess.TimeoutExpired:

@@ -245,8 +245,7 @@ def _end_orphan(work: Work, task: Task) -> None:
         return
     into = task.report.plans[-1].into
     if processes.is_receiver(process_list(work.target), pid, into):
-        sudo = ["sudo", "-n"] if work.target.endpoint.become else []
-        work.target.run([*sudo, "kill", str(pid)], check=False)
+        work.target.run(work.target.endpoint.elevated(["kill", str(pid)]), check=False)
     task.receiver = None  # not earlier: the host may not answer yet
 
 

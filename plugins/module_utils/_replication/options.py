@@ -29,6 +29,7 @@ ENDPOINT_OPTIONS: dict[str, Any] = {
     "port": {"type": "int"},
     "user": {"type": "str"},
     "become": {"type": "bool", "default": False},
+    "become_program": {"type": "str", "default": "sudo"},
     "identity_file": {"type": "path"},
     "known_hosts_file": {"type": "path"},
     "ssh_options": {"type": "list", "elements": "str", "default": []},

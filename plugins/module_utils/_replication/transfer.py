@@ -175,7 +175,11 @@ def run_pipe(
     own = meter.total is None or meter.total >= OWN_CONNECTION_FROM
     sending = source.endpoint.pipeline([send, *_pack(transport, 0)], own)
     between, receiving = _stages(target, receive, transport, own, asked is not None)
-    if source.endpoint.become and len(sending) + len(between) == 1 and receiving[0][0] == "sudo":
+    if (
+        source.endpoint.become
+        and len(sending) + len(between) == 1
+        and receiving[0][0] == target.endpoint.become_program
+    ):
         between = [["cat"]]  # nobody else could end a stream between two programs of root
     pipe = _Pipe(transport, meter, wanted, tick)
     wrong: ForeignStream | None = None

@@ -5,19 +5,23 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import subprocess
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint, told_pid
+from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint, line, told_pid
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
 
 
 def test_on_this_host_a_command_is_unchanged():
     assert Endpoint().argv(["zfs", "list"]) == ["zfs", "list"]
     assert Endpoint(become=True).argv(["zfs", "list"]) == ["sudo", "-n", "zfs", "list"]
+    assert Endpoint(become=True).argv(["ps"]) == ["ps"]  # sudoers may allow zfs alone
+    doas = Endpoint.from_params({"become": True, "become_program": "/usr/bin/doas"}, "target")
+    assert doas.argv(["zfs", "list"]) == ["/usr/bin/doas", "-n", "zfs", "list"]
     assert Endpoint.from_params({"host": "local"}, "target") == Endpoint()
 
 
@@ -28,6 +32,50 @@ def test_over_ssh_every_argument_arrives_unchanged(arguments):
     assert (dashes, host) == ("--", "b")
     assert shlex.split(line)[3:] == ["zfs", *arguments]
     assert shlex.split(line)[0] == "env"
+
+
+SHELLS = [shell for shell in (["sh"], ["bash"], ["tcsh"], ["fish"], ["busybox", "sh"]) if shutil.which(shell[0])]
+WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=8) | st.sampled_from(
+    [
+        "!",
+        "!x",
+        "\\",
+        "\\\\",
+        "\\n",
+        "'",
+        "\\'",
+        '"\\u00e9"',
+        "$HOME",
+        "`id`",
+        "*",
+        "~",
+        "^a",
+        "{a,b}",
+        "|",
+        ";",
+        "%1",
+        " ",
+    ]
+)
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(WORDS, min_size=1, max_size=30))
+def test_any_login_shell_takes_the_words_as_they_are(shell, words):
+    text = line([["printf", r"%s\n", *words], ["cat"]], telling=True)
+    ended = subprocess.run([*shell, "-c", text], capture_output=True, check=False)
+    assert (ended.stdout.decode(), ended.returncode) == ("".join(f"{word}\n" for word in words), 0)
+    assert told_pid(ended.stderr.decode())
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_any_login_shell_also_looks_where_its_own_programs_are(shell, tmp_path):
+    (tmp_path / "zfs").write_text("#!/bin/sh\necho found; exit 7\n")
+    (tmp_path / "zfs").chmod(0o755)
+    path = {"PATH": f"/usr/bin:/bin:{tmp_path}", "HOME": str(tmp_path)}
+    ended = subprocess.run([*shell, "-c", line([["zfs"]])], capture_output=True, check=False, env=path)
+    assert (ended.stdout, ended.returncode) == (b"found\n", 7)
 
 
 def test_a_pipe_over_ssh_is_one_line():
@@ -75,6 +123,8 @@ def test_all_options():
         ({"host": ""}, "target.host is ''"),
         ({"host": "-oProxyCommand=x"}, "give a host name"),
         ({"host": "a b"}, "give a host name"),
+        ({"host": "b", "become_program": "doas -u root"}, "give the name or path"),
+        ({"host": "b", "become_program": "-x"}, "give the name or path"),
         ({"host": "b", "user": "-x"}, "not a user name"),
         ({"host": "b", "user": "a@b"}, "not a user name"),
         ({"host": "b", "ssh_options": ["StrictHostKeyChecking=no"]}, "cannot be set here"),
@@ -108,6 +158,22 @@ def test_a_command_that_tells_its_pid() -> None:
     first, second = ended.stderr.splitlines()
     assert first == f"cerss-pid {second}"
     assert told_pid(first) == int(second)
+
+
+@pytest.mark.parametrize(
+    ("host", "address", "place"),
+    [
+        ("fd00::2", "fd00::2", "[fd00::2]:tank/v"),
+        ("[fd00::2]", "fd00::2", "[fd00::2]:tank/v"),
+        ("[fe80::1%eth0]", "fe80::1%eth0", "[fe80::1%eth0]:tank/v"),
+        ("192.0.2.1", "192.0.2.1", "192.0.2.1:tank/v"),
+        ("b", "b", "b:tank/v"),
+    ],
+)
+def test_ipv6_addresses(host: str, address: str, place: str) -> None:
+    endpoint = Endpoint.from_params({"host": host}, "target")
+    assert endpoint.argv(["true"])[-2] == address
+    assert endpoint.address("tank/v") == place
 
 
 @pytest.mark.parametrize("text", ["", "cerss-pid", "cerss-pid x", "cerss-pid -1", "cerss-pid 12345678901", "pid 1"])
