@@ -67,9 +67,15 @@ PAIR, AGREEMENT, DIVERGENCE, RESEED, BOOKKEEPING, TRANSFER, OPTIONS, INFO, REPOR
     for name in ("pair", "agreement", "divergence", "reseed", "bookkeeping", "transfer", "options", "info", "report",
                  "attempt", "wave", "run")
 )  # fmt: skip
-ACTIVITY, OUTPUT, ERRORS, BACKEND = (
+ACTIVITY, OUTPUT, ERRORS, BACKEND, ENDPOINT = (
     f"tests/unit/plugins/module_utils/{name}.py"
-    for name in ("_host/test_activity", "_zfs/test_output", "_zfs/test_errors", "_host/test_backend")
+    for name in (
+        "_host/test_activity",
+        "_zfs/test_output",
+        "_zfs/test_errors",
+        "_host/test_backend",
+        "_core/test_endpoint",
+    )
 )
 WANTED, PROCESSES, DATASET, PROCESS = (
     f"tests/unit/plugins/module_utils/{name}.py"
@@ -361,6 +367,10 @@ MUTANTS = [
            "processes.is_receiver(process_list(work.target), pid, into)", "process_list(work.target)", ATTEMPT),
     Mutant("a pid is not enough", "_zfs/processes",
            r"(?:\S+ -n )?(?:\S*/)?zfs receive .* {re.escape(dataset)}", ".*", PROCESSES),
+    Mutant("the first reading is tried again", "_host/wanted", "failures > retries", "failures", ATTEMPT),
+    Mutant("only what cannot have run is tried again", "_zfs/errors",
+           "return rc == SSH_FAILED and bool(re.search(form, stderr))", "return rc == SSH_FAILED", BACKEND),
+    Mutant("an argument is the same in any shell", "_core/endpoint", "[!\\\\]", "[!]", ENDPOINT),
     Mutant("without process 1 a list is not whole", "_zfs/processes", "self.whole and ", "", PROCESSES),
     Mutant("where processes are hidden the token is watched", "_host/activity",
            "return not found.known and any(", "return any(", ACTIVITY),
@@ -370,7 +380,7 @@ MUTANTS = [
     Mutant("noise beside missing names is no failure", "_zfs/output",
            "(rc != 1 or _FAILURE.match(line))", "True", OUTPUT),
     Mutant("any line is one if zfs has not ended by itself", "_zfs/output", "rc != 1 or ", "", OUTPUT),
-    Mutant("what zfs says decides", "_zfs/errors", '"" if rc == 255 else of_zfs(stderr)', '""', ERRORS),
+    Mutant("what zfs says decides", "_zfs/errors", '"" if rc == SSH_FAILED else of_zfs(stderr)', '""', ERRORS),
     Mutant("a gate shows its receive once", "_gate", " if each.pid in pids]", "]", GATE),
     Mutant("a stop ends a stream between two programs of root", "_replication/transfer",
            '        between = [["cat"]]', "        pass", TRANSFER),

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -83,6 +84,8 @@ def run_module(main: Main | Mapping[str, Main], **spec: Any) -> None:
         # Otherwise Ansible would print all options, passwords included.
         module.fail_json(msg=shown(_unexpected(error)), exception=shown(traceback.format_exc()))
     result = shown(result)
+    if platform.system() != "Linux":
+        module.warn(f"{platform.system()} is not tested; cerss.zfs is made for OpenZFS on Linux")
     for warning in result.pop("warnings", []):
         module.warn(warning)
     if result.get("failed"):

@@ -123,6 +123,7 @@ options:
       - How many times in a row to try a dataset again after a temporary error. The count starts again when data has
         arrived.
       - Each try makes a new plan, after a longer pause.
+      - The reading at the start, and an ssh connection that C(sshd) has turned away, are tried again as often.
     type: int
     default: 3
   stall_timeout:

@@ -21,17 +21,19 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.process import Res
 from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import GRACE, Wanted
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output
-from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import zfs_error
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import SSH_FAILED, turned_away, zfs_error
 
+RETRIES = 3  # further tries to connect, where nobody says
 MAX_SOCKET_FOLDER = 34  # bytes in the name of the folder that has the folder with a socket
 
 
 class Backend:
     """Runs commands at an endpoint. Several threads may share one."""
 
-    def __init__(self, endpoint: Endpoint | None = None, wanted: Wanted | None = None) -> None:
+    def __init__(self, endpoint: Endpoint | None = None, wanted: Wanted | None = None, retries: int = RETRIES) -> None:
         self.endpoint = endpoint or Endpoint()
         self.wanted = wanted or Wanted()
+        self.retries = retries
         # The first command opens the shared ssh connection, and no other may start before that is done.
         self._opening = threading.Lock()
         self._open = self.endpoint.host is None
@@ -70,14 +72,21 @@ class Backend:
                 self.wanted.check(f"before {short_command(command)}", GRACE)  # others may have waited for long
                 if not self._open:
                     result = self._run(command, timeout, stdin)
-                    self._open = True
+                    self._open = result.rc != SSH_FAILED
         result = result or self._run(command, timeout, stdin)
         if check and result.rc != 0:
             raise zfs_error(command, result.rc, result.stderr, self.endpoint.label)
         return result
 
     def _run(self, command: list[str], timeout: float | None, stdin: str | None) -> Result:
-        return process.run(self.argv(command), stdin=stdin, timeout=timeout, check=lambda: self._during(command))
+        """Run it. If sshd has turned the connection away before anything could run there, try again."""
+        failures = 0
+        while True:
+            result = process.run(self.argv(command), stdin=stdin, timeout=timeout, check=lambda: self._during(command))
+            failures += 1
+            if failures > self.retries or not turned_away(result.rc, result.stderr):
+                return result
+            self.wanted.pause(failures)
 
     def _during(self, command: list[str]) -> None:
         self.wanted.check(f"during {short_command(command)}", GRACE)
@@ -113,13 +122,15 @@ class Backend:
 
 
 @contextlib.contextmanager
-def session(source: Endpoint, target: Endpoint, wanted: Wanted | None = None) -> Iterator[tuple[Backend, Backend]]:
+def session(
+    source: Endpoint, target: Endpoint, wanted: Wanted | None = None, retries: int = RETRIES
+) -> Iterator[tuple[Backend, Backend]]:
     """The backends of source and target. Each has one ssh connection for all but its streams, closed at the end."""
     # The path of a socket has at most 108 bytes (unix(7)), and ssh adds 58 of its own.
     place = None if len(tempfile.gettempdir()) <= MAX_SOCKET_FOLDER else "/tmp"
     folders = tempfile.mkdtemp(prefix="cerss-", dir=place), tempfile.mkdtemp(prefix="cerss-", dir=place)
     ends = [endpoint.with_control(folder) for endpoint, folder in zip((source, target), folders)]
-    backends = Backend(ends[0], wanted), Backend(ends[1], wanted)
+    backends = Backend(ends[0], wanted, retries), Backend(ends[1], wanted, retries)
     try:
         yield backends
     finally:

@@ -6,12 +6,15 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, TimedOut
 
+Answer = TypeVar("Answer")
 GRACE = 3.0  # seconds after the end in which what has arrived may be noted
 
 
@@ -64,3 +67,20 @@ class Wanted:
             self.check(when)
             self.stop.wait(min(left, 0.2))
         self.check(when)
+
+    def pause(self, failures: int) -> None:
+        """Wait before a further try, longer after each failure."""
+        # Jitter keeps many from trying again at the same moment.
+        self.sleep(2.0 ** min(failures, 6) * random.uniform(0.5, 1.0), "before a further try")
+
+    def persistently(self, action: Callable[[], Answer], retries: int) -> Answer:
+        """What ``action`` returns, which changes nothing: after a temporary error it is tried again."""
+        failures = 0
+        while True:
+            try:
+                return action()
+            except CerssError as error:
+                failures += 1
+                if not error.transient or failures > retries or self.fault():
+                    raise
+            self.pause(failures)

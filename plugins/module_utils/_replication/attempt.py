@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -195,8 +194,7 @@ def carry_out(work: Work, task: Task) -> None:
             failures += 1
             if not error.transient or failures > work.options.retries or work.wanted.fault():
                 raise
-            # Jitter keeps many pairs from trying again at the same moment.
-            work.wanted.sleep(2.0 ** min(failures, 6) * random.uniform(0.5, 1.0), "before a further try")
+            work.wanted.pause(failures)
         task.plan = None
 
 

@@ -31,9 +31,9 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     _check_programs(options)
     lease = runfiles.Lease()
     wanted = Wanted(lease.lost, options.timeout)
-    with _stoppable(wanted, lease), session(options.source, options.target, wanted) as backends:
+    with _stoppable(wanted, lease), session(options.source, options.target, wanted, options.retries) as backends:
         reader = Reader(*backends, options)
-        planned = plan_all(reader.read(), options.pair, assume_created=check_mode)
+        planned = plan_all(wanted.persistently(reader.read, options.retries), options.pair, assume_created=check_mode)
         if any(plan.sends and not plan.error for plan in planned.plans):
             _check_far_programs(options, backends)
         reports = [PairReport.of(plan) for plan in planned.plans]

@@ -35,6 +35,8 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.output import of_zfs
 
+SSH_FAILED = 255  # exit status of ssh when it has failed itself
+
 # The first match decides, so specific patterns are before general ones. Texts: libzfs_util.c, libzfs_sendrecv.c, ssh.
 _KINDS: tuple[tuple[str, type[ZfsError]], ...] = (
     (r"^cerss-zfs-gate: refused", GateRefused),
@@ -131,10 +133,16 @@ def zfs_error(argv: list[str], rc: int, stderr: str, where: str = "") -> ZfsErro
     What zfs itself says decides before what sudo or a login script have written, but ssh (255) may have cut it off.
     """
     hint = next((hint for pattern, hint in _HINTS if re.search(pattern, stderr, re.IGNORECASE)), "")
-    for text in ("" if rc == 255 else of_zfs(stderr), stderr):
+    for text in ("" if rc == SSH_FAILED else of_zfs(stderr), stderr):
         for pattern, kind in _KINDS:
             if re.search(pattern, text, re.IGNORECASE | re.MULTILINE):
                 return kind(argv, rc, stderr, where, hint)
     if not stderr.strip() and (rc < 0 or rc > 128):  # ended by a signal, or 255 of an ssh that lost its connection
         return Interrupted(argv, rc, stderr, where)
     return ZfsError(argv, rc, stderr, where)
+
+
+def turned_away(rc: int, stderr: str) -> bool:
+    """True if sshd has closed a connection before the login, as it does beyond MaxStartups (sshd_config(5))."""
+    form = r"(kex|ssh)_exchange_identification|during banner exchange|Not allowed at this time"
+    return rc == SSH_FAILED and bool(re.search(form, stderr))

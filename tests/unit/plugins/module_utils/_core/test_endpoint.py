@@ -34,6 +34,10 @@ def test_over_ssh_every_argument_arrives_unchanged(arguments):
     assert shlex.split(line)[0] == "env"
 
 
+def test_what_tcsh_and_fish_read_within_single_quotes_stands_outside():
+    assert line([["x", "a!b\\c'"]]).endswith(r""" x 'a'\!'b'\\'c'"'"''""")
+
+
 SHELLS = [shell for shell in (["sh"], ["bash"], ["tcsh"], ["fish"], ["busybox", "sh"]) if shutil.which(shell[0])]
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=8) | st.sampled_from(
     [

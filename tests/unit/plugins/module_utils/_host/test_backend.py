@@ -16,6 +16,7 @@ import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Busy, NotFound, TimedOut, ZfsError
+from ansible_collections.cerss.zfs.plugins.module_utils._host import process
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend, session
 
 MISSING = "cannot open 'tank/x': dataset does not exist"
@@ -52,6 +53,32 @@ def test_read_tells_missing_names_from_failures() -> None:
         Backend().read(program("a\n", f"{MISSING}\ncannot iterate filesystems: I/O error", 1))
     with pytest.raises(ZfsError, match="exit status 1"):
         Backend().read(program(rc=1))
+
+
+@pytest.mark.parametrize(
+    ("text", "failures", "tries"),
+    [
+        ("kex_exchange_identification: Connection closed by remote host", 2, 3),
+        ("kex_exchange_identification: read: Connection reset by peer", 9, 4),
+        ("ssh_exchange_identification: Connection closed by remote host", 1, 2),
+        ("Connection timed out during banner exchange", 1, 2),
+        # the command may have run
+        ("client_loop: send disconnect: Broken pipe", 9, 1),
+        ("Connection to b closed by remote host.", 9, 1),
+        ("b: Permission denied (publickey).", 9, 1),
+    ],
+)
+def test_a_connection_that_sshd_turns_away_is_tried_again(
+    text: str, failures: int, tries: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("random.uniform", lambda *_: 0.0)
+    log = tmp_path / "log"
+    enough = f"[ $(wc -l < {log}) -gt {failures} ] && exit 0"
+    (tmp_path / "ssh").write_text(f"#!/bin/sh\necho >> {log}\n{enough}\necho {shlex.quote(text)} >&2; exit 255")
+    (tmp_path / "ssh").chmod(0o755)
+    monkeypatch.setattr(process, "SEARCH_PATH", f"{tmp_path}:{process.SEARCH_PATH}")
+    result = Backend(Endpoint("b"), retries=3).run(["true"], check=False)
+    assert (len(log.read_text()), result.rc == 0) == (tries, failures < tries)
 
 
 def test_what_a_login_script_writes_to_stderr_is_passed_over() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Unreachable
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import ReplicaRecords
 from ansible_collections.cerss.zfs.plugins.module_utils._host import activity, runfiles, wanted
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt
@@ -207,6 +208,21 @@ def test_a_transient_error_is_tried_again(world: World, retries: int, failures: 
     assert (message(world.replicate(retries=retries)) == "") == well
     assert left == []
     assert world.count(THERE, "zfs", "receive") == (1 if well else 0)
+
+
+@pytest.mark.parametrize(("retries", "failures", "well"), [(0, 1, False), (2, 2, True), (2, 3, False)])
+@pytest.mark.parametrize("check", [True, False])
+def test_the_first_reading_is_tried_again(world: World, retries: int, failures: int, well: bool, check: bool) -> None:
+    world.here.make("tank/v@s1")
+    left = [No("ssh: connect to host b port 22: Connection refused")] * failures
+
+    def hook(machine: str, _argv: list[str]) -> None:
+        if machine == THERE and left:
+            raise left.pop()
+
+    world.hook = hook
+    with contextlib.nullcontext() if well else pytest.raises(Unreachable):
+        assert message(world.replicate(retries=retries, check=check)) == ""
 
 
 def test_retries_count_anew_when_something_has_arrived(world: World) -> None:
