@@ -127,7 +127,8 @@ def protect(pair: Pair, sends: Sequence[Send], mode: str, anew: bool = False) ->
         step = _cursor(pair, send.snapshot)
         if step:
             result.append(step)
-            bookmark = Bookmark(step.commands[0][-1], str(send.snapshot.guid), txg(send.snapshot))
+            snap = send.snapshot  # ZFS gives the bookmark its time too
+            bookmark = Bookmark(step.commands[0][-1], str(snap.guid), txg(snap), snap.created)
             pair = replace(pair, source=replace(pair.source, bookmarks=[*pair.source.bookmarks, bookmark]))
         if send.intermediates or is_long(send) or not has_cursor_room(pair.source.name):
             result += hold(pair, send.carries)
@@ -319,15 +320,19 @@ def _clear(pair: Pair, replica: Dataset) -> Iterator[Step]:
 
 
 def _sweep(pair: Pair, replica: Dataset, here: Snapshot | Bookmark) -> Iterator[Step]:
-    arrived = {snap.guid for snap in replica.snapshots}
-    own = pair.source.cursors_of(pair.id)
-    if len(own) <= MANY_CURSORS:
-        return
-    kept = {bookmark.name for bookmark in kept_cursors([each for each in own if each.guid in arrived])}
-    swept = [each for each in own if txg(each) < txg(here) and each.name not in kept]
+    swept = _swept(pair, replica, here)
     if swept:
         text = f"remove {len(swept)} old bookmarks of {pair.relation} from {pair.source.name}"
         yield Step.of(text, tuple(zfs.destroy(bookmark.name) for bookmark in swept), side=SOURCE)
+
+
+def _swept(pair: Pair, replica: Dataset, here: Snapshot | Bookmark) -> list[Bookmark]:
+    own = pair.source.cursors_of(pair.id)
+    if len(own) <= MANY_CURSORS:
+        return []
+    arrived = {snap.guid for snap in replica.snapshots}
+    kept = {bookmark.name for bookmark in kept_cursors([each for each in own if each.guid in arrived])}
+    return [each for each in own if txg(each) < txg(here) and each.name not in kept]
 
 
 def kept_cursors(cursors: Iterable[Bookmark]) -> list[Bookmark]:
@@ -379,6 +384,9 @@ def finished(pair: Pair) -> Pair:
     if replica is None or common is None:
         return pair
     there, here = common
+    swept = {each.name for each in _swept(pair, replica, here)}
+    left = [each for each in pair.source.bookmarks if each.name not in swept]
+    pair = replace(pair, source=replace(pair.source, bookmarks=left))
     point = CommitPoint(pair.id, str(here.guid), txg(here))
     pair = freed_pair(with_settings(pair, {CommitPoints.name(pair.pool): pair.points.with_entry(point).format()}), here)
     last = Hold(LastHold.TAG)

@@ -70,8 +70,11 @@ def _look_at_snapshots(
 
 
 def _many_cursors(pair: Pair) -> list[Bookmark]:
+    """The cursors, if they may have become too many by the end of the plan: then their times must be known."""
     own = pair.source.cursors_of(pair.id)
-    return own if len(own) > MANY_CURSORS else []
+    newest = max(map(txg, own), default=0)
+    more = sum(txg(snap) > newest for snap in pair.source.snapshots)
+    return own if len(own) + more > MANY_CURSORS else []
 
 
 def _recent_on_source(pairs: Sequence[Pair], since: int | None) -> list[Snapshot]:

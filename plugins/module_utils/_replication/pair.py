@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint
@@ -258,6 +258,13 @@ class PairPlan:
     @property
     def carries(self) -> tuple[Snapshot, ...]:
         return tuple(snapshot for send in self.sends for snapshot in send.carries)
+
+    def told(self) -> PairPlan:
+        """The plan as a report needs it, without the histories of both sides: there may be a thousand plans."""
+        pair = self.pair
+        source = replace(pair.source, snapshots=[], bookmarks=[])
+        replica = replace(pair.replica, snapshots=[], bookmarks=[]) if pair.replica else None
+        return replace(self, pair=replace(pair, source=source, replica=replica), foreseen=None)
 
 
 def send_step(pair: Pair, send: Send) -> Step:

@@ -51,7 +51,6 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as 
 
 PACKAGE = 100  # snapshots in one package, each of which is held meanwhile
 ASSUMED = "0"  # GUID of a snapshot that check mode assumes
-_MOST_ROUNDS = 1000  # of check mode's foresight, each with a package or more
 
 
 @dataclass(frozen=True)
@@ -251,12 +250,27 @@ def plan_pair(
     return replace(plan, warnings=(*warnings, *plan.warnings))
 
 
-def rounds(plan: PairPlan, options: PairOptions, arriving: Mapping[str, str]) -> list[PairPlan]:
-    """The plan, and those that follow it when all goes as foreseen."""
-    found = [plan]
-    while found[-1].more and not found[-1].error and len(found) < _MOST_ROUNDS:
-        found.append(plan_pair(_finished(found[-1]), options, arriving))
-    return found
+def rounds(plan: PairPlan, options: PairOptions, arriving: Mapping[str, str]) -> Iterator[PairPlan]:
+    """The plan, and those that follow it when all goes as foreseen. Each has a history; keep only `PairPlan.told`."""
+    yield plan
+    while plan.more and not plan.error:
+        plan = plan_pair(_ahead(plan), options, arriving)
+        yield plan
+
+
+def _ahead(plan: PairPlan) -> Pair:
+    """The pair after the plan, without what lies before the base of the next one: no later plan looks at that."""
+    pair = _finished(plan)
+    common = newest_common(pair.source, pair.replica) if pair.replica and not plan.reseeds else None
+    if pair.replica is None or common is None:
+        return pair
+    there, here = common
+    known = {bookmark.guid for bookmark in pair.source.bookmarks}
+    sent = [snap for snap in pair.source.snapshots if txg(snap) >= txg(here)]
+    received = [snap for snap in pair.replica.snapshots if txg(snap) >= txg(there) or snap.guid in known]
+    return replace(
+        pair, source=replace(pair.source, snapshots=sent), replica=replace(pair.replica, snapshots=received)
+    )
 
 
 def _plan(pair: Pair, options: PairOptions, arriving: Mapping[str, str]) -> PairPlan:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import platform
 import shutil
 import signal
@@ -46,7 +47,7 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
 
 def _foretold(planned: Planned, reports: list[PairReport], options: Options) -> dict[str, Any]:
     for each, plan in zip(reports, planned.plans):
-        for later in rounds(plan, options.pair, planned.arriving)[1:]:
+        for later in itertools.islice(rounds(plan, options.pair, planned.arriving), 1, None):
             each.add(later)
             each.error = later.error
     return report(list(planned.parents.values()), reports, [], check_mode=True)

@@ -37,6 +37,7 @@ class PairReport:
 
     def add(self, plan: PairPlan) -> None:
         """A further plan for the pair."""
+        self.plans[-1] = self.plans[-1].told()
         self.plans.append(plan)
         for text in plan.warnings:
             self.warn(text)

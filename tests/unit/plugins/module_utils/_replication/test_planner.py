@@ -97,7 +97,7 @@ def comparable(plan: PairPlan) -> tuple[PairPlan, str]:
 def all_rounds(case: Pair, options: PairOptions | None = None, **arriving: str) -> PairPlan:
     """One plan with the streams of all rounds."""
     options = options or PairOptions()
-    found = rounds(plan_pair(case, options, arriving), options, arriving)
+    found = list(rounds(plan_pair(case, options, arriving), options, arriving))
     return replace(found[0], sends=tuple(send for each in found for send in each.sends), error=found[-1].error)
 
 
@@ -201,13 +201,13 @@ def test_a_snapshot_older_than_the_newest_one_there_cannot_be_sent() -> None:
 
 def test_packages_have_at_most_a_hundred_snapshots() -> None:
     """Only those that travel next are held."""
-    found = rounds(plan_pair(pair(range(1, 251), [1]), PairOptions()), PairOptions(), {})
+    found = list(rounds(plan_pair(pair(range(1, 251), [1]), PairOptions()), PairOptions(), {}))
     assert [[len(send.carries) for send in plan.sends] for plan in found] == [[PACKAGE], [PACKAGE], [49]]
     assert [plan.more for plan in found] == [True, True, False]
     held = [command[2:] for plan in found for command in argvs(plan.protect) if command[0] == "hold"]
     assert held == [[snap.name for snap in plan.carries] for plan in found]
     relay = PairOptions(packages=False)
-    found = rounds(plan_pair(pair(range(1, 112), [1]), relay), relay, {})
+    found = list(rounds(plan_pair(pair(range(1, 112), [1]), relay), relay, {}))
     assert [len(plan.sends) for plan in found] == [PACKAGE, 10]
 
 
@@ -414,7 +414,7 @@ def test_the_same_survey_has_the_same_plans(on_divergence: str, assume_created: 
     assert [comparable(plan) for plan in found.plans] == [comparable(plan) for plan in again.plans]
     assert (found.parents, found.arriving) == (again.parents, again.arriving)
     for plan in found.plans:
-        rounds(plan, options, found.arriving)
+        list(rounds(plan, options, found.arriving))
     assert (given.pairs, given.arriving) == (kept.pairs, kept.arriving)
 
 
@@ -647,7 +647,7 @@ class History:
         given = copy.deepcopy(before)
         plan = plan_pair(before, options)
         assert comparable(plan_pair(before, options)) == comparable(plan), "the same state has the same plan"
-        foretold = rounds(plan, options, {}) if not plan.error else []
+        foretold = list(rounds(plan, options, {})) if not plan.error else []
         assert before == given, "planning changes nothing that was read"
         sources = {snap.name for snap in self.source.snapshots}
         foreign = {snap.guid for snap in self.replica.snapshots} if self.replica else set()
@@ -806,7 +806,7 @@ def test_plans_carry_exactly_the_requested(
     if plan.error:
         assert not allowed or (there and (newest not in left and not has_cursor)) or allowed[-1] < newest
         return
-    found = rounds(plan, options, {})
+    found = list(rounds(plan, options, {}))
     asked = [number for number in (allowed if intermediates else allowed[-1:]) if number > newest]
     assert [int(guid) for each in found for guid in carried(each)] == asked
     for send in [send for each in found for send in each.sends]:

@@ -63,7 +63,7 @@ def test_all_rounds_are_shown() -> None:
     """The base is that of the first stream, the streams are those of all rounds."""
     first = plan_of(pair(range(1, 120), [1]))
     found = PairReport.of(first)
-    found.plans = rounds(first, PairOptions(), {})
+    found.plans = list(rounds(first, PairOptions(), {}))
     result = found.to_result(ran=False)
     assert result["base"] == "tank/v@s1"
     assert [len(step["snapshots"]) for step in result["steps"]] == [100, 18]
