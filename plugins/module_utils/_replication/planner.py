@@ -10,6 +10,7 @@ mode plans on with the state that is foreseen (`rounds`), and the run with the o
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -253,24 +254,46 @@ def plan_pair(
 def rounds(plan: PairPlan, options: PairOptions, arriving: Mapping[str, str]) -> Iterator[PairPlan]:
     """The plan, and those that follow it when all goes as foreseen. Each has a history; keep only `PairPlan.told`."""
     yield plan
-    while plan.more and not plan.error:
-        plan = plan_pair(_ahead(plan), options, arriving)
+    after = _After.of(_finished(plan), options) if plan.more and not plan.error else None
+    while after and plan.more and not plan.error:
+        pair = _finished(plan)
+        plan = plan_pair(pair if plan.reseeds else after.part(pair), options, arriving)
         yield plan
 
 
-def _ahead(plan: PairPlan) -> Pair:
-    """The pair after the plan, without what lies before the base of the next one: no later plan looks at that."""
-    pair = _finished(plan)
-    common = newest_common(pair.source, pair.replica) if pair.replica and not plan.reseeds else None
-    if pair.replica is None or common is None:
-        return pair
-    there, here = common
-    known = {bookmark.guid for bookmark in pair.source.bookmarks}
-    sent = [snap for snap in pair.source.snapshots if txg(snap) >= txg(here)]
-    received = [snap for snap in pair.replica.snapshots if txg(snap) >= txg(there) or snap.guid in known]
-    return replace(
-        pair, source=replace(pair.source, snapshots=sent), replica=replace(pair.replica, snapshots=received)
-    )
+@dataclass(frozen=True)
+class _After:
+    """The source's snapshots after the first plan, so that foresight takes as long as these are, not as their square.
+
+    ``index``: GUID -> place in ``snapshots``. ``chosen``: the places of the requested ones.
+    """
+
+    snapshots: Sequence[Snapshot]
+    index: Mapping[str | None, int]
+    chosen: Sequence[int]
+
+    @classmethod
+    def of(cls, pair: Pair, options: PairOptions) -> _After:
+        index = {snap.guid: place for place, snap in enumerate(pair.source.snapshots)}
+        return cls(pair.source.snapshots, index, [index[snap.guid] for snap in requested(pair, options)])
+
+    def part(self, pair: Pair) -> Pair:
+        """The pair with what its next plan looks at: the base, more than a plan can carry, and the goal."""
+        common = newest_common(pair.source, pair.replica) if pair.replica else None
+        if pair.replica is None or common is None or common[1].guid not in self.index:
+            return pair
+        there, here = common
+        start = self.index[here.guid] + 1
+        first = bisect_left(self.chosen, start)
+        end = self.chosen[min(first + 2 * PACKAGE, len(self.chosen) - 1)] + 1
+        goal = self.snapshots[self.chosen[-1]]
+        sent = [*([here] if isinstance(here, Snapshot) else []), *self.snapshots[start:end]]
+        sent += [goal] if self.index[goal.guid] >= end else []
+        known = {bookmark.guid for bookmark in pair.source.bookmarks}
+        received = [snap for snap in pair.replica.snapshots if txg(snap) >= txg(there) or snap.guid in known]
+        return replace(
+            pair, source=replace(pair.source, snapshots=sent), replica=replace(pair.replica, snapshots=received)
+        )
 
 
 def _plan(pair: Pair, options: PairOptions, arriving: Mapping[str, str]) -> PairPlan:
