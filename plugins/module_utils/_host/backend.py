@@ -100,15 +100,25 @@ class Backend:
         # Not splitlines(): a property value may have characters that Python takes for the end of a line.
         return result.stdout.split("\n")[:-1], missing
 
-    def lines(self, command: list[str], missing: list[str] | None = None) -> Iterator[str]:
+    def lines(
+        self, command: list[str], missing: list[str] | None = None, most: float | None = None
+    ) -> Iterator[str]:
         """The lines of a list or get, without keeping them in memory.
+
+        Raise CerssError after ``most`` characters, which are `process.MAX_OUTPUT` if None.
 
         After the last line, names that do not exist are added to ``missing``; without that list they are an error.
         """
         if not self._open:
             self.run(["true"])
         source = process.Lines(self.argv(command), lambda: self._during(command))
-        yield from source
+        left = process.MAX_OUTPUT if most is None else most
+        with contextlib.closing(iter(source)) as lines:  # ends the program, whatever holds the error
+            for line in lines:
+                left -= len(line) + 1
+                if left < 0:
+                    raise process.too_much(command)
+                yield line
         if source.result is not None and source.result.rc != 0:
             names, other = output.missing(source.result.stderr, source.result.rc)
             if missing is None or other or not names:

@@ -12,6 +12,7 @@ import fcntl
 import operator
 import os
 import select
+import selectors
 import signal
 import subprocess
 import tempfile
@@ -28,6 +29,8 @@ LIMIT = 3600.0  # seconds that a program may take where nobody says less
 LOOK = 0.2  # seconds between two looks at whether it is still wanted
 PATIENCE = 2.0  # seconds that it has when it is not
 MAX_LINE = 1024 * 1024  # bytes; the longest that zfs prints are lists of clones
+MAX_OUTPUT = 256 * 1024 * 1024  # bytes that are kept of what a program prints; a list of a million snapshots is less
+_CHUNK = 65536  # bytes
 _TAIL = 64 * 1024  # bytes that are read of what a command of the user has printed
 _TICK = 0.01  # seconds
 
@@ -60,7 +63,7 @@ def run(
 ) -> Result:
     """Run a program to its end. Raise TimedOut after ``timeout`` seconds; a missing program is a Result with rc 127.
 
-    ``check`` is called meanwhile. If it raises, the program has `PATIENCE` seconds to end by itself.
+    Raise CerssError if it prints more than `MAX_OUTPUT`. ``check`` is called meanwhile. If it raises, the program has `PATIENCE` seconds to end by itself.
     """
     try:
         process = spawn(
@@ -71,11 +74,9 @@ def run(
         )
     except OSError as error:
         return _not_started(argv, error)
-    feed = [None if stdin is None else stdin.encode()]
     try:
-        # What is fed can be given only once.
-        out, err = _patiently(lambda left: process.communicate(feed.pop() if feed else None, left), argv,
-                              LIMIT if timeout is None else timeout, check)  # fmt: skip
+        with _Exchange(process, argv, (stdin or "").encode()) as exchange:
+            out, err = _patiently(exchange.go_on, argv, LIMIT if timeout is None else timeout, check)
     except BaseException:  # a signal handler may raise here
         end(process, PATIENCE)
         if process.returncode is not None:
@@ -85,6 +86,65 @@ def run(
                 stream.close()
         raise
     return Result(argv, process.returncode, _text(out), _text(err))
+
+
+class _Exchange:
+    """What a program is fed and what it prints, as `Popen.communicate` does it, but never more than `MAX_OUTPUT`."""
+
+    def __init__(self, process: subprocess.Popen[Any], argv: list[str], feed: bytes) -> None:
+        self.process, self.argv, self.feed = process, argv, feed
+        self.printed = {process.stdout: bytearray(), process.stderr: bytearray()}
+        self.selector = selectors.DefaultSelector()
+
+    def __enter__(self) -> _Exchange:
+        for stream in self.printed:
+            self.selector.register(stream, selectors.EVENT_READ)  # type: ignore[arg-type]
+        if self.process.stdin:
+            os.set_blocking(self.process.stdin.fileno(), False)
+            self.selector.register(self.process.stdin, selectors.EVENT_WRITE)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.selector.close()
+
+    def go_on(self, seconds: float) -> tuple[bytearray, bytearray]:
+        """(stdout, stderr) when the program has ended. Raise TimeoutExpired if it has not within so many seconds."""
+        limit = time.monotonic() + seconds
+        while self.selector.get_map():
+            for key, _events in self.selector.select(max(0.0, limit - time.monotonic())):
+                over = self._write() if key.fileobj is self.process.stdin else self._read(key.fileobj)
+                if over:
+                    self.selector.unregister(key.fileobj)
+                    key.fileobj.close()  # type: ignore[union-attr]
+            if self.selector.get_map() and time.monotonic() >= limit:
+                raise subprocess.TimeoutExpired(self.argv, seconds)
+        self.process.wait(max(0.0, limit - time.monotonic()))
+        out, err = self.printed.values()
+        return out, err
+
+    def _read(self, stream: Any) -> bool:
+        data = os.read(stream.fileno(), _CHUNK)
+        self.printed[stream] += data
+        if len(self.printed[stream]) > MAX_OUTPUT:
+            raise too_much(self.argv)
+        return not data
+
+    def _write(self) -> bool:
+        try:
+            self.feed = self.feed[os.write(self.process.stdin.fileno(), self.feed[:_CHUNK]) :]  # type: ignore[union-attr]
+        except BlockingIOError:
+            return False
+        except BrokenPipeError:
+            return True
+        return not self.feed
+
+
+def too_much(argv: list[str]) -> CerssError:
+    """The error for a program that does not stop printing."""
+    return CerssError(
+        f"{short_command(argv)} printed more than {MAX_OUTPUT} bytes and was stopped; check what answers there in the "
+        "place of zfs, or name fewer datasets"
+    )
 
 
 def _not_started(argv: list[str], error: OSError) -> Result:
@@ -147,7 +207,7 @@ def run_command(
     return rc, os.pread(stderr.fileno(), _TAIL, start).decode(errors="replace")
 
 
-def _text(output: bytes) -> str:
+def _text(output: bytes | bytearray) -> str:
     # Not Popen's text mode, which changes carriage returns: a property value may have them.
     return output.decode(errors="surrogateescape")
 
@@ -155,7 +215,7 @@ def _text(output: bytes) -> str:
 class Lines:
     """The lines that a program prints, without keeping them in memory. ``result`` is set after the last line.
 
-    ``check``: as for `run`.
+    ``check``: as for `run`. stderr has at most about `MAX_OUTPUT`.
     """
 
     def __init__(self, argv: list[str], check: Callable[[], None] | None = None) -> None:
@@ -172,14 +232,14 @@ class Lines:
             try:
                 stream: IO[bytes] = process.stdout  # type: ignore[assignment]
                 with stream:
-                    yield from map(_text, self._read(stream.fileno()))
+                    yield from map(_text, self._read(stream.fileno(), stderr.fileno()))
                 _patiently(process.wait, self.argv, LIMIT, self.check)
             finally:
                 end(process, PATIENCE)
             stderr.seek(0)
             self.result = Result(self.argv, process.returncode, "", stderr.read().decode(errors="replace"))
 
-    def _read(self, pipe: int) -> Iterator[bytes]:
+    def _read(self, pipe: int, stderr: int) -> Iterator[bytes]:
         limit, looked, rest = time.monotonic() + LIMIT, time.monotonic(), b""
         while True:
             ready = select.select([pipe], [], [], LOOK)[0]
@@ -187,11 +247,13 @@ class Lines:
                 looked = time.monotonic()
                 if self.check:
                     self.check()
+                if os.fstat(stderr).st_size > MAX_OUTPUT:
+                    raise too_much(self.argv)
                 if looked > limit:
                     raise TimedOut(f"{short_command(self.argv)} did not end within {LIMIT:g} s and was stopped")
             if not ready:
                 continue
-            data = os.read(pipe, 65536)
+            data = os.read(pipe, _CHUNK)
             *lines, rest = (rest + data).split(b"\n")
             yield from lines
             if len(rest) > MAX_LINE:

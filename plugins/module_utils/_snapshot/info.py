@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -138,7 +139,7 @@ def _names_only(backend: Backend, options: Options) -> Found:
     missing: list[str] = []
     command = zfs.list_(roots, "snapshot", ("name", "guid", "createtxg"), depth, by_dataset=True)
     current, parts = "", None
-    for name, guid, createtxg in output.rows(backend.lines(command, missing)):
+    for name, guid, createtxg in output.rows(backend.lines(command, missing, math.inf)):
         dataset, _at, part = name.partition("@")
         if dataset != current:
             current, parts = dataset, options.parts(dataset)
@@ -230,7 +231,7 @@ class _Listing:
         missing: list[str] = []
         command = zfs.list_(options.roots(), inventory.ALL_TYPES, depth=options.depth(), by_dataset=True)
         chunk = _Chunk()
-        for row in output.rows(self.backend.lines(command, missing)):
+        for row in output.rows(self.backend.lines(command, missing, math.inf)):
             self.absent.discard(chunk.add(options, row) or "")
             if chunk.full:
                 last = list(chunk.datasets.values())[-1]

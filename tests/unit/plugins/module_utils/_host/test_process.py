@@ -21,6 +21,7 @@ import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, TimedOut
 from ansible_collections.cerss.zfs.plugins.module_utils._host import process
+from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wait_for
 
 
@@ -114,6 +115,33 @@ def test_lines_that_do_not_stop_are_stopped(monkeypatch):
     monkeypatch.setattr(process, "MAX_LINE", 100_000)
     with pytest.raises(CerssError, match="printed a line of more than"):
         deque(process.Lines(["cat", "/dev/zero"]), maxlen=1)
+
+
+@pytest.mark.parametrize("script", ["yes", "yes >&2", "cat /dev/zero", "yes & yes >&2"])
+def test_what_does_not_stop_printing_is_stopped(monkeypatch, script):
+    monkeypatch.setattr(process, "MAX_OUTPUT", 1_000_000)
+    monkeypatch.setattr(process, "PATIENCE", 0.1)
+    spawn, groups = process.spawn, []
+
+    def spawned(*args, **options):
+        program = spawn(*args, **options)
+        groups.append(program.pid)
+        return program
+
+    monkeypatch.setattr(process, "spawn", spawned)
+    with pytest.raises(CerssError, match="^sh .* printed more than 1000000 bytes and was stopped; check what answers"):
+        process.run(["sh", "-c", script])
+    wait_until_gone(groups[0])
+    with pytest.raises(CerssError, match="^sh .* printed more than 1000000 bytes"):
+        deque(Backend().lines(["sh", "-c", script.replace("cat /dev/zero", "yes")]), maxlen=1)
+    wait_until_gone(groups[1])
+
+
+def test_as_much_as_may_be_is_fed_and_printed():
+    text = "é" * 500_000
+    done = process.run(["sh", "-c", "tee /dev/stderr"], stdin=text)
+    assert (done.rc, done.stdout == text, done.stderr == text) == (0, True, True)
+    assert process.run(["true"], stdin=text).rc == 0  # which reads nothing of it
 
 
 def test_children_that_keep_the_pipes_go_with_a_run_that_is_stopped(monkeypatch):
