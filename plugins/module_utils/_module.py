@@ -83,6 +83,8 @@ def run_module(main: Main | Mapping[str, Main], **spec: Any) -> None:
     except Exception as error:  # pylint: disable=broad-except
         # Otherwise Ansible would print all options, passwords included.
         module.fail_json(msg=shown(_unexpected(error)), exception=shown(traceback.format_exc()))
+    if not module._diff:
+        result.pop("diff", None)  # it names each snapshot twice
     result = shown(result)
     if platform.system() != "Linux":
         module.warn(f"{platform.system()} is not tested; cerss.zfs is made for OpenZFS on Linux")

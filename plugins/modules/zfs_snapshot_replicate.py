@@ -291,12 +291,13 @@ replicas:
       returned: always
       sample: null
     steps:
-      description: The streams, each with C(kind) (V(full), V(incremental) or V(resume)), C(base), C(snapshots), C(raw),
-        C(origin) and, if it was sent, C(bytes_sent) and C(bytes_estimated).
+      description: The streams, each with C(kind) (V(full), V(incremental) or V(resume)), C(base), C(snapshots), C(count),
+        C(raw), C(origin) and, if it was sent, C(bytes_sent) and C(bytes_estimated). C(count) is the number of snapshots;
+        of more than ten, C(snapshots) has only the oldest and the newest one.
       type: list
       elements: dict
       returned: always
-      sample: [{"kind": "full", "base": null, "snapshots": ["tank/vol@s1"], "raw": false, "origin": null}]
+      sample: [{"kind": "full", "base": null, "snapshots": ["tank/vol@s1"], "count": 1, "raw": false, "origin": null}]
     failed:
       description: Whether this dataset failed. It does not stop the others.
       type: bool

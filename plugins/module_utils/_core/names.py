@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -145,7 +146,7 @@ def dataset_or_snapshot(text: str) -> DatasetName | SnapshotName:
 
 def check_unique(names: list[str], option: str) -> None:
     """Raise BadInput when a name is listed twice."""
-    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise BadInput(f"{option} lists {', '.join(twice)} more than once; name each one once")
 

@@ -10,11 +10,12 @@ and `read_holds` add the rest for the names that need it. `read_things` and `rea
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, GateRefused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     Announcement,
     CloneOrigin,
@@ -123,13 +124,14 @@ def read_values(
 ) -> list[str]:  # fmt: skip
     """Read the properties of the named datasets and snapshots of ``found``. Returns the names that do not exist.
 
-    Two processes per batch of names, one if all properties are native or all are of users. ``keep``: see
-    `fill_snapshot`. ``spoilt`` gets the names that cannot be read, with the reason; without it they are an error.
+    Two processes per batch of names, one if all properties are native or all are of users. Two more if zfs has cut a
+    list of clones. ``keep``: see `fill_snapshot`. ``spoilt`` gets the names that cannot be read, with the reason; without it they are an error.
     """
     missing: list[str] = []
     properties = properties or (*DATASET_VALUES, *SNAPSHOT_VALUES)
     snapshots = {snapshot.name: snapshot for dataset in found.values() for snapshot in dataset.snapshots}
     bookmarks = {bookmark.name: bookmark for dataset in found.values() for bookmark in dataset.bookmarks}
+    cut: list[Snapshot] = []
     for part in in_batches(backend, names, properties):
         missing += part.missing
         if spoilt is None:
@@ -139,11 +141,34 @@ def read_values(
         for name, values in part.values.items():
             if name in snapshots:
                 _fill_snapshot(snapshots[name], values, keep)
+                cut += [snapshots[name]] if _has_cut_clones(values) else []
             elif name in found:
                 _fill_dataset(found[name], values)
             elif name in bookmarks and "creation" in values:
                 bookmarks[name].created = units.number(values["creation"].text)
+    _read_clones(backend, cut)
     return missing
+
+
+def _has_cut_clones(values: Mapping[str, Value]) -> bool:
+    return "clones" in values and output.is_cut(values["clones"].text)
+
+
+def _read_clones(backend: Backend, snapshots: Iterable[Snapshot]) -> None:
+    """Read all clones of snapshots of which zfs has shown some. One process per pool, and one per batch of datasets."""
+    by_name = {snapshot.name: snapshot for snapshot in snapshots}
+    found: dict[str, set[str]] = {name: set() for name in by_name}
+    with contextlib.suppress(GateRefused):  # then those that are known are all that the gate shows
+        for pool in sorted({name.partition("/")[0].partition("@")[0] for name in by_name}):
+            lines, _missing = backend.read(zfs.list_([pool], "filesystem,volume", depth=None))
+            for name, _guid, _txg, origin, _inconsistent in output.listed(lines, backend.endpoint.label):
+                found.get(origin or "", set()).add(name)
+        # zfs list hides the receives that start from the snapshots.
+        hidden = [f"{snapshot.dataset}/%recv" for snapshot in by_name.values()] if by_name else []
+        for name, values in read_properties(backend, hidden, ("origin",)).values.items():
+            found.get(values["origin"].text, set()).add(name)
+    for name, snapshot in by_name.items():
+        snapshot.clones = sorted({*found[name], *(snapshot.clones or [])})
 
 
 def _fill_dataset(dataset: Dataset, values: Mapping[str, Value]) -> None:
@@ -190,7 +215,8 @@ def fill_snapshot(
         if value == "on":
             snapshot.state = model.PENDING_DELETE
     elif property_name == "clones":
-        snapshot.clones = sorted(value.split(",")) if value not in ("", "-") else []
+        names = value.split(",") if value not in ("", "-") else []
+        snapshot.clones = sorted(names[:-1] if output.is_cut(value) else names)
     elif property_name == TemporaryMark.NAME:
         snapshot.temporary = source == "local" and TemporaryMark.parse(value) == TemporaryMark()
     elif property_name == LifetimeMark.NAME:
@@ -215,7 +241,7 @@ class Things:
 
 def read_things(backend: Backend, names: Iterable[str]) -> Things:
     """The named datasets and snapshots that exist, with all properties. Three processes, one if none exists."""
-    return _things(read_all(backend, names))
+    return _things(backend, read_all(backend, names))
 
 
 def read_tree(
@@ -226,10 +252,10 @@ def read_tree(
     Two processes if all properties are native, one if nothing is there.
     """
     lines, _missing = backend.read(zfs.list_(names, types, depth=depth))
-    return _things(read_properties(backend, [row[0] for row in output.rows(lines)], properties))
+    return _things(backend, read_properties(backend, [row[0] for row in output.rows(lines)], properties))
 
 
-def _things(properties: Properties) -> Things:
+def _things(backend: Backend, properties: Properties) -> Things:
     properties.check()
     found = Things()
     for name, values in properties.values.items():
@@ -237,6 +263,8 @@ def _things(properties: Properties) -> Things:
             _fill_snapshot(found.snapshots.setdefault(name, Snapshot(name)), values)
         else:
             _fill_dataset(_dataset(found.datasets, name), values)
+    _read_clones(backend, [found.snapshots[name] for name, values in properties.values.items()
+                           if "@" in name and _has_cut_clones(values)])  # fmt: skip
     return found
 
 

@@ -74,7 +74,8 @@ def in_batches(backend: Backend, names: Iterable[str], properties: Sequence[str]
     for batch in _batches(backend, names):
         part = Properties()
         for asked_for in lists:
-            _read(backend, [name for name in batch if name not in part.missing], asked_for, part)
+            gone = {*part.missing}
+            _read(backend, [name for name in batch if name not in gone], asked_for, part)
         part.drop_incomplete()
         yield part
 
@@ -103,7 +104,8 @@ def _ask(
     values, doubtful = output.values(backend.lines(zfs.get(names, properties), told), names, properties)
     silent = {*names} - values.keys() - doubtful
     # Of a pool that does not exist zfs names nothing but the pool.
-    gone = {name for name in names if name in told or (name in silent and re.split("[/@#]", name)[0] in told)}
+    absent = {*told}
+    gone = {name for name in names if name in absent or (name in silent and re.split("[/@#]", name)[0] in absent)}
     missing += gone.difference(missing)
     # A name that does not exist has no records, and one that exists has some.
     return values, doubtful | (silent ^ gone)

@@ -23,6 +23,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Snapshot, Token
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
 
+MOST_SHOWN = 10  # snapshots of a stream that a result names
 SOURCE = "source"
 TARGET = "target"
 
@@ -216,10 +217,12 @@ class Send:
         return self.carries[-1]
 
     def to_result(self) -> dict[str, Any]:
+        shown = self.carries if len(self.carries) <= MOST_SHOWN else (self.carries[0], self.carries[-1])
         return {
             "kind": self.kind,
             "base": self.base,
-            "snapshots": [snapshot.name for snapshot in self.carries],
+            "snapshots": [snapshot.name for snapshot in shown],
+            "count": len(self.carries),
             "raw": self.raw,
             "origin": self.origin,
         }

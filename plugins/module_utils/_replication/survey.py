@@ -47,6 +47,9 @@ class Sides:
     missing: frozenset[str] = frozenset()  # datasets above replicas that are no replicas themselves
     spoilt: dict[str, str] = field(default_factory=dict)  # names on either side that cannot be read, and why
 
+    def on_target(self, name: str) -> Dataset | None:
+        return self.replicas.get(name) or self.others.get(name)
+
 
 class Reader:
     """Reads both backends."""
@@ -123,11 +126,11 @@ class Reader:
     def _links(self, name: DatasetName | SnapshotName, sources: Inventory) -> list[Link]:
         root, options = dataset_of(name), self.options
         tree = [path for path in sources if root.covers(path)] if options.recursive else [str(root)]
-        skipped = [DatasetName(path) for path in tree if matches(path, list(options.exclude))]
+        skipped = {path for path in tree if matches(path, list(options.exclude))}
         return [
             self._link(name, path)
             for path in sorted(tree)
-            if path in sources and not any(skip.covers(path) for skip in skipped)
+            if path in sources and skipped.isdisjoint((path, *map(str, DatasetName(path).ancestors())))
         ]
 
     def _link(self, name: DatasetName | SnapshotName, path: str) -> Link:
@@ -144,7 +147,7 @@ class Reader:
         """Raise BadInput for a replica within its source, also if the same machine is given two names."""
         for link in links:
             source, replica = DatasetName(link.source_name), DatasetName(link.replica_name)
-            pools = sides.sources.get(source.pool), {**sides.replicas, **sides.others}.get(replica.pool)
+            pools = sides.sources.get(source.pool), sides.on_target(replica.pool)
             same = self.source.endpoint.host == self.target.endpoint.host
             same = same or (source.pool == replica.pool and _guid_of(pools[0]) == _guid_of(pools[1]))
             if same and (source == replica or (self.options.recursive and source.covers(replica))):
@@ -218,9 +221,8 @@ def _check_unique(links: Iterable[Link]) -> None:
 def _pair(link: Link, sides: Sides) -> Pair:
     place = DatasetName(link.replica_name)
     above = [str(parent) for parent in place.ancestors()]
-    known = {**sides.others, **sides.replicas}
-    root = known[place.pool]
-    places = [known[name] for name in (link.replica_name, *reversed(above), root.name) if name in known]
+    root = sides.on_target(place.pool) or Dataset(place.pool)
+    places = [each for name in (link.replica_name, *reversed(above), root.name) if (each := sides.on_target(name))]
     free = next((each.values["available"].text for each in places if "available" in each.values), None)
     return Pair(
         link,

@@ -17,6 +17,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.units import numbe
 # The name of a dataset, snapshot or bookmark (zfs_namecheck.c)
 _PART = r"(?!\.\.?(?:[/@#]|\Z))[A-Za-z0-9_.:\- ]+"
 _THING = re.compile(rf"{_PART}(?:/{_PART})*(?:[@#]{_PART})?\Z")
+_CUTS = (1023, 4095, 8191)  # bytes
 _MISSING = re.compile(r"cannot open '([^']+)': .*(?:does not exist|no such pool.*)\Z")
 # How zfs begins what it says of a failure (libzfs_util.c, zfs_main.c). Login scripts, sudo and ssh write to stderr too.
 _FAILURE = re.compile(
@@ -96,6 +97,14 @@ def _fits(block: Sequence[Sequence[str]], properties: Sequence[str]) -> bool:
 def _is_name_of(printed: str, asked_for: str) -> bool:
     """True for the same property. A native one can be asked for by a short name, such as avail for available."""
     return printed == asked_for or (":" not in asked_for and ":" not in printed)
+
+
+def is_cut(clones: str) -> bool:
+    """True if zfs may have shown only the beginning of a list of clones, perhaps with half a name at its end.
+
+    It cuts the list to less than ZFS_MAXPROPLEN: 4 KiB on Linux, from OpenZFS 2.3 on 8 KiB, on other systems less.
+    """
+    return len(clones.encode(errors="surrogateescape")) in _CUTS
 
 
 def value(lines: Iterable[str], name: str) -> Value | None:

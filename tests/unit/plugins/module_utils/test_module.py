@@ -53,6 +53,15 @@ def test_a_result_is_returned_and_its_warnings_are_shown(ended, check, monkeypat
     assert warned == ["w1"]
 
 
+def test_the_diff_is_returned_only_in_diff_mode(ended):
+    def main(_options, _check):
+        return {"changed": True, "actions": ["a"], "diff": {"before": {}, "after": {"tank@s": 1}}}
+
+    assert "diff" not in ended(main)[1]
+    assert ended(main, _ansible_diff=True)[1]["diff"]["after"] == {"tank@s": 1}
+    assert "diff" not in ended(lambda *_: {**main(*_), "failed": True, "msg": "one of two"})[1]
+
+
 def test_an_error_fails_with_its_message_and_details(ended):
     def main(_options, _check):
         raise CerssError("tank is busy", stderr="busy")

@@ -43,8 +43,8 @@ def test_the_state_of_the_goal(case: Pair, state: str) -> None:
 
 def test_the_result_of_a_pair() -> None:
     found = PairReport.of(plan_of(pair([1, 2, 3], [1])))
-    step = {"kind": "incremental", "base": "tank/v@s1", "snapshots": ["tank/v@s2", "tank/v@s3"], "raw": False,
-            "origin": None}  # fmt: skip
+    step = {"kind": "incremental", "base": "tank/v@s1", "snapshots": ["tank/v@s2", "tank/v@s3"], "count": 2,
+            "raw": False, "origin": None}  # fmt: skip
     foretold = {
         "id": ID, "source": "tank/v@s3", "target": "b:backup/v", "guid": "3", "state": ABSENT, "base": "tank/v@s1",
         "bytes_sent": None, "bytes_estimated": None, "seconds": None, "resumed": False, "origin_preserved": None,
@@ -66,7 +66,10 @@ def test_all_rounds_are_shown() -> None:
     found.plans = list(rounds(first, PairOptions(), {}))
     result = found.to_result(ran=False)
     assert result["base"] == "tank/v@s1"
-    assert [len(step["snapshots"]) for step in result["steps"]] == [100, 18]
+    assert [step["count"] for step in result["steps"]] == [100, 18]
+    assert [step["snapshots"] for step in result["steps"]] == [
+        ["tank/v@s2", "tank/v@s101"], ["tank/v@s102", "tank/v@s119"],
+    ]  # fmt: skip
     shown = report([], [found], [], check_mode=True)
     assert shown["actions"] == sentences(step for plan in found.plans for step in plan.steps)
 
