@@ -30,7 +30,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.model import (
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import objects
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
-from ansible_collections.cerss.zfs.plugins.module_utils._zfs.processes import Receiver
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs.processes import Receiver, Receiving
 from ansible_collections.cerss.zfs.tests.unit.printer import Printer, Set
 
 ID, OTHER, POOL = "00112233445566aa", "f" * 16, "0123456789abcdef"
@@ -45,7 +45,7 @@ def test_inbound_increment() -> None:
     dataset = Dataset("backup/v", snapshots=[Snapshot("backup/v@one", "10", 5)], token=token())
     dataset.ours = {Announcement.NAME: '[{"guid": "20", "snapshot": "two", "bytes": 200}]'}
     receiver = Receiver(7, 10, "zfs receive -s -u backup/v")
-    snapshot = objects.inbound_of(dataset, Activity(1000.0, [receiver], 1, rates={7: 5}))
+    snapshot = objects.inbound_of(dataset, Activity(1000.0, Receiving([receiver], 1), rates={7: 5}))
     assert snapshot
     told = snapshot.to_result()
     assert (told["name"], told["guid"], told["state"]) == ("backup/v@two", "20", "inbound")
