@@ -13,6 +13,7 @@ import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.cerss.zfs.plugins.module_utils import _module
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError
 from ansible_collections.cerss.zfs.plugins.module_utils._module import run_module, secrets, without_blanks
 from ansible_collections.cerss.zfs.tests.unit.transcript import handed_over
@@ -60,6 +61,15 @@ def test_the_diff_is_returned_only_in_diff_mode(ended):
     assert "diff" not in ended(main)[1]
     assert ended(main, _ansible_diff=True)[1]["diff"]["after"] == {"tank@s": 1}
     assert "diff" not in ended(lambda *_: {**main(*_), "failed": True, "msg": "one of two"})[1]
+
+
+@pytest.mark.parametrize(("system", "warnings"), [("Linux", 0), ("FreeBSD", 1), ("SunOS", 1)])
+def test_a_system_that_is_not_tested_is_told_once(ended, system, warnings, monkeypatch):
+    warned = []
+    monkeypatch.setattr(basic.AnsibleModule, "warn", lambda _module, text: warned.append(text))
+    monkeypatch.setattr(_module.platform, "system", lambda: system)
+    assert ended(lambda *_: {"changed": False})[0] == 0
+    assert [f"{system} is not tested" in text for text in warned] == [True] * warnings
 
 
 def test_an_error_fails_with_its_message_and_details(ended):
