@@ -175,8 +175,11 @@ def set_title(argv: list[str]) -> None:
     """
     import ctypes  # slow, and only a receive needs it
 
-    with open("/proc/self/stat", "rb") as line:
-        fields = line.read().rpartition(b")")[2].split()
+    try:
+        with open("/proc/self/stat", "rb") as line:
+            fields = line.read().rpartition(b")")[2].split()
+    except OSError:  # no such file on this system; nothing but ps depends on it
+        return
     begin, end = int(fields[45]), int(fields[48])  # arg_start and env_end in proc(5), which are adjacent
     title = " ".join(argv).encode()
     if len(title) < end - begin:

@@ -24,6 +24,7 @@ RECIPE = Path(__file__).resolve().parents[1] / "recipe.sh"
 VERSIONS = {
     "2.1": ("bookworm", "bookworm"),
     "2.3": ("trixie", "trixie"),
+    "2.3.2": ("bookworm", "bookworm-backports"),  # the first with receive:append, and with known faults
     "2.4": ("trixie", "trixie-backports"),
 }
 DEFAULT_VERSION = "2.3"

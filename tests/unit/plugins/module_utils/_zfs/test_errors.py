@@ -100,6 +100,7 @@ OTHERS = [
     # what zfs says counts before what others have written
     ("-bash: /root/.env: Permission denied\ncannot hold snapshot 'a@b': dataset does not exist", 1, "NotFound", ""),
     ("sudo: unable to resolve host b: timed out\ncannot create 'a': dataset already exists", 1, "Exists", ""),
+    ("mux_client_request_session: refused by peer\ncannot open 'a@b': dataset does not exist", 1, "NotFound", ""),
     ("warning: cannot send 'a@b': signal received\nclient_loop: send disconnect", 255, "Unreachable", ""),
 ]  # fmt: skip
 
