@@ -76,7 +76,11 @@ def read(
         missing += more
         for row in output.listed(lines, backend.endpoint.label):
             _add(found, *row)
-    found = _asked_for(found, names) if "filesystem" in types else found
+    if "filesystem" in types:
+        everything, found = found, _asked_for(found, names)
+        glued = [name for name in everything if name not in found and name.endswith(tuple(names))]
+        if names and glued:  # to a text without a line end
+            raise output.noise(glued[0], backend.endpoint.label)
     for name in found:
         parent = found.get(name.rpartition("/")[0])
         if parent is not None:

@@ -315,7 +315,7 @@ def _signal(process: subprocess.Popen[Any], number: int) -> bool:
     return True
 
 
-def _elevation(argv: list[str]) -> list[str]:
+def _elevation(argv: Any) -> list[str]:
     """How a command becomes root: as that of this command line (`Endpoint.elevated`), otherwise by sudo."""
     return [argv[0] if argv[1:2] == ["-n"] else "sudo", "-n"]
 

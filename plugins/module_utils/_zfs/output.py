@@ -43,11 +43,16 @@ def listed(lines: Iterable[str], where: str = "") -> Iterator[tuple[str, str, in
         name, guid, createtxg, origin, inconsistent = columns if len(columns) == 5 else ("", "", "", "", "")
         txg = number(createtxg)
         if not _THING.match(name) or number(guid) is None or txg is None or not (origin == "-" or _THING.match(origin)):
-            raise CerssError(
-                f"zfs list on {where or 'this machine'} printed {line[:80]!r}, which is not a line about a dataset; if "
-                "a login script prints it, let that print in interactive shells only"
-            )
+            raise noise(line, where)
         yield name, guid, txg, None if origin == "-" else origin, inconsistent in ("1", "on", "yes")
+
+
+def noise(line: str, where: str = "") -> CerssError:
+    """The error for a line that is not, or not only, from zfs."""
+    return CerssError(
+        f"zfs list on {where or 'this machine'} printed {line[:80]!r}, which is not a line about a dataset; if a login "
+        "script prints it, let that print in interactive shells only"
+    )
 
 
 def values(

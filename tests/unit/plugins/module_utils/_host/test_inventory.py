@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import SourceMark, TemporaryMark
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import (
     PENDING_DELETE,
@@ -96,6 +97,11 @@ class Lister(Backend):
 
     def read(self, command: list[str]) -> tuple[list[str], list[str]]:
         return self.rows, []
+
+
+def test_a_text_without_a_line_end_before_the_first_line_is_told() -> None:
+    with pytest.raises(CerssError, match=r"printed 'Hello tank/a', .* a login script"):
+        read(Lister("Hello tank/a", "tank/a@s"), ["tank/a"])
 
 
 def test_what_was_not_asked_for_is_left_out() -> None:
