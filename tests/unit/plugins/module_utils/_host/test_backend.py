@@ -10,6 +10,7 @@ import os
 import platform
 import shlex
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,17 @@ def test_a_session_removes_its_folders() -> None:
         folders = [Path(backend.endpoint.control_dir or "") for backend in backends]
         assert [stat.S_IMODE(os.stat(folder).st_mode) for folder in folders] == [0o700, 0o700]
     assert not any(folder.exists() for folder in folders)
+
+
+@pytest.mark.parametrize("length", [10, 34, 35, 60, 104])
+def test_a_socket_has_room_for_its_name(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """unix(7) has 108 bytes. ssh adds %C, 40 digits, and 17 characters while it listens."""
+    folder = Path("/tmp/" + "t" * (length - 5))
+    folder.mkdir(exist_ok=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    try:
+        with session(Endpoint("b"), Endpoint()) as (backend, _other):
+            (path,) = [word for word in backend.argv(["true"]) if word.startswith("ControlPath=")]
+            assert len(path.partition("=")[2].replace("%C", "0" * 40)) + 17 < 108
+    finally:
+        folder.rmdir()
