@@ -10,8 +10,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from gated import HOME, USER, Gated
 from harness import Ansible, Backend, until
 from test_replicate import MODULE, once, options, replicate, target
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import line
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 
 pytestmark = pytest.mark.no_gate("logins of other users, whose shells and processes are changed")
 
@@ -128,3 +132,21 @@ def test_programs_elsewhere_and_what_sudo_says(filled: list[Backend]) -> None:
     )
     with changed(two, only, "printf 'operator ALL=(ALL) NOPASSWD: ALL\\n' > /etc/sudoers.d/operator"):
         assert once(one, target=TO_OPERATOR)["changed"] is False
+
+
+def test_the_roles_once_more_and_with_another_type_of_key(gated: Gated) -> None:
+    """The last test here, since from then on only the service user can log in."""
+    a, b = gated.a, gated.b
+    assert [each["_task"] for each in gated.play() if each.get("changed")] == []
+    gate = "/usr/local/lib/cerss-zfs"
+    assert b.run(f"{gate}/python3 -c 'import sys; print(sys.version_info >= (3, 9))'").stdout == "True\n"
+    peer = {**gated.peer(a, b, "receive"), "zfs_peer_name": "other", "zfs_peer_key_type": "ecdsa"}
+    gated.role(a, **peer)
+    keys = b.run(f"cat {HOME}/.ssh/authorized_keys").stdout
+    assert f'command="{gate}/python3 -I {gate}/gate.py receive ' in keys
+    assert " ecdsa-sha2-nistp256 " in keys
+    ssh = ["ssh", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-i", f"{HOME}/.ssh/other",
+           "-o", f"UserKnownHostsFile={HOME}/.ssh/other.known_hosts", b.address]  # fmt: skip
+    done = a.run(["sudo", "-u", USER, *ssh, line([zfs.receivers()])])
+    assert "1 0 -" in done.stdout.splitlines()
+    gated.role(a, **peer, zfs_peer_state="absent")
