@@ -14,8 +14,10 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     PLAIN,
     RAW,
@@ -31,7 +33,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     StepHold,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Hold, Snapshot
-from ansible_collections.cerss.zfs.plugins.module_utils._core.names import MAX_NAME
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import MAX_NAME, MAX_VALUE
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import (
     SOURCE,
@@ -61,6 +63,7 @@ VOLUME_ONLY = frozenset(("volblocksize", "volsize", "volthreading"))
 MANY_CURSORS = 8  # of one relationship; more are thinned out, for which their times must be read
 NEWEST_CURSORS, DAYS, WEEKS = 4, 7, 4  # cursors that stay: the newest ones, and one for each of the last days and weeks
 MOST_ANNOUNCED = 4000  # bytes of an announcement
+MAX_RECORDS = MAX_VALUE - 500  # bytes; a record gets longer, by a GUID or a new name of the replica
 LONG = 1024**3  # bytes of a snapshot that is held while it is sent
 _EMPTY = ("", "[]")  # values of our properties that say nothing
 
@@ -173,10 +176,22 @@ def _declaration(pair: Pair, mode: str, anew: bool) -> dict[str, str]:
         return {}
     since = (former.since if former else None) or units.iso_time(time.time())
     record = ReplicaRecord(pair.id, pair.link.target_record, ReplicaRecord.UNKNOWN, mode, since)
-    settings = {ReplicaRecords.name(pair.pool): pair.records.with_entry(record).format()}
+    settings = {ReplicaRecords.name(pair.pool): recorded(pair, record)}
     if pair.point:  # of the replica that is replaced or gone
         settings[CommitPoints.name(pair.pool)] = pair.points.without(pair.id).format()
     return settings
+
+
+def recorded(pair: Pair, record: ReplicaRecord) -> str:
+    """The source's records of its replicas on the target's pool, with this one. Refused if they would be too long."""
+    text = pair.records.with_entry(record).format()
+    if len(text.encode()) > MAX_RECORDS:
+        raise Refused(
+            f"{pair.source_address} has {len(pair.records.entries)} replicas on the pool of {pair.target_address}, and "
+            "ZFS has no room to record another one; end a relationship that nobody needs any more (zfs_replication "
+            "with state=absent)"
+        )
+    return text
 
 
 def _set_or_inherit(settings: dict[str, str], name: str) -> list[list[str]]:
@@ -208,7 +223,7 @@ def hold(pair: Pair, snapshots: Iterable[Snapshot]) -> list[Step]:
     held = {snap.name for snap in with_hold(pair.source, tag)}
     names = [snap.name for snap in snapshots if snap.name not in held]
     text = f"hold {_span(names)} while {pair.relation} needs {'it' if len(names) == 1 else 'them'}" if names else ""
-    return [Step.of(text, (zfs.hold(tag, names),), side=SOURCE)] if names else []
+    return [Step.of(text, zfs.split(partial(zfs.hold, tag), names), side=SOURCE)] if names else []
 
 
 def _span(names: Sequence[str]) -> str:
@@ -358,7 +373,7 @@ def _release(pair: Pair, side: str, tag: str, snapshots: list[Snapshot]) -> Step
     names = [snap.name for snap in snapshots]
     return Step.of(
         f"release the hold of {pair.relation} from {_span(names).rstrip(',')}" + freed_text(ends),
-        (zfs.release(tag, names),),
+        zfs.split(partial(zfs.release, tag), names),
         before={name: {"state": model.PENDING_DELETE} for name in ends},
         after={name: {"state": model.ABSENT} for name in ends},
         side=side,

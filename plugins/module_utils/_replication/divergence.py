@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import LastHold
@@ -158,7 +159,7 @@ def rollback(pair: Pair, found: Diverged) -> list[Step]:
         # First, so that a replica whose run is killed here still has its hold.
         result += [] if found.there in ours else [bookkeeping.last_hold(pair, found.there)]
         text = f"release our hold {LastHold.TAG} from {', '.join(held)}"
-        result.append(Step.of(text, (zfs.release(LastHold.TAG, held),), side=TARGET))
+        result.append(Step.of(text, zfs.split(partial(zfs.release, LastHold.TAG), held), side=TARGET))
     commands = [zfs.destroy_snapshots(pair.replica_name, batch, defer=False)
                 for batch in zfs.batches([snap.snapshot for snap in found.newer], zfs.BATCH)]  # fmt: skip
     commands += [zfs.destroy(bookmark.name) for bookmark in found.later]

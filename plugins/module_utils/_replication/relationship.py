@@ -10,6 +10,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import units
@@ -234,7 +235,7 @@ def adopt(pair: Pair, mode: str, other_ids: set[str], gone: bool = False) -> tup
     )  # fmt: skip
     plan = Plan()
     former = replace(own, target=record.target) if own else None
-    settings = {ReplicaRecords.name(pair.pool): pair.records.with_entry(record).format()}
+    settings = {ReplicaRecords.name(pair.pool): bookkeeping.recorded(pair, record)}
     if former != record:
         text = f"record {pair.relation} on {pair.source.name}"
         plan.add(text, zfs.set_(settings, [pair.source.name]), side=SOURCE)
@@ -388,7 +389,7 @@ def _end_replica(plan: Plan, dataset: Dataset, id_: str, target: Endpoint, named
     if held:
         text = f"release {LastHold.TAG} from {', '.join(snap.name for snap in held)}"
         text += bookkeeping.freed_text(bookkeeping.freed(held))
-        plan.add(text, zfs.release(LastHold.TAG, [snap.name for snap in held]), side=TARGET)
+        plan.add(text, *zfs.split(partial(zfs.release, LastHold.TAG), [snap.name for snap in held]), side=TARGET)
     for name in (Announcement.NAME, SourceMark.NAME):
         if name in dataset.ours:
             plan.add(
@@ -403,7 +404,7 @@ def _end_source(plan: Plan, dataset: Dataset, id_: str) -> None:
     if held:
         names = [snap.name for snap in held]
         freed = bookkeeping.freed_text(bookkeeping.freed(held))
-        plan.add(f"release {tag} from {', '.join(names)}{freed}", zfs.release(tag, names), side=SOURCE)
+        plan.add(f"release {tag} from {', '.join(names)}{freed}", *zfs.split(partial(zfs.release, tag), names), side=SOURCE)
     for bookmark in dataset.bookmarks:
         if bookmark.relationship == id_:
             plan.add(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
@@ -216,7 +217,7 @@ def _mark(pair: Pair, old: Dataset | None) -> Iterator[Step]:
         held = [f"{old.name}@{snap.snapshot}" for snap in with_hold(old, LastHold.TAG)]
         gone = [name for name in old.ours if name == Announcement.NAME or is_source_property(name)]
         commands = [
-            *([zfs.release(LastHold.TAG, held)] if held else []),
+            *zfs.split(partial(zfs.release, LastHold.TAG), held),
             *(zfs.inherit(name, [old.name]) for name in gone),
             zfs.set_({SourceMark.NAME: replace(mark, beside=False, put_aside=True).format()}, [old.name]),
         ]

@@ -46,7 +46,7 @@ class Run:
         self._running: dict[Future[None], Task] = {}
         self._arrived: list[Task] = []
         self._since = 0.0  # when the first of these arrived
-        self._ended: list[Task] = []
+        self._ended: set[Task] = set()
         self._wake = threading.Event()
 
     def carry_out(self) -> None:
@@ -109,7 +109,7 @@ class Run:
     def _start(self, pool: ThreadPoolExecutor) -> None:
         if self.work.wanted.fault():
             self._start_nothing()
-        before = len(self._waiting)
+        before, here = len(self._waiting), {*self._arrived}
         for task in list(self._waiting):
             needs = self._needs.get(id(task), ())
             failed = next((other for other, _moved in needs if other.report.error), None)
@@ -120,7 +120,7 @@ class Run:
                     "first"
                 )
                 self._fail(task, error)  # marks that it has got stay: another run may count on them
-            elif all(other in self._ended or (other in self._arrived and not moved) for other, moved in needs):
+            elif all(other in self._ended or (other in here and not moved) for other, moved in needs):
                 if not task.asked:
                     self._protect()
                 self._waiting.remove(task)
@@ -177,7 +177,10 @@ class Run:
         for task in tasks:
             task.report.seconds += time.monotonic() - began
             task.unlock()  # also if there is more to send: who waits for a worker keeps no lock from others
-            (self._waiting if task.plan is None and not task.report.error else self._ended).append(task)
+            if task.plan is None and not task.report.error:
+                self._waiting.append(task)
+            else:
+                self._ended.add(task)
 
 
 def _needs(tasks: Sequence[Task]) -> Iterator[tuple[int, list[tuple[Task, bool]]]]:

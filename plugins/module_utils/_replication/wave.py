@@ -188,7 +188,7 @@ def _together(
     work: Work, steps: Sequence[tuple[_Arrived, Step]], command: Callable[[str, Iterable[str]], list[str]]
 ) -> list[_Arrived]:
     """One command for the steps of all pairs; if zfs refuses it, one for each. Returns those that failed."""
-    names = [name for _each, step in steps for name in step.commands[0][3:]]
+    names = [name for _each, step in steps for argv in step.commands for name in argv[3:]]
     failed: list[_Arrived] = []
     try:
         for batch in zfs.batches(names, max_bytes=work.target.argument_bytes):

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import os
@@ -89,9 +90,20 @@ class Options:
     def parts(self, dataset: str) -> set[str] | None:
         """The requested snapshots of a dataset, by the part after the @; None for all of them."""
         near = {dataset, *(map(str, DatasetName(dataset).ancestors()) if self.recursive else ())}
-        if self.everything or any(dataset.path in near for dataset in self.datasets):
+        if self.everything or not near.isdisjoint(self._whole):
             return None
-        return {name.snapshot for name in self.snapshots if name.dataset.path in near}
+        return {part for path in near for part in self._parts.get(path, ())}
+
+    @functools.cached_property
+    def _whole(self) -> set[str]:
+        return {name.path for name in self.datasets}
+
+    @functools.cached_property
+    def _parts(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for name in self.snapshots:
+            found.setdefault(name.dataset.path, []).append(name.snapshot)
+        return found
 
     def selects(self, part: str, parts: set[str] | None) -> bool:
         """True if the snapshot belongs to the answer. ``part``: after the @. ``parts``: see `parts`."""

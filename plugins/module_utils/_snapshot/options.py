@@ -151,10 +151,11 @@ def expanded(options: Options, found: Inventory) -> list[str]:
     """Full names of the requested snapshots; with ``recursive`` also those of the same name below their datasets."""
     names = [str(name) for name in options.names]
     if options.recursive:
+        ordered = sorted(found)
         names = [
             f"{dataset}@{name.snapshot}"
             for name in options.names
-            for dataset in sorted(found)
+            for dataset in ordered
             if name.dataset.covers(dataset)
         ]
     return list(dict.fromkeys(names))

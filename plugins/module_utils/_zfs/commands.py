@@ -9,7 +9,7 @@ Nothing else builds one. Each docstring names the manual page that it is based o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 # `zfs list` reads only these without opening every snapshot (libzfs: zfs_list_only_by_fast).
 FAST_COLUMNS = ("name", "guid", "createtxg", "origin", "inconsistent")
@@ -40,6 +40,15 @@ def batches(names: Sequence[str], most: int = 10**6, max_bytes: int = ARGUMENTS)
         result[-1].append(name)
         left -= cost
     return result
+
+
+def split(command: Callable[[list[str]], list[str]], names: Sequence[str]) -> tuple[list[str], ...]:
+    """The command for ``names``, as often as `batches` needs it.
+
+    >>> split(lambda some: hold("tag", some), ["a@1", "a@2"])
+    (['zfs', 'hold', 'tag', 'a@1', 'a@2'],)
+    """
+    return tuple(command(batch) for batch in batches(names))
 
 
 def _options(flag: str, pairs: Mapping[str, str]) -> list[str]:
