@@ -21,7 +21,7 @@ FOLDER = "/var/lib/cerss-verbs"
 USER: str | None = None  # root, unless the run is about a plain user
 
 _RUNNER = r"""
-import importlib, json, os, pwd, subprocess, sys, traceback
+import importlib, json, os, pwd, resource, subprocess, sys, time, traceback
 sys.path.insert(0, {folder!r})
 PREFIX = 'ansible_collections.cerss.zfs.plugins.module_utils.'
 errors = importlib.import_module(PREFIX + '_core.errors')
@@ -37,6 +37,7 @@ def dump():
     return subprocess.run(['sh', '-c', work['dump']], capture_output=True, text=True, check=True).stdout
 def answer(options, check):
     del commands[:]
+    began = time.monotonic()
     try:
         verb = importlib.import_module(PREFIX + work['verb'].format(**options)).main
         result = verb(json.loads(json.dumps(options)), check)
@@ -44,6 +45,8 @@ def answer(options, check):
         result = {{'failed': True, 'msg': error.msg, **error.details}}
     except Exception:
         result = {{'failed': True, 'msg': 'TRACEBACK ' + traceback.format_exc()}}
+    result['seconds'] = time.monotonic() - began
+    result['MiB'] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     result['zfs'] = [' '.join(argv[1:2]) for argv in commands if argv[0] == 'zfs']
     return result
 def as_user(*case):
@@ -120,15 +123,16 @@ def run(
 ) -> list[Any]:
     """Each case in check mode, for real, in check mode, for real; a text is a shell command, run once.
 
-    Of these four as many as ``passes`` says; 1 is just for real. The verb runs as ``USER``, the rest as root.
+    Of these four as many as ``passes`` says; 0 is just in check mode, 1 just for real. The verb runs as ``USER``, the rest as root.
 
     ``verb``: the file in module_utils that has the entry point, as ``_dataset.clone``; ``{state}`` in it is the option.
-    Each answer has ``zfs``, the first words of the zfs command lines. With ``look`` it asserts that a
+    Each answer has ``zfs``, the first words of the zfs command lines, ``seconds``, and the ``MiB`` of memory that all
+    cases have needed so far. With ``look`` it asserts that a
     check run reports what the real run then does and changes nothing, that the second pair of runs has nothing to do,
     and that a failed run changed nothing.
     """
     install(backend)
-    phases = [False] if passes == 1 else [True, False, True, False][:passes]
+    phases = {0: [True], 1: [False]}.get(passes) or [True, False, True, False][:passes]
     work = {"verb": verb, "cases": list(cases), "dump": DUMP, "look": look, "phases": phases, "user": USER}
     script = _RUNNER.format(folder=FOLDER)
     backend.run(["sh", "-c", f"cat > {FOLDER}/run.py"], input=script)

@@ -22,6 +22,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs.token import decode
 
 VALUED = {"list": "-d -t -o -s", "get": "-o -s", "create": "-o", "receive": "-o", "send": "-i -I -t",
           "allow": "-u"}  # fmt: skip
+SHOWN = 8191  # bytes of a list of clones
 ENCRYPTED = {"encryption": "aes-256-gcm", "keystatus": "available"}
 
 
@@ -85,6 +86,7 @@ class Machine:
         self.shows = True
         self.numbers = numbers  # for GUIDs and transaction groups
         self.all: dict[str, Thing] = {}
+        self.cloned: dict[Thing | None, list[str]] = {}  # the clones of snapshots, when they are read
 
     def make(self, *names: str, **more: Any) -> Thing:
         """Datasets, with what is above them, snapshots and bookmarks. Returns the last one."""
@@ -136,10 +138,11 @@ class Machine:
 
     def do_list(self, flags: dict[str, list[str]], *names: str) -> str:
         depth = 99 if "-r" in flags else int(flags.get("-d", ["0"])[0])
-        rows = []
+        rows, asked = [], {*names}
         for thing in sorted(self.all.values(), key=lambda thing: thing.txg):
-            tails = [thing.name[len(name) :] for name in names if re.match(f"{re.escape(name)}([/@#]|$)", thing.name)]
-            steps = min((len(re.findall("[/@#]", tail)) for tail in tails), default=100 if names else 0)
+            above = [thing.name[: found.start()] for found in re.finditer("[/@#]", thing.name)]
+            near = (number for number, name in enumerate([thing.name, *reversed(above)]) if name in asked)
+            steps = next(near, 100 if names else 0)
             if steps <= depth and thing.type in flags["-t"][0].split(","):
                 origin = thing.origin.name if thing.origin else "-"
                 partial = int(bool(thing.token) and not self.snaps(thing.name))
@@ -151,6 +154,9 @@ class Machine:
     def do_get(self, flags: dict[str, list[str]], asked: str, *names: str) -> str:
         if flags["-o"] == ["name,property"]:
             return "".join(f"{name}\t{key}\n" for name in names for key in self.all[name].props)
+        self.cloned = {}
+        for thing in self.all.values() if "clones" in asked else ():
+            self.cloned.setdefault(thing.origin, []).append(thing.name)
         pairs = [(name, key) for name in sorted(names) for key in asked.split(",")]
         return "".join("\t".join((*pair, *self.value(*pair))) + "\n" for pair in pairs)
 
@@ -168,7 +174,7 @@ class Machine:
                   "encryption": "off", "keylocation": "none"}  # fmt: skip
         if thing.type == "snapshot":
             values.update(userrefs=str(len(thing.holds)), defer_destroy="on" if thing.deferred else "off",
-                          clones=",".join(self.clones(thing)) or "-", written=str(thing.size),
+                          clones=",".join(sorted(self.cloned.get(thing, [])))[:SHOWN] or "-", written=str(thing.size),
                           referenced=str(thing.size))  # fmt: skip
         return "-", {**values, **thing.fixed}.get(key, "-")
 

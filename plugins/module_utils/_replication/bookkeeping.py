@@ -202,11 +202,9 @@ def _set_or_inherit(settings: dict[str, str], name: str) -> list[list[str]]:
 
 
 def _cursor(pair: Pair, point: Snapshot) -> Step | None:
-    if not has_cursor_room(pair.source.name) or any(
-        cursor == Cursor(pair.id, str(point.guid)) for cursor, _bookmark in pair.source.cursors()
-    ):
-        return None
     name = f"{pair.source.name}#{Cursor(pair.id, str(point.guid)).format()}"
+    if not has_cursor_room(pair.source.name) or any(bookmark.name == name for bookmark in pair.source.bookmarks):
+        return None
     return Step.of(
         f"bookmark {point.name} as a base of {pair.relation}", (zfs.bookmark(point.name, name),), side=SOURCE
     )
