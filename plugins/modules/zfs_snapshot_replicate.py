@@ -291,9 +291,9 @@ replicas:
       returned: always
       sample: null
     steps:
-      description: The streams, each with C(kind) (V(full), V(incremental) or V(resume)), C(base), C(snapshots), C(count),
-        C(raw), C(origin) and, if it was sent, C(bytes_sent) and C(bytes_estimated). C(count) is the number of snapshots;
-        of more than ten, C(snapshots) has only the oldest and the newest one.
+      description: The streams, each with C(kind) (V(full), V(incremental) or V(resume)), C(base), C(snapshots),
+        C(count), C(raw), C(origin) and, if it was sent, C(bytes_sent) and C(bytes_estimated). C(count) is the number
+        of snapshots. Of more than ten, C(snapshots) has only the oldest and the newest one.
       type: list
       elements: dict
       returned: always

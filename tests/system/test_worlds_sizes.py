@@ -172,8 +172,10 @@ def test_many_datasets(one: Backend) -> None:
     snapshot = run(one, "_snapshot.present", present("tank/many@s2", recursive=True))
     told("a snapshot of 1,000 datasets", *snapshot)
     assert len(snapshot[1]["snapshots"]) == DATASETS
-    check, real = run(one, "_replication.replicate", options("tank/many", recursive=True, parallel=4, intermediates=False,
-                                                             target=target("local", parent="backup")))  # fmt: skip
+    tree = options(
+        "tank/many", recursive=True, parallel=4, intermediates=False, target=target("local", parent="backup")
+    )
+    check, real = run(one, "_replication.replicate", tree)
     told("1,000 datasets for the first time", check, real)
     assert check["actions"] == real["actions"]
     assert {replica["state"] for replica in real["replicas"]} == {"full"}

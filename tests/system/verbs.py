@@ -123,7 +123,8 @@ def run(
 ) -> list[Any]:
     """Each case in check mode, for real, in check mode, for real; a text is a shell command, run once.
 
-    Of these four as many as ``passes`` says; 0 is just in check mode, 1 just for real. The verb runs as ``USER``, the rest as root.
+    Of these four as many as ``passes`` says; 0 is just in check mode, 1 just for real. The verb runs as ``USER``, the
+    rest as root.
 
     ``verb``: the file in module_utils that has the entry point, as ``_dataset.clone``; ``{state}`` in it is the option.
     Each answer has ``zfs``, the first words of the zfs command lines, ``seconds``, and the ``MiB`` of memory that all

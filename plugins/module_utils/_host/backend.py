@@ -100,9 +100,7 @@ class Backend:
         # Not splitlines(): a property value may have characters that Python takes for the end of a line.
         return result.stdout.split("\n")[:-1], missing
 
-    def lines(
-        self, command: list[str], missing: list[str] | None = None, most: float | None = None
-    ) -> Iterator[str]:
+    def lines(self, command: list[str], missing: list[str] | None = None, most: float | None = None) -> Iterator[str]:
         """The lines of a list or get, without keeping them in memory.
 
         Raise CerssError after ``most`` characters, which are `process.MAX_OUTPUT` if None.

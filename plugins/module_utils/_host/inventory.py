@@ -129,7 +129,8 @@ def read_values(
     """Read the properties of the named datasets and snapshots of ``found``. Returns the names that do not exist.
 
     Two processes per batch of names, one if all properties are native or all are of users. Two more if zfs has cut a
-    list of clones. ``keep``: see `fill_snapshot`. ``spoilt`` gets the names that cannot be read, with the reason; without it they are an error.
+    list of clones. ``keep``: see `fill_snapshot`. ``spoilt`` gets the names that cannot be read, with the reason;
+    without it they are an error.
     """
     missing: list[str] = []
     properties = properties or (*DATASET_VALUES, *SNAPSHOT_VALUES)

@@ -17,7 +17,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, TypeVar
 
@@ -63,7 +63,8 @@ def run(
 ) -> Result:
     """Run a program to its end. Raise TimedOut after ``timeout`` seconds; a missing program is a Result with rc 127.
 
-    Raise CerssError if it prints more than `MAX_OUTPUT`. ``check`` is called meanwhile. If it raises, the program has `PATIENCE` seconds to end by itself.
+    Raise CerssError if it prints more than `MAX_OUTPUT`. ``check`` is called meanwhile. If it raises, the
+    program has `PATIENCE` seconds to end by itself.
     """
     try:
         process = spawn(
@@ -222,7 +223,7 @@ class Lines:
         self.argv, self.check = argv, check
         self.result: Result | None = None
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Generator[str, None, None]:
         with tempfile.TemporaryFile() as stderr:
             try:
                 process = spawn(self.argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr)

@@ -404,7 +404,9 @@ def _end_source(plan: Plan, dataset: Dataset, id_: str) -> None:
     if held:
         names = [snap.name for snap in held]
         freed = bookkeeping.freed_text(bookkeeping.freed(held))
-        plan.add(f"release {tag} from {', '.join(names)}{freed}", *zfs.split(partial(zfs.release, tag), names), side=SOURCE)
+        plan.add(
+            f"release {tag} from {', '.join(names)}{freed}", *zfs.split(partial(zfs.release, tag), names), side=SOURCE
+        )
     for bookmark in dataset.bookmarks:
         if bookmark.relationship == id_:
             plan.add(

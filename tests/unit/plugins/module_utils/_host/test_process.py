@@ -129,10 +129,10 @@ def test_what_does_not_stop_printing_is_stopped(monkeypatch, script):
         return program
 
     monkeypatch.setattr(process, "spawn", spawned)
-    with pytest.raises(CerssError, match="^sh .* printed more than 1000000 bytes and was stopped; check what answers"):
+    with pytest.raises(CerssError, match=r"^sh .* printed more than 1000000 bytes and was stopped; check what answers"):
         process.run(["sh", "-c", script])
     wait_until_gone(groups[0])
-    with pytest.raises(CerssError, match="^sh .* printed more than 1000000 bytes"):
+    with pytest.raises(CerssError, match=r"^sh .* printed more than 1000000 bytes"):
         deque(Backend().lines(["sh", "-c", script.replace("cat /dev/zero", "yes")]), maxlen=1)
     wait_until_gone(groups[1])
 
