@@ -21,7 +21,6 @@ MAX_TAG = 200  # a hold's tag is a ZAP key of at most 255 bytes; ours and the pr
 MAX_VALUE = 8191  # ZAP_MAXVALUELEN less its NUL, in bytes
 
 _COMPONENT = re.compile(r"[A-Za-z0-9_.:\- ]+\Z")
-_RESERVED_POOLS = ("mirror", "raidz", "draid", "spare", "log", "cache", "special", "dedup")
 _USER_PROPERTY = re.compile(r"[a-z0-9_.\-]*:[a-z0-9_.\-:]*\Z")
 _NATIVE_PROPERTY = re.compile(r"[a-z0-9@_]+\Z")
 
@@ -62,7 +61,8 @@ class DatasetName:
         parts = text.split("/")
         for part in parts:
             _check_component(part, text, "dataset")
-        if not parts[0][0].isalpha() or parts[0].startswith(_RESERVED_POOLS):
+        # ZFS reserves some names for vdevs when a pool is created, but a pool that exists may have any of them.
+        if not parts[0][0].isalpha():
             raise BadInput(f"{text!r} is not a valid dataset name: {parts[0]!r} cannot be the name of a pool")
         return cls(text)
 

@@ -11,7 +11,7 @@ mode plans on with the state that is foreseen (`rounds`), and the run with the o
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, Refused
@@ -31,7 +31,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
     matches,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, divergence, reseed
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, divergence, reseed, rotation
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.agreement import agreed_mode
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.divergence import Apart, Continue, Diverged, Fresh
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import (
@@ -392,6 +392,7 @@ def _lane(
         return _arrived(plan, receiver, chosen)
     partial = _partial(plan, receiver, chosen, options)
     if isinstance(partial, Send):
+        plan, receiver = _making_room(plan, receiver, partial.carries)
         return _sending(plan, receiver, [partial], options, resumes=True)
     plan = replace(plan, prepare=(*plan.prepare, *([partial] if partial else [])))
     if partial and is_first_receive(receiver):
@@ -415,8 +416,21 @@ def _lane(
             f"{pair.target_address} already holds snapshots newer than {goal.name}, and ZFS cannot add an older one; "
             "replicate it to another dataset"
         )
-    _check_snapshot_names(plan, after)
+    _check_snapshot_names(plan, [snap.snapshot for snap in after])
+    plan, receiver = _making_room(plan, receiver, after)
     return _sending(plan, receiver, _streams(pair, base, after, origin, plan.raw, options), options)
+
+
+def _making_room(
+    plan: PairPlan, receiver: Dataset | None, coming: Sequence[Snapshot]
+) -> tuple[PairPlan, Dataset | None]:
+    """The plan, and the receiver, with snapshots renamed whose names those that come need."""
+    renamed = rotation.moves(plan.pair.source, receiver, coming) if receiver else {}
+    if receiver is None or not renamed:
+        return plan, receiver
+    _check_snapshot_names(plan, renamed.values())
+    prepare = (*plan.prepare, *rotation.steps(receiver, renamed))
+    return replace(plan, prepare=prepare), rotation.rotated(receiver, renamed)
 
 
 def _streams(
@@ -617,14 +631,15 @@ def _check_names(pair: Pair) -> None:
         )
 
 
-def _check_snapshot_names(plan: PairPlan, snapshots: Sequence[Snapshot]) -> None:
-    """``snapshots``: all that are to be sent, so that the last package does not fail where the first has gone."""
-    long = [snap for snap in snapshots if len(f"{plan.into}@{snap.snapshot}") > MAX_NAME]
-    if long:
-        raise Refused(
-            f"{plan.into[:60]}…@{long[0].snapshot[:60]} would have more than {MAX_NAME} characters; choose a shorter "
-            "target"
-        )
+def _check_snapshot_names(plan: PairPlan, names: Iterable[str]) -> None:
+    """``names``: of all that are to be sent, so that the last package does not fail where the first has gone."""
+    for name in names:
+        length = len(f"{plan.into}@{name}")
+        if length > MAX_NAME:
+            raise Refused(
+                f"{plan.into[:60]}…@{name[:60]} would have {length} characters, and ZFS takes {MAX_NAME}; choose a "
+                "shorter target"
+            )
 
 
 def _nothing_to_choose(pair: Pair, options: PairOptions) -> PairPlan:

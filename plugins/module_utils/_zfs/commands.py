@@ -166,6 +166,11 @@ def rename(old: str, new: str, type_: str | None, remount: bool = False) -> list
     return ["zfs", "rename", *([] if remount or type_ == "volume" else ["-u"]), old, new]
 
 
+def rename_snapshot(old: str, new: str) -> list[str]:
+    """zfs-rename(8). Both names in full, of the same dataset."""
+    return ["zfs", "rename", old, new]
+
+
 def sync(pool: str) -> list[str]:
     """zpool-sync(8). Afterwards ``written`` is up to date; it lags by a transaction group. Any user may run it."""
     return ["zpool", "sync", pool]

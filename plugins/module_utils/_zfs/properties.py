@@ -43,9 +43,10 @@ _SHOWN_AS = {
 }
 _XATTR = ({"on", "dir"}, {"on", "sa"})
 _SIZE = re.compile(r"\d+(\.\d+)?\s*[KMGTPE]?(i?B)?\Z", re.IGNORECASE)
+# Not dnodesize, whose values are words, as "1k" (dnsize_table in zfs_prop.c).
 _NUMERIC = frozenset(
     ("quota", "refquota", "reservation", "refreservation", "volsize", "volblocksize", "recordsize",
-     "special_small_blocks", "filesystem_limit", "snapshot_limit", "copies", "pbkdf2iters", "dnodesize")
+     "special_small_blocks", "filesystem_limit", "snapshot_limit", "copies", "pbkdf2iters")
 )  # fmt: skip
 
 

@@ -247,7 +247,7 @@ def test_check_mode_assumes_that_a_named_snapshot_is_created() -> None:
     [
         ("backup/" + "x" * 243, "s1", "has 250 characters; a replica's name can have at most 249"),
         ("backup/" + "x" * 242, "s1234", None),
-        ("backup/" + "x" * 242, "s12345", "would have more than 255 characters"),
+        ("backup/" + "x" * 242, "s12345", "would have 256 characters, and ZFS takes 255"),
     ],
 )
 def test_long_names(place: str, name: str, message: str | None) -> None:
@@ -262,7 +262,7 @@ def test_a_long_name_is_refused_before_the_first_package() -> None:
     case = pair(range(1, 150), None)
     case.source.snapshots[140].name = f"tank/v@{'s' * 248}"
     plan = plan_pair(case, PairOptions())
-    assert "would have more than 255 characters" in str(plan.error)
+    assert "would have 257 characters, and ZFS takes 255" in str(plan.error)
     assert plan.steps == ()
 
 

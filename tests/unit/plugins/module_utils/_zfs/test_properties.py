@@ -44,6 +44,7 @@ VOLUME = {
         ("encryption", "aes-256-gcm", "on"),
         ("refreservation", "17170432", "auto"),
         ("recordsize", "131072", "128K"),
+        ("dnodesize", "1k", "1k"),
         ("org.example:size", "1G", "1G"),
     ],
 )

@@ -1,0 +1,70 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Snapshots whose names are needed for others: the source has renamed them, or made new ones under their names.
+
+ZFS tells snapshots apart by their GUIDs, but receives none whose name is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Snapshot
+from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import TARGET
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
+
+
+def moves(source: Dataset, receiver: Dataset, coming: Iterable[Snapshot]) -> dict[str, str]:
+    """Former name -> new name of the receiver's snapshots that must make room, in an order that frees each name.
+
+    ``coming``: snapshots of the source that the receiver lacks. Names are the parts after the @. Raises Refused for a
+    snapshot in the way that the source does not have any more.
+
+    For example, if the source has renamed 1 to 2 and 0 to 1, and has made a new 0: ``{"1": "2", "0": "1"}``.
+    """
+    taken = {snap.snapshot: snap for snap in receiver.snapshots}
+    name_now = {snap.guid: snap.snapshot for snap in source.snapshots}
+    found: dict[str, str] = {}
+    for needed in (snap.snapshot for snap in coming):
+        chain: dict[str, str] = {}
+        while needed in taken and needed not in found:  # a name leads to none twice, since the source has each once
+            new = name_now.get(taken[needed].guid)
+            if new is None:
+                raise _in_the_way(source, taken[needed])
+            chain[needed], needed = new, new
+        found.update(reversed(chain.items()))
+    return found
+
+
+def _in_the_way(source: Dataset, old: Snapshot) -> Refused:
+    new = f"{source.name}@{old.snapshot}"
+    snap = source.by_name(new)
+    return Refused(
+        f"{old.name} (GUID {old.guid}) has the name that {new} (GUID {snap.guid if snap else None}) needs there, and "
+        f"{source.name} does not have it under another name; destroy it, or rename it with: zfs rename {old.name} "
+        f"{old.name}-old"
+    )
+
+
+def steps(receiver: Dataset, renamed: Mapping[str, str]) -> Iterator[Step]:
+    """The steps that give the receiver's snapshots these names."""
+    for old, new in renamed.items():
+        name, now = f"{receiver.name}@{old}", f"{receiver.name}@{new}"
+        yield Step.of(
+            f"rename {name} to @{new}, as on the source", (zfs.rename_snapshot(name, now),),
+            before={name: {"name": name}}, after={name: {"name": now}}, side=TARGET,
+        )  # fmt: skip
+
+
+def rotated(receiver: Dataset, renamed: Mapping[str, str]) -> Dataset:
+    """The receiver after these steps."""
+    snapshots = [
+        replace(snap, name=f"{receiver.name}@{renamed.get(snap.snapshot, snap.snapshot)}")
+        for snap in receiver.snapshots
+    ]
+    return replace(receiver, snapshots=snapshots)
