@@ -29,13 +29,13 @@ else:
 
         @functions.signature({"types": ["string", "number", "null"]})
         def _func_age(self, created: str | float | None) -> float | None:
-            """Null for null, so that a missing time compares as false."""
+            """Null for null and for a time in the future, so that a missing or wrong time compares as false."""
             if created is None:
                 return None
             epoch = units.epoch_of(created) if isinstance(created, str) else created
             if epoch is None:
                 raise BadInput(f"age(): {created!r} is not a time such as 2026-11-23T07:08:02Z")
-            return time.time() - epoch
+            return units.age(epoch, time.time())
 
         @functions.signature({"types": ["string", "number"]})
         def _func_duration(self, text: str | int) -> int:

@@ -105,6 +105,8 @@ replications:
       description:
         - On a source, the age of the last replicated snapshot in seconds, V(0) if nothing has changed since.
         - On a replica, the age of the last received snapshot in seconds.
+        - V(null) if nothing was replicated, and if that snapshot was created in the future, which is a problem. The
+          clocks of two hosts may differ by a minute.
       type: int
       returned: success
       sample: 3600

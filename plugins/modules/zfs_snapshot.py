@@ -73,6 +73,7 @@ options:
     description:
       - Create nothing if every dataset has a snapshot that O(match) covers and that is younger than this. Those
         snapshots are returned unchanged. Otherwise all of O(name) are created together.
+      - A snapshot that was created in the future is not young; it is a warning. The clock of the host was wrong.
       - Same format as O(expires).
     type: str
   match:

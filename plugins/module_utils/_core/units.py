@@ -13,6 +13,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadI
 
 _DURATION = re.compile(r"([0-9]+)([smhdw]?)\Z")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+SKEW = 60  # seconds that the clocks of two hosts may differ
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTPE]?)(?:i?B)?\Z", re.IGNORECASE)
 
 
@@ -36,6 +37,17 @@ def number(text: str) -> int | None:
     """A column of ``zfs list -p`` or ``zfs get -p``, which is less than 2**64; None for ``-`` and any other text."""
     found = int(text) if len(text) <= 20 and text.isascii() and text.isdigit() else 2**64
     return found if found < 2**64 else None
+
+
+def age(created: float, now: float, skew: float = SKEW) -> float | None:
+    """Seconds since ``created``. None for a time in the future: a clock was or is wrong, so nobody knows the age.
+
+    What the clocks of two hosts may differ by is not the future. ``skew``: 0 if the time is of this host's clock.
+
+    >>> age(100, 160), age(100, 70), age(100, 30)
+    (60, 0, None)
+    """
+    return None if created > now + skew else max(0, now - created)
 
 
 def iso_time(epoch: int | float | None) -> str | None:

@@ -423,7 +423,7 @@ class _Ticker:
 
     def tick(self) -> None:
         now = time.time()
-        if now - self.written < 1 or (self.meter.total is None and now - self.meter.started < SIZE_AFTER):
+        if 0 <= now - self.written < 1 or (self.meter.total is None and 0 <= now - self.meter.started < SIZE_AFTER):
             return
         self.written = now
         self.runfile.write({

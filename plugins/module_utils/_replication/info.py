@@ -112,8 +112,9 @@ def _as_source(
     requested = [snap for snap in newer if not snap.temporary]
     head = dataset.written
     behind = sum(snap.written or 0 for snap in newer) + head
-    created = last.created if last else None
-    lag = int(now - created) if created and (requested or behind) else 0 if created else None
+    lag = _lag(last, now)
+    if lag is not None and not (requested or behind):
+        lag = 0
     # The base is held too, if the dataset's name leaves no room for a cursor.
     held = [snap for snap in with_hold(dataset, StepHold(id_).format()) if not point or snap.guid != point.guid]
     problems = []
@@ -127,6 +128,7 @@ def _as_source(
         problems.append(f"a transfer was interrupted and holds {listed(held)}; the next run resumes it")
     if max_lag is not None and lag is not None and lag > max_lag:
         problems.append(f"the replica is {lag} s behind, more than max_lag allows ({max_lag} s)")
+    problems += _from_the_future(last, now)
     return {
         "id": id_,
         "role": "source",
@@ -151,6 +153,22 @@ def _point_of(dataset: Dataset, id_: str, point: CommitPoint | None) -> Snapshot
     return (dataset.by_guid(point.guid) if point else None) or next(iter(cursors), None)
 
 
+def _lag(last: Snapshot | Bookmark | None, now: float) -> int | None:
+    """The age of the last replicated snapshot in seconds; None if it is not known."""
+    age = units.age(last.created, now) if last and last.created is not None else None
+    return None if age is None else int(age)
+
+
+def _from_the_future(last: Snapshot | Bookmark | None, now: float) -> list[str]:
+    """The problem that nobody knows the age of the last replicated snapshot."""
+    if last is None or last.created is None or units.age(last.created, now) is not None:
+        return []
+    return [
+        f"{last.name} was created in the future, at {units.iso_time(last.created)}, so nobody knows how far the replica "
+        "is behind; check the clocks of both hosts"
+    ]
+
+
 def _as_replica(
     dataset: Dataset, mark: SourceMark, active: bool | None, now: float, max_lag: int | None
 ) -> dict[str, Any]:
@@ -158,8 +176,8 @@ def _as_replica(
     last = held[-1] if held else None
     newer = [snap for snap in dataset.snapshots if last and txg(snap) > txg(last)]
     token = dataset.token
-    lag = int(now - last.created) if last and last.created is not None else None
-    problems = []
+    lag = _lag(last, now)
+    problems = _from_the_future(last, now) if mark.live else []
     if mark.released:
         problems.append("released by a failover: it no longer receives anything")
     elif mark.put_aside:

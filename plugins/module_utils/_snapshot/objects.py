@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core import model
+from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     Announced,
     Announcement,
@@ -151,6 +151,14 @@ def replications(
         {"id": id_, "target": snapshot.dataset if role == "last_received" else targets.get(id_), "role": role}
         for id_, role in sorted(roles.items())
     ]
+
+
+def from_the_future(snapshot: Snapshot) -> str:
+    """For warnings, of a snapshot that was created later than now."""
+    return (
+        f"{snapshot.name} was created in the future, at {units.iso_time(snapshot.created)}: the clock of this host was "
+        "wrong then, or is now"
+    )
 
 
 def inbound_of(dataset: Dataset, running: Activity) -> Snapshot | None:

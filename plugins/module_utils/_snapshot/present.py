@@ -56,7 +56,9 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     warnings += left_out
     datasets = {name: datasets[name] for name in dict.fromkeys(name.partition("@")[0] for name in names)}
     young = {name: young[name] for name in young if name in datasets}
-    if age_matters and _all_young(backend, datasets, young, options, running):
+    future = [snap for snap in young.values() if snap.created is not None and snap.created > running.now]
+    warnings += [f"{objects.from_the_future(snap)}, so it does not count for min_age" for snap in future]
+    if age_matters and not future and _all_young(backend, datasets, young, options, running):
         return result(Plan([], warnings), [young[name] for name in datasets], {})
     planned = plan_present(options, names, datasets, running)
     planned.warnings += warnings
@@ -167,7 +169,8 @@ def _all_young(
     passed: list[str] = []
     while len(young) == len(datasets):
         pending = [snap for snap in young.values() if snap.state != model.FULL]
-        if any(running.now - (snap.created or 0) >= (options.min_age or 0) for snap in young.values()):
+        ages = [units.age(snap.created or 0, running.now, skew=0) for snap in young.values()]
+        if any(age is None or age >= (options.min_age or 0) for age in ages):
             return False
         if not pending:
             return True

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core import model
+from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName, check_unique, matches
@@ -60,6 +60,7 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         objects.fill(backend, datasets, matched, running, spoilt=spoilt)
     replicas = {name for name, dataset in found.items() if dataset.is_replica}
     decided = decide(matched, options, running, time.time(), time.localtime, replicas, spoilt)
+    decided.warnings += _from_the_future(matched, running.now)
     if check_mode:
         return _result(decided, _foretold(decided), Outcome(decided.deletion.plan.effects, {}, []))
     outcome = deletion.delete(backend, decided.deletion)
@@ -68,6 +69,16 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         datasets = {snap.dataset: found[snap.dataset] for snap in snapshots}
         objects.fill(backend, datasets, snapshots, read_activity(backend), spoilt=spoilt)
     return _result(decided, snapshots, outcome)
+
+
+def _from_the_future(matched: Sequence[Snapshot], now: float) -> list[str]:
+    """The newest snapshot of each dataset tells: what an older one with a wrong time does wrong is past."""
+    newest = {snap.dataset: snap for snap in matched if snap.state == model.FULL}
+    return [
+        f"{objects.from_the_future(snap)}; the rules for periods count it in a wrong one, and it expires late"
+        for snap in newest.values()
+        if snap.created is not None and units.age(snap.created, now) is None
+    ]
 
 
 def _matched(found: Inventory, patterns: list[str]) -> list[Snapshot]:
@@ -84,6 +95,7 @@ class Decision:
     pruned: list[Snapshot]
     pending: list[Snapshot]
     deletion: deletion.Deletion
+    warnings: list[str] = field(default_factory=list)
 
 
 def decide(
@@ -138,7 +150,7 @@ def _result(decided: Decision, snapshots: Sequence[Snapshot], outcome: Outcome) 
     left = {snap.name for snap in snapshots if snap.state == model.FULL}
     done = tuple(effect for effect in outcome.done if effect.name not in left)
     in_use = [name for name in outcome.busy if name in left]
-    warnings = [f"{name} is in use and was kept; the next run prunes it" for name in in_use]
+    warnings = decided.warnings + [f"{name} is in use and was kept; the next run prunes it" for name in in_use]
     failures = [
         outcome.failures.get(name, f"{name} still exists, but ZFS reported no error")
         for name in sorted(left.difference(in_use))

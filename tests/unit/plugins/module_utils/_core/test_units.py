@@ -55,6 +55,11 @@ def test_time_round_trip(epoch: int) -> None:
     assert units.epoch_of(units.iso_time(epoch)) == epoch
 
 
+@given(st.integers(0, 2**34), st.integers(-(2**34), 2**34), st.integers(0, 100))
+def test_an_age_is_never_below_zero(now: int, ago: int, skew: int) -> None:
+    assert units.age(now - ago, now, skew) == (ago if ago >= 0 else 0 if -ago <= skew else None)
+
+
 def test_time() -> None:
     assert units.iso_time(1795417682.9) == "2026-11-23T07:08:02Z"
     assert units.iso_time(None) is None

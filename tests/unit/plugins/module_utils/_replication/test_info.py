@@ -70,6 +70,20 @@ def test_lag_counts_what_came_after_the_commit_point() -> None:
     assert report(dataset, max_lag=9000)["healthy"]
 
 
+@pytest.mark.parametrize("dataset", [source(1), source(1, 2), source(2, at=1), replica(1)])
+@pytest.mark.parametrize(("created", "lag"), [(NOW + 61, None), (NOW + 60, 0), (NOW, 0)])
+def test_a_snapshot_from_the_future_is_a_problem(dataset: Dataset, created: int, lag: int | None) -> None:
+    """The clocks of the two hosts may differ by a minute."""
+    for point in (*dataset.snapshots, *dataset.bookmarks):
+        point.created = created
+    found = report(dataset, max_lag=3600)
+    assert found["lag_seconds"] == lag
+    assert found["healthy"] is (lag is not None)
+    if lag is None:
+        assert "@s1" in found["problems"][0] or "#cerss.zfs_" in found["problems"][0]
+        assert "was created in the future, at 1970-01-01T02:47:41Z" in found["problems"][0]
+
+
 def test_nothing_behind_is_no_lag() -> None:
     found = report(source(1))
     assert (found["lag_seconds"], found["lag_bytes"], found["snapshots_behind"]) == (0, 0, 0)

@@ -14,6 +14,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import Sourc
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Hold, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import SnapshotName
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import present
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.hooks import Command
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.options import Options
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.present import (
@@ -25,6 +26,9 @@ from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.present import
     plan_present,
     without_replicas,
 )
+from ansible_collections.cerss.zfs.tests.unit.printer import Host, Set
+from ansible_collections.cerss.zfs.tests.unit.scenarios import Call
+from ansible_collections.cerss.zfs.tests.unit.transcript import entrance
 
 NOW = Activity(now=2000.0)
 
@@ -196,3 +200,23 @@ def test_replicas_below_are_left_out_with_a_warning() -> None:
 def test_a_released_replica_is_like_any_dataset() -> None:
     mark = SourceMark("00112233445566aa", "host", "a/v", "7", "plain", released=True).format()
     assert without_replicas(options("tank/r@s"), ["tank/r@s"], replicas("tank/r", mark=mark)) == (["tank/r@s"], [])
+
+
+@pytest.mark.parametrize(
+    ("created", "young", "warned"),
+    [(-60, True, False), (-3600, False, False), (1, False, True), (30 * 86400, False, True)],
+)
+def test_a_snapshot_from_the_future_is_not_young(
+    created: int, young: bool, warned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``created``: seconds from now."""
+    now = 1_000_000
+    old = {"creation": ("-", str(now + created)), "userrefs": ("-", "0"), "defer_destroy": ("-", "off")}
+    known: Set = {"tank/v": {}, "tank/v@hourly-1": old}
+    monkeypatch.setattr(present, "Backend", lambda: Host(known))
+    monkeypatch.setattr(present, "read_activity", lambda _backend: Activity(now=float(now)))
+    call = Call("zfs_snapshot", {"name": ["tank/v@hourly-2"], "min_age": "1h", "match": ["hourly-*"]})
+    verb, params = entrance(call)
+    result = verb(params, True)
+    assert result["changed"] is not young
+    assert any("tank/v@hourly-1 was created in the future" in text for text in result["warnings"]) is warned

@@ -55,6 +55,20 @@ def test_each_dataset_is_judged_on_its_own_and_expired_snapshots_go_first() -> N
     assert [snap.name for snap in decided.pending] == ["tank/b@3"]
 
 
+def test_snapshots_from_the_future_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are kept and pruned by the rules, as the order of creation tells them. The newest one of a dataset tells."""
+    later = {"creation": ("-", "99999999999"), "userrefs": ("-", "0"), "cerss.zfs:expires": ("local", "1"),
+             "cerss.zfs:temporary": ("local", "true")}  # fmt: skip
+    now = {"creation": ("-", "100"), "userrefs": ("-", "0")}
+    known: Set = {"tank/a": {}, "tank/a@1": later, "tank/b": {}, "tank/b@1": later, "tank/b@2": now}
+    monkeypatch.setattr(prune, "Backend", lambda: Host(known))
+    params = {"name": ["tank/a", "tank/b"], "recursive": False, "match": ["*"], "keep": {"last": 1}}
+    result = prune.main(params, True)
+    assert not result["changed"]
+    (warning,) = result["warnings"]
+    assert "tank/a@1 was created in the future" in warning
+
+
 @pytest.mark.parametrize("mark", [{"cerss.zfs:source": "spoilt"}, {"cerss.zfs:source": SOURCE}], ids=["spoilt", "live"])
 @pytest.mark.parametrize("mode", ["replica", "released", "no replica"])
 def test_on_a_replica_only_the_rules_count(mode: str, mark: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
