@@ -126,6 +126,9 @@ class Machine:
         head = rest[:1] if argv[1] == "get" else []  # the properties
         gone: list[str] = []
         if argv[1] in ("list", "get", "holds"):
+            long = [name for name in rest[len(head) :] if len(name) > 255]
+            if long:
+                return Result(argv, 1, "", f"cannot open '{long[0]}': name is too long\n")
             gone = [name for name in rest[len(head) :] if name not in self.all]
             rest = [*head, *(name for name in rest[len(head) :] if name in self.all)]
         try:

@@ -164,8 +164,8 @@ def _from_the_future(last: Snapshot | Bookmark | None, now: float) -> list[str]:
     if last is None or last.created is None or units.age(last.created, now) is not None:
         return []
     return [
-        f"{last.name} was created in the future, at {units.iso_time(last.created)}, so nobody knows how far the replica "
-        "is behind; check the clocks of both hosts"
+        f"{last.name} was created in the future, at {units.iso_time(last.created)}, so nobody knows how far the "
+        "replica is behind; check the clocks of both hosts"
     ]
 
 

@@ -173,8 +173,9 @@ def plan_all(survey: Survey, options: PairOptions, assume_created: bool = False)
     plans: list[PairPlan] = []
     lacking: dict[str, PairPlan] = {}  # replicas that do not exist and will not be created
     parents: dict[str, Step] = {}
+    created = _may_be_created(survey.pairs) if assume_created else frozenset()
     for pair in survey.pairs:
-        plan = _below_existing(plan_pair(pair, options, arriving, assume_created), lacking, options)
+        plan = _below_existing(plan_pair(pair, options, arriving, pair.source.name in created), lacking, options)
         plans.append(plan)
         if pair.replica is None and not (plan.sends or plan.reseeds):
             lacking[pair.replica_name] = plan
@@ -183,6 +184,22 @@ def plan_all(survey: Survey, options: PairOptions, assume_created: bool = False)
             arriving.update(_places_after(plan, arriving))
     plans += [PairPlan(Pair(link, Dataset(link.source_name)), error=error) for link, error in survey.failed]
     return Planned(parents, tuple(plans), arriving)
+
+
+def _may_be_created(pairs: Iterable[Pair]) -> frozenset[str]:
+    """The sources whose named snapshot an earlier task may create: all of a tree, unless its root has it already."""
+    roots = {pair.source.name: pair for pair in pairs if pair.link.named and pair.link.snapshot_name}
+    lacking = {
+        name
+        for name, pair in roots.items()
+        if not pair.source.by_name(f"{name}@{pair.link.snapshot_name}") and not _delivered(pair)
+    }
+    return frozenset(
+        pair.source.name
+        for pair in pairs
+        for above in [pair.source.name, *map(str, DatasetName(pair.source.name).ancestors()[::-1])]
+        if above in lacking and pair.link.snapshot_name == roots[above].link.snapshot_name
+    )
 
 
 def _create(name: str) -> Step:
@@ -240,9 +257,9 @@ def plan_pair(
     """
     warnings: list[str] = []
     try:
-        if pair.trouble:
-            raise pair.trouble
-        _check_names(pair)
+        error = pair.trouble or too_long(pair.replica_name)
+        if error:
+            raise error
         if assume_created:
             pair, warnings = _assume(pair)
         plan = _plan(pair, options, arriving or {})
@@ -623,12 +640,14 @@ def _delivered(pair: Pair) -> list[Snapshot]:
     return [there] if there and there.guid in known else []
 
 
-def _check_names(pair: Pair) -> None:
-    if len(pair.replica_name) > MAX_REPLICA_NAME:
-        raise Refused(
-            f"{pair.replica_name[:60]}… has {len(pair.replica_name)} characters; a replica's name can have at most "
-            f"{MAX_REPLICA_NAME}, because an increment into a longer one panics the kernel; choose a shorter target"
-        )
+def too_long(replica: str) -> Refused | None:
+    """The error for a replica's name that is too long; None for any other."""
+    if len(replica) <= MAX_REPLICA_NAME:
+        return None
+    return Refused(
+        f"{replica[:60]}… has {len(replica)} characters; a replica's name can have at most {MAX_REPLICA_NAME}, because "
+        "an increment into a longer one panics the kernel; choose a shorter target"
+    )
 
 
 def _check_snapshot_names(plan: PairPlan, names: Iterable[str]) -> None:

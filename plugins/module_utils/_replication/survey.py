@@ -32,7 +32,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import I
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import detail, renames
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options, dataset_of
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Link, Pair
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import Survey, settled
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import Survey, settled, too_long
 
 _SOURCE = ("guid", "type", "encryption")
 
@@ -71,6 +71,9 @@ class Reader:
             link for name in options.names if str(dataset_of(name)) in places for link in self._links(name, sources)
         ]
         _check_unique(links)
+        # zfs gives no answer at all if one of the names is too long.
+        failed += [(link, error) for link in links for error in [too_long(link.replica_name)] if error]
+        links = [link for link in links if not too_long(link.replica_name)]
         sides = _look(
             self.source, self.target, {link.source_name: sources[link.source_name] for link in links}, replicas, links
         )

@@ -160,3 +160,29 @@ def test_the_lease_goes_also_after_an_error(monkeypatch: pytest.MonkeyPatch, tmp
         raise CerssError("x")
     assert lease.path is not None
     assert not lease.path.exists()
+
+
+# -- check mode ------------------------------------------------------------------------------------------------------
+
+FORETOLD = ("changed", "actions", "diff")
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_a_named_snapshot_that_only_a_child_lacks_is_not_assumed(world: World, settled: bool) -> None:
+    """No earlier task can create it in the child alone: the real run leaves the child as it is, and so does check mode."""
+    tree: dict[str, Any] = {"target": {"host": THERE, "parent": "backup"}, "recursive": True}
+    world.here.make("tank/t@s1", "tank/t/a@s1", "tank/t/new")
+    if settled:
+        world.replicate("tank/t@s1", **tree)
+    foretold, result = (world.replicate("tank/t@s1", **tree, check=check) for check in (True, False))
+    assert [foretold[key] for key in FORETOLD] == [result[key] for key in FORETOLD]
+    assert foretold["changed"] is not settled
+    assert foretold["warnings"] == result["warnings"] == ["tank/t/new@s1 does not exist; it is skipped"]
+
+
+def test_a_named_snapshot_that_the_root_lacks_is_assumed_in_the_tree(world: World) -> None:
+    tree: dict[str, Any] = {"target": {"host": THERE, "parent": "backup"}, "recursive": True}
+    world.here.make("tank/t@s1", "tank/t/a@s1", "tank/t/b", "tank/u@s2")
+    result = world.replicate("tank/t@s2", "tank/u@s2", **tree, check=True)
+    assert [each["failed"] for each in result["replicas"]] == [False] * 4
+    assert len([text for text in result["warnings"] if "check mode assumes" in text]) == 3

@@ -69,10 +69,14 @@ def test_a_source_that_does_not_exist_is_the_error_of_its_pair(world: World) -> 
 
 def test_a_name_that_is_too_long_is_the_error_of_its_pair(world: World) -> None:
     long, deep = "tank/" + "x" * 240, "tank/v/" + "y" * 215
-    world.here.make("tank/v@s1", f"{deep}@s1", f"{long}@s1")
+    deeper = f"tank/v/{'y' * 230}"  # so that the name of the dataset above the next replica is too long for ZFS itself
+    world.here.make("tank/v@s1", f"{deep}@s1", f"{long}@s1", f"{deeper}/z@s1")
     options: dict[str, Any] = {"target": {"host": THERE, "parent": "backup/" + "z" * 27}, "recursive": True}
+    foretold = world.replicate("tank/v", long, **options, check=True)
     result = world.replicate("tank/v", long, **options)
-    assert set(errors(result)) == {deep, long}
+    assert set(errors(result)) == {deep, long, deeper, f"{deeper}/z"}
+    assert errors(foretold) == errors(result)
+    assert foretold["actions"] == result["actions"]
     assert all("characters" in text for text in errors(result).values())
     assert any(name.endswith("/v@s1") for name in world.there.all)
 
