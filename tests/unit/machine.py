@@ -20,7 +20,7 @@ from typing import Any
 from ansible_collections.cerss.zfs.plugins.module_utils._host.process import Result
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.token import decode_token
 
-VALUED = {"list": "-d -t -o -s", "get": "-o -s", "create": "-o", "receive": "-o", "send": "-i -I -t",
+VALUED = {"list": "-d -t -o -s", "get": "-o -s", "create": "-o -V", "receive": "-o", "send": "-i -I -t",
           "allow": "-u"}  # fmt: skip
 SHOWN = 8191  # bytes of a list of clones
 ENCRYPTED = {"encryption": "aes-256-gcm", "keystatus": "available"}
@@ -235,6 +235,11 @@ class Machine:
         return "2" if said and "exists" not in said.replace("does not exist", "") else "0"
 
     def do_create(self, flags: dict[str, list[str]], name: str) -> None:
+        if "-n" in flags:
+            bad = [text for text in flags["-o"] if text.endswith("=bogus")]
+            if bad:
+                raise No(f"cannot verify '{name}': '{bad[0].partition('=')[0]}' must be one of 'on | off'")
+            return
         self.check_free(name)
         self.make(name, props=settings(flags["-o"]))
 

@@ -170,7 +170,11 @@ class World:
 
 
 def _changes(argv: list[str]) -> bool:
-    return argv[0] == "zfs" and (argv[1] not in READING or (argv[1] == "allow" and len(argv) > 3))
+    return (
+        argv[0] == "zfs"
+        and argv[1:3] != ["create", "-n"]
+        and (argv[1] not in READING or (argv[1] == "allow" and len(argv) > 3))
+    )
 
 
 class _Lines:

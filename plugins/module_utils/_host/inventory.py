@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, GateRefused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, GateRefused, Unreachable
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     Announcement,
     CloneOrigin,
@@ -281,8 +281,12 @@ def check_values(backend: Backend, name: str, requested: Requested, size: str | 
     setting = {key: text for key, text in at_creation(requested).items() if key not in ("volsize", "keylocation")}
     if not setting:
         return
-    result = backend.run(zfs.verify(name, setting, None if size is None else int(size)), check=False)
+    command = zfs.verify(name, setting, None if size is None else int(size))
+    result = backend.run(command, check=False)
     if result.rc != 0:
+        error = zfs_error(command, result.rc, result.stderr, backend.endpoint.label)
+        if isinstance(error, (GateRefused, Unreachable)):
+            raise error
         reason = " ".join(result.stderr.replace(f"cannot verify '{name}':", "").split())
         text = f"zfs does not accept the properties for {name}: {reason}. Nothing was changed"
         raise BadInput(text, stderr=result.stderr)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
@@ -268,27 +268,14 @@ def _attempt(work: Work, task: Task, plan: PairPlan) -> None:
 
 
 def _wait_for_others(work: Work, plan: PairPlan) -> None:
-    """Refuse, or wait and raise `_Again`, if another receive into the replica is running (``on_active``).
-
-    The process list tells a running receive from an interrupted one.
-    """
-    pair = plan.pair
-    receiving = receiver_of(plan, pair)
-    arriving = receiving and (receiving.token or receiving.inconsistent)
-    # A receive without -s into an existing dataset shows in no property, and a rename would break it.
-    if not (arriving or plan.prepare or plan.reseeds):
+    """Refuse, or wait and raise `_Again`, if another receive into the replica is running (``on_active``)."""
+    if not _may_meet(plan):
         return
     found = read_receiving(work.target)
-    if not is_receiving(work.target, found, [plan.into]):
-        _check_below(work, plan, found)
+    what = _met(work, plan, found)
+    if not what:
         return
     receiver = found.into(plan.into)
-    token = receiving.token if receiving else None
-    what = f"{pair.target_address} is currently receiving {token.toname if token else 'a stream'}"
-    requested = token is not None and any(snap.guid == token.toguid for snap in plan.carries)
-    on_active = work.options.on_active
-    if on_active == "fail" or (on_active == "attach" and not requested):
-        raise Refused(f"{what}; wait until it has finished, or set on_active=wait")
     patience = work.options.transport.stall_timeout
     seen, since = _token_text(work, plan), time.monotonic()
     while is_receiving(work.target, read_receiving(work.target), [plan.into]):
@@ -301,6 +288,50 @@ def _wait_for_others(work: Work, plan: PairPlan) -> None:
                     f"it on {work.target.node} with: kill {receiver.pid if receiver else 'PID'}"
                 )
     raise _Again(f"{what}, which has ended")
+
+
+def foretold(work: Work, plans: Sequence[PairPlan]) -> list[PairPlan]:
+    """The plans as a run would find them now: with the error of those that ``on_active`` does not let go on."""
+    if not any(map(_may_meet, plans)):
+        return list(plans)
+    found = read_receiving(work.target)
+    return [_foretold(work, plan, found) if _may_meet(plan) else plan for plan in plans]
+
+
+def _foretold(work: Work, plan: PairPlan, found: processes.Receiving) -> PairPlan:
+    try:
+        what = _met(work, plan, found)
+    except Refused as error:
+        return PairPlan(plan.pair, goal=plan.goal, warnings=plan.warnings, error=error)
+    return replace(plan, warnings=(*plan.warnings, f"{what}; a run waits for it")) if what else plan
+
+
+def _may_meet(plan: PairPlan) -> bool:
+    """True if another receive could be in the way.
+
+    One without -s into an existing dataset shows in no property, and a rename would break it.
+    """
+    receiving = receiver_of(plan, plan.pair)
+    arriving = receiving is not None and bool(receiving.token or receiving.inconsistent)
+    works = bool(plan.sends or plan.prepare or plan.reseeds) and not plan.error
+    return works and (arriving or bool(plan.prepare) or plan.reseeds)
+
+
+def _met(work: Work, plan: PairPlan, found: processes.Receiving) -> str:
+    """The receive that a run has to wait for, as a sentence; "" for none. Refused if ``on_active`` forbids to wait.
+
+    The process list tells a running receive from an interrupted one.
+    """
+    if not is_receiving(work.target, found, [plan.into]):
+        _check_below(work, plan, found)
+        return ""
+    pair, receiving, on_active = plan.pair, receiver_of(plan, plan.pair), work.options.on_active
+    token = receiving.token if receiving else None
+    what = f"{pair.target_address} is currently receiving {token.toname if token else 'a stream'}"
+    requested = token is not None and any(snap.guid == token.toguid for snap in plan.carries)
+    if on_active == "fail" or (on_active == "attach" and not requested):
+        raise Refused(f"{what}; wait until it has finished, or set on_active=wait")
+    return what
 
 
 def _check_below(work: Work, plan: PairPlan, found: processes.Receiving) -> None:

@@ -12,18 +12,29 @@ import platform
 import shutil
 import signal
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, GateRefused
 from ansible_collections.cerss.zfs.plugins.module_utils._host import process, runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend, session
+from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import check_values
 from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import Wanted
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt, bookkeeping
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.attempt import Work
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import Planned, plan_all, rounds
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import (
+    Planned,
+    plan_all,
+    receiver_of,
+    rounds,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.report import PairReport, report
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.run import Run
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.survey import Reader
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs.properties import Requested
+
+_ANY_SIZE = 64 * 1024 * 1024  # bytes of a volume whose properties are checked; its own size comes with the stream
 
 
 def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
@@ -33,24 +44,41 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     lease = runfiles.Lease()
     wanted = Wanted(lease.lost, options.timeout)
     with _stoppable(wanted, lease), session(options.source, options.target, wanted, options.retries) as backends:
-        reader = Reader(*backends, options)
-        planned = plan_all(wanted.persistently(reader.read, options.retries), options.pair, assume_created=check_mode)
+        work = Work(options, *backends, Reader(*backends, options), wanted)
+        survey = wanted.persistently(work.reader.read, options.retries)
+        planned = plan_all(survey, options.pair, assume_created=check_mode)
+        _check_values(planned, work)
         if any(plan.sends and not plan.error for plan in planned.plans):
             _check_far_programs(options, backends)
-        reports = [PairReport.of(plan) for plan in planned.plans]
         if check_mode:
-            return _foretold(planned, reports, options)
-        run = Run(Work(options, *backends, reader, wanted), planned, reports)
+            return _foretold(replace(planned, plans=tuple(attempt.foretold(work, planned.plans))), options)
+        reports = [PairReport.of(plan) for plan in planned.plans]
+        run = Run(work, planned, reports)
         run.carry_out()
         return report(run.parents, reports, [], check_mode)
 
 
-def _foretold(planned: Planned, reports: list[PairReport], options: Options) -> dict[str, Any]:
+def _foretold(planned: Planned, options: Options) -> dict[str, Any]:
+    reports = [PairReport.of(plan) for plan in planned.plans]
     for each, plan in zip(reports, planned.plans):
         for later in itertools.islice(rounds(plan, options.pair, planned.arriving), 1, None):
             each.add(later)
             each.error = later.error
     return report(list(planned.parents.values()), reports, [], check_mode=True)
+
+
+def _check_values(planned: Planned, work: Work) -> None:
+    """Raise BadInput for a value of ``properties`` that zfs does not accept, before the first replica is begun."""
+    options, asked = work.options.pair, set[bool]()
+    for plan in planned.plans:
+        volume = plan.pair.source.type == "volume"
+        if not plan.sends or plan.error or volume in asked or receiver_of(plan, plan.pair) is not None:
+            continue
+        asked.add(volume)
+        given = bookkeeping.first_receive_properties(plan.pair, options, bookkeeping.mode_of(plan.raw))
+        own: Requested = {name: value for name, value in given.items() if name in options.properties}
+        with contextlib.suppress(GateRefused):  # a gate has its own list of them
+            check_values(work.target, plan.into, own, _ANY_SIZE if volume else None)
 
 
 def _check_programs(options: Options) -> None:

@@ -186,3 +186,51 @@ def test_a_named_snapshot_that_the_root_lacks_is_assumed_in_the_tree(world: Worl
     result = world.replicate("tank/t@s2", "tank/u@s2", **tree, check=True)
     assert [each["failed"] for each in result["replicas"]] == [False] * 4
     assert len([text for text in result["warnings"] if "check mode assumes" in text]) == 3
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_values_are_judged_before_anything_is_done(world: World, check: bool) -> None:
+    world.here.make("tank/v@s1", "tank/v/new@s1", "tank/v/z@s1")
+    world.here.all["tank/v/z"].type = "volume"
+    with pytest.raises(BadInput, match="zfs does not accept the properties for backup/v: 'atime' must be one of"):
+        world.replicate(recursive=True, properties={"atime": "bogus"}, check=check)
+    with pytest.raises(BadInput, match="zfs does not accept the properties for backup/v/z: 'volmode' must be one of"):
+        world.replicate("tank/v/z", target="backup/v/z", properties={"volmode": "bogus", "atime": "off"}, check=check)
+    assert world.changes() == []
+
+
+def test_values_are_judged_once_for_each_type_and_only_for_new_replicas(world: World) -> None:
+    world.here.make("tank/v@s1", "tank/v/a@s1", "tank/v/b@s1")
+    options: dict[str, Any] = {"recursive": True, "properties": {"atime": False, "compression": None}}
+    assert "failed" not in world.replicate(**options)
+    assert world.count(THERE, "zfs", "create", "-n") == 1
+    assert world.there.all["backup/v/a"].props["atime"] == "off"
+    assert "compression" not in world.there.all["backup/v/a"].props
+    world.here.make("tank/v@s2")
+    world.replicate(**options)
+    assert world.count(THERE, "zfs", "create", "-n") == 1
+
+
+@pytest.mark.parametrize("on_active", ["attach", "wait", "fail"])
+@pytest.mark.parametrize("requested", [True, False])
+def test_check_mode_sees_a_receive_that_runs(world: World, on_active: str, requested: bool) -> None:
+    world.here.make("tank/v@s1")
+    world.replicate()
+    world.here.make("tank/v@s2", "tank/v@s3")
+    world.cuts = ["tank/v@s2"]
+    world.replicate("tank/v@s2")
+    replica_ = world.there.all["backup/v"]
+    assert replica_.token
+    replica_.busy = True
+    options: dict[str, Any] = {"on_active": on_active, "exclude_snapshots": [] if requested else ["s2"]}
+    foretold = world.replicate(**options, check=True)
+    refused = on_active == "fail" or (on_active == "attach" and not requested)
+    assert bool(foretold.get("failed")) is refused
+    assert any(text.endswith("s2; a run waits for it") for text in foretold["warnings"]) is not refused
+    if refused:
+        result = world.replicate(**options)
+        assert [foretold[key] for key in (*FORETOLD, "msg")] == [result[key] for key in (*FORETOLD, "msg")]
+    else:
+        replica_.busy = False
+        result = world.replicate(**options)
+        assert [foretold[key] for key in FORETOLD] == [result[key] for key in FORETOLD]
