@@ -142,7 +142,8 @@ _SEND = ["zfs", "send", "-vP"]
 
 
 def _check(argv: list[str], job: Job) -> None:
-    if argv == ["true"] or (job.kind == RECEIVE and argv == zfs.receivers()):
+    shown = zfs.receivers() if job.kind == RECEIVE else zfs.pool_values(job.root.pool, ["readonly"])
+    if argv in (["true"], shown):
         return
     subcommand = argv[1] if argv[0] == "zfs" and len(argv) > 1 else ""
     form = _FORMS[job.kind].get(subcommand)

@@ -87,6 +87,7 @@ class Machine:
         self.numbers = numbers  # for GUIDs and transaction groups
         self.all: dict[str, Thing] = {}
         self.cloned: dict[Thing | None, list[str]] = {}  # the clones of snapshots, when they are read
+        self.readonly = False  # all pools are imported read-only
 
     def make(self, *names: str, **more: Any) -> Thing:
         """Datasets, with what is above them, snapshots and bookmarks. Returns the last one."""
@@ -119,6 +120,10 @@ class Machine:
     # -- commands
 
     def answer(self, argv: list[str]) -> Result:
+        if argv[:2] == ["zpool", "get"]:
+            return Result(argv, 0, f"readonly\t{'on' if self.readonly else 'off'}\n", "")
+        if self.readonly and argv[0] == "zfs" and argv[1] not in ("list", "get", "holds", "send"):
+            return Result(argv, 1, "", f"cannot {argv[1]} '{argv[-1]}': pool is read-only\n")
         if argv[0] != "zfs":
             receiving = "".join(f"77 1 zfs receive -s -u {each.name}\n" for each in self.all.values() if each.busy)
             return Result(argv, 0, f"1 9 init\n{receiving}" if argv[0] == "ps" and self.shows else "", "")

@@ -33,6 +33,8 @@ def agreed_mode(pair: Pair, options: PairOptions) -> str:
     if pair.replica is not None and not pair.made_anew:
         _check_replica(pair)
     mode = recorded_mode(pair, options.raw)
+    if pair.link.unmarked and pair.is_ours and pair.mark and pair.mark.mode != mode:
+        raise _other_mode(pair, pair.mark.mode)
     if options.raw == "always" and mode == PLAIN and pair.source.encrypted:
         raise _other_mode(pair, mode)
     if options.raw == "never" and mode == RAW:
@@ -85,6 +87,8 @@ def _check_replica(pair: Pair) -> None:
             f"{where} is the replica of {mark.host}:{mark.dataset} (GUID {mark.guid}), not of {source} (GUID "
             f"{pair.source.guid}); choose another target"
         )
+    if record is None and pair.link.unmarked and mark.id == pair.new_id:
+        return  # a run has started it while the source took no record, and nobody else could have told it this id
     if record is None:
         raise Refused(
             f"{where} is marked as the replica of {source}, but {source} has no record of it; {_MEND} makes one if "

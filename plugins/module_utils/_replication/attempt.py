@@ -95,7 +95,11 @@ class Work:
             raise Refused(f"{what} and did not end within timeout") from None
 
     def do(
-        self, steps: Iterable[Step], report: PairReport, needed: Callable[[Step], bool] = bool, grace: float = 0.0
+        self,
+        steps: Iterable[Step],
+        report: PairReport,
+        needed: Callable[[Step, ZfsError], bool] = lambda _step, _error: True,
+        grace: float = 0.0,
     ) -> bool:
         """Carry out the steps of a pair, and note them. False if some are missing.
 
@@ -108,7 +112,7 @@ class Work:
                 for command in step.commands:
                     self.run(self.source if step.side == SOURCE else self.target, command)
             except (NoSpace, ReadOnly) as error:
-                if needed(step) or step.side != SOURCE:
+                if needed(step, error) or step.side != SOURCE:
                     raise
                 whole = False
                 report.warn(f"this is missing on the source, which later runs may need: {step.text} ({error.msg})")
@@ -143,6 +147,7 @@ class Task:
     started: float = 0.0  # of the current attempts, by the monotonic clock
     freed: int = 0  # createtxg of the newest snapshot that has arrived and whose hold this run has released
     blocked: bool = False  # it waits for another run on this host
+    unmarked: bool = False  # the source's pool has turned out to be read-only
     receiver: int | None = None  # the pid that the receiver of the last stream has told, if that stream has failed
 
     @property
@@ -224,7 +229,8 @@ def _is_outdated(work: Work, task: Task) -> bool:
 
 def _plan_anew(work: Work, task: Task) -> PairPlan:
     _end_orphan(work, task)
-    pair, arriving = work.reader.observe(task.pair, task.since)
+    former = task.pair.without_marks() if task.unmarked else task.pair
+    pair, arriving = work.reader.observe(former, task.since)
     plan = plan_pair(pair, task.options, arriving)
     task.plan = plan
     task.report.add(plan)
@@ -259,7 +265,13 @@ def _attempt(work: Work, task: Task, plan: PairPlan) -> None:
     if plan.sends or plan.prepare or plan.reseeds:
         _wait_for_others(work, plan)
     work.do(plan.prepare, task.report)
-    work.do(plan.protect, task.report, needed=bookkeeping.declares)
+    try:
+        work.do(
+            plan.protect, task.report, lambda step, error: isinstance(error, ReadOnly) or bookkeeping.declares(step)
+        )
+    except ReadOnly as error:
+        task.unmarked = True
+        raise _Again(error.msg) from error
     if plan.sends:
         _send(work, task, plan)
 

@@ -120,6 +120,8 @@ def protect(pair: Pair, sends: Sequence[Send], mode: str, anew: bool = False) ->
     There is a cursor at what each stream will leave on the replica, and a hold on each snapshot that ZFS would not keep
     until a stream that was cut can be resumed. ``anew``: a replica is started, whose GUID is recorded when it is whole.
     """
+    if pair.link.unmarked:
+        return [], pair
     result: list[Step] = []
     settings = _declaration(pair, mode, anew)
     if settings:
@@ -257,13 +259,17 @@ def finish(pair: Pair) -> Finish:
     there, here = common
     old = [snap for snap in with_hold(pair.replica, LastHold.TAG) if snap.guid != there.guid]
     has = there in with_hold(pair.replica, LastHold.TAG)
+    rest = (*_remember(pair, here), *_reword(pair, pair.replica), *free(pair, pair.replica, here),
+            *_clear(pair, pair.replica), *_sweep(pair, pair.replica, here))  # fmt: skip
+    commit = tuple(_commit(pair, pair.replica, here))
+    if pair.link.unmarked:
+        rest, commit = tuple(step for step in rest if step.side == TARGET), ()
     return Finish(
         None if has else last_hold(pair, there),
         _release(pair, TARGET, LastHold.TAG, old) if old else None,
-        (*_remember(pair, here), *_reword(pair, pair.replica), *free(pair, pair.replica, here),
-         *_clear(pair, pair.replica), *_sweep(pair, pair.replica, here)),
-        tuple(_commit(pair, pair.replica, here)),
-    )  # fmt: skip
+        rest,
+        commit,
+    )
 
 
 def last_hold(pair: Pair, there: Snapshot) -> Step:
@@ -319,7 +325,7 @@ def _reword(pair: Pair, replica: Dataset) -> Iterator[Step]:
 def free(pair: Pair, receiver: Dataset, here: Snapshot | Bookmark | None = None) -> Iterator[Step]:
     """Release our holds on the source, except on ``here``. They stay while a partial receive can be resumed."""
     tag = StepHold(pair.id).format()
-    held = [] if receiver.token else with_hold(pair.source, tag)
+    held = [] if receiver.token or pair.link.unmarked else with_hold(pair.source, tag)
     if here and not has_cursor_room(pair.source.name):
         held = [snap for snap in held if snap.guid != here.guid]
     if held:
@@ -435,6 +441,8 @@ def give_up(pair: Pair, before: Pair) -> list[Step]:
     ``pair`` is the state now, ``before`` the state before the run. What is left of a partial receive is held, so that
     the next run can resume it.
     """
+    if pair.link.unmarked:
+        return []
     receivers = [dataset for dataset in (pair.replica, pair.beside) if dataset]
     waiting = [pair.source.by_guid(dataset.token.toguid) for dataset in receivers if dataset.token]
     if waiting:

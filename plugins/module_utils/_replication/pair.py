@@ -49,6 +49,7 @@ class Link:
 
     ``target_host``: as seen from the source; empty for the source's own machine. ``named``: False if ``recursive``
     added the dataset. ``followed``: the source was renamed, and the replica is where its former name has put it.
+    ``unmarked``: the source's pool is imported read-only and takes no marks.
     """
 
     source_name: str
@@ -60,6 +61,7 @@ class Link:
     target_host: str = ""
     named: bool = True
     followed: bool = False
+    unmarked: bool = False
 
     @property
     def target_record(self) -> str:
@@ -172,6 +174,16 @@ class Pair:
     def is_place_of(self, record: ReplicaRecord) -> bool:
         """True if the record's address names this replica's dataset. Its host may have several names."""
         return record.target == self.replica_name or record.target.endswith(f":{self.replica_name}")
+
+    @property
+    def is_ours(self) -> bool:
+        """True if the replica's mark alone tells that it was started from this source, which has no record of it."""
+        mark = self.mark
+        return bool(mark and mark.live and not self.record and mark.guid == self.source.guid)
+
+    def without_marks(self) -> Pair:
+        """The pair, with a source that takes no marks."""
+        return replace(self, link=replace(self.link, unmarked=True))
 
     @property
     def is_first_receive(self) -> bool:

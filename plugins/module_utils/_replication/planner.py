@@ -480,10 +480,26 @@ def _sending(
     plan = replace(plan, sends=tuple(sends), more=goal is not None and sends[-1].snapshot.guid != goal.guid)
     mode = bookkeeping.mode_of(plan.raw)
     protect, protected = bookkeeping.protect(pair, sends, mode, anew=receiver is None)
+    if pair.link.unmarked:
+        plan = replace(plan, warnings=(*plan.warnings, _unmarked(pair)))
     if resumes and receiver is not None and receiver.source_mark is None:
         plan = replace(plan, prepare=(*plan.prepare, bookkeeping.adopt_part(pair, options, mode)))
     after = _with_streams(plan, protected, receiver, options)
     return replace(plan, protect=tuple(protect), foreseen=after, finish=tuple(finish_steps(plan, after)))
+
+
+def _unmarked(pair: Pair) -> str:
+    pool = DatasetName(pair.source.name).pool
+    later = (
+        "a run after it is imported for writing puts that right"
+        if pair.record
+        else "further runs continue as long as it is; after it is imported for writing, first run cerss.zfs.zfs_replication "
+        "(state=present)"
+    )
+    return (
+        f"the pool {pool} is imported read-only, so nothing about {pair.relation} is recorded on {pair.source_address}: "
+        f"no bookmark, no hold, and not what has arrived; {later}"
+    )
 
 
 def _arrived(plan: PairPlan, receiver: Dataset, chosen: list[Snapshot]) -> PairPlan:

@@ -23,8 +23,10 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import Want
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt, bookkeeping
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.attempt import Work
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import SOURCE
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import (
     Planned,
+    Survey,
     plan_all,
     receiver_of,
     rounds,
@@ -47,6 +49,8 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         work = Work(options, *backends, Reader(*backends, options), wanted)
         survey = wanted.persistently(work.reader.read, options.retries)
         planned = plan_all(survey, options.pair, assume_created=check_mode)
+        if check_mode:
+            planned = _without_marks(planned, survey, work)
         _check_values(planned, work)
         if any(plan.sends and not plan.error for plan in planned.plans):
             _check_far_programs(options, backends)
@@ -65,6 +69,15 @@ def _foretold(planned: Planned, options: Options) -> dict[str, Any]:
             each.add(later)
             each.error = later.error
     return report(list(planned.parents.values()), reports, [], check_mode=True)
+
+
+def _without_marks(planned: Planned, survey: Survey, work: Work) -> Planned:
+    """What a run would do on a source that is imported read-only, which it notices when it makes its first mark."""
+    marking = {plan.pair.source.name for plan in planned.plans for step in plan.steps if step.side == SOURCE}
+    pairs = tuple(work.reader.unmarked(survey.pairs, lambda pair: pair.source.name in marking))
+    if pairs == survey.pairs:
+        return planned
+    return plan_all(replace(survey, pairs=pairs), work.options.pair, assume_created=True)
 
 
 def _check_values(planned: Planned, work: Work) -> None:

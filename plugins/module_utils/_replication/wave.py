@@ -225,7 +225,7 @@ def _write(work: Work, found: Sequence[_Arrived], pool: ThreadPoolExecutor) -> l
 
 
 def _note(work: Work, each: _Arrived, steps: Iterable[Step]) -> bool:
-    return work.do(steps, each.task.report, needed=lambda _step: False, grace=GRACE)
+    return work.do(steps, each.task.report, needed=lambda _step, _error: False, grace=GRACE)
 
 
 def _alone(work: Work, each: _Arrived, step: Step) -> bool:

@@ -171,6 +171,11 @@ def rename_snapshot(old: str, new: str) -> list[str]:
     return ["zfs", "rename", old, new]
 
 
+def pool_values(pool: str, names: Sequence[str]) -> list[str]:
+    """zpool-get(8). Rows of property and value; "all" has the features too. Any user may run it."""
+    return ["zpool", "get", "-Hp", "-o", "property,value", ",".join(names), pool]
+
+
 def sync(pool: str) -> list[str]:
     """zpool-sync(8). Afterwards ``written`` is up to date; it lags by a transaction group. Any user may run it."""
     return ["zpool", "sync", pool]

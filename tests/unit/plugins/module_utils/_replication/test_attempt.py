@@ -92,8 +92,7 @@ def test_a_permanent_error_leaves_the_source_as_it_was(world: World, command: st
     assert message(world.replicate()) == ""
 
 
-@pytest.mark.parametrize("text", ["out of space", "pool is read-only"])
-def test_a_source_that_takes_no_marks_is_replicated_with_a_warning(world: World, text: str) -> None:
+def test_a_source_that_is_full_is_replicated_with_a_warning(world: World) -> None:
     world.here.make("tank/v@s1")
     world.replicate()
     world.here.make("tank/v@s2")
@@ -101,7 +100,7 @@ def test_a_source_that_takes_no_marks_is_replicated_with_a_warning(world: World,
 
     def hook(machine: str, argv: list[str]) -> None:
         if machine == HERE and argv[1] in ("set", "hold", "bookmark", "inherit", "release", "program"):
-            raise No(f"cannot {argv[1]} {argv[-1]}: {text}")
+            raise No(f"cannot {argv[1]} {argv[-1]}: out of space")
 
     world.hook = hook
     for number in (3, 4):
@@ -117,13 +116,12 @@ def test_a_source_that_takes_no_marks_is_replicated_with_a_warning(world: World,
     assert world.replicate()["changed"] is False
 
 
-@pytest.mark.parametrize("text", ["out of space", "pool is read-only"])
-def test_a_first_replication_needs_its_record(world: World, text: str) -> None:
+def test_a_first_replication_from_a_full_source_needs_its_record(world: World) -> None:
     """Nobody could continue a replica that its source does not know."""
     world.root = False
     world.here.make("tank/v@s1")
-    failing(world, text, command="set")
-    assert text in message(world.replicate())
+    failing(world, "out of space", command="set")
+    assert "out of space" in message(world.replicate())
     assert world.count(THERE, "zfs", "receive") == 0
     assert message(world.replicate()) == ""
 
