@@ -87,6 +87,7 @@ class Machine:
         self.numbers = numbers  # for GUIDs and transaction groups
         self.all: dict[str, Thing] = {}
         self.cloned: dict[Thing | None, list[str]] = {}  # the clones of snapshots, when they are read
+        self.features: dict[str, str] = {}  # of all pools, as zpool get shows them
         self.readonly = False  # all pools are imported read-only
 
     def make(self, *names: str, **more: Any) -> Thing:
@@ -121,7 +122,8 @@ class Machine:
 
     def answer(self, argv: list[str]) -> Result:
         if argv[:2] == ["zpool", "get"]:
-            return Result(argv, 0, f"readonly\t{'on' if self.readonly else 'off'}\n", "")
+            known = {"readonly": "on" if self.readonly else "off", **self.features}
+            return Result(argv, 0, "".join(f"{name}\t{value}\n" for name, value in known.items()), "")
         if self.readonly and argv[0] == "zfs" and argv[1] not in ("list", "get", "holds", "send"):
             return Result(argv, 1, "", f"cannot {argv[1]} '{argv[-1]}': pool is read-only\n")
         if argv[0] != "zfs":

@@ -14,7 +14,7 @@
         ├── NotFound, Exists
         ├── Held, HasClones, Busy (transient)
         ├── Diverged, NotBase, StaleToken, Inbound (transient), Interrupted (transient)
-        ├── NoSpace, ReadOnly, BadProperty, BadKey
+        ├── NoSpace, ReadOnly, MissingFeature, BadProperty, BadKey
         ├── Denied
         │   └── GateRefused   the gate on the other side refused the command
         ├── NoZfs, NotElevated, Suspended
@@ -147,6 +147,10 @@ class ReadOnly(ZfsError):
     """The pool is imported read-only."""
 
     hint = "export the pool and import it without readonly=on"
+
+
+class MissingFeature(ZfsError):
+    """A pool, or the OpenZFS of a host, lacks a feature. The message of zfs does not tell which (see `_host.pools`)."""
 
 
 class BadProperty(ZfsError):

@@ -15,6 +15,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
     CerssError,
     Diverged,
     Exists,
+    MissingFeature,
     NoSpace,
     NotBase,
     ReadOnly,
@@ -25,8 +26,9 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import Announcement
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Snapshot
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
-from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory, runfiles
+from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory, pools, runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import (
     is_receiving,
     process_list,
@@ -147,6 +149,7 @@ class Task:
     started: float = 0.0  # of the current attempts, by the monotonic clock
     freed: int = 0  # createtxg of the newest snapshot that has arrived and whose hold this run has released
     blocked: bool = False  # it waits for another run on this host
+    compressed: bool = True  # whether blocks are sent as they are on the disk
     unmarked: bool = False  # the source's pool has turned out to be read-only
     receiver: int | None = None  # the pid that the receiver of the last stream has told, if that stream has failed
 
@@ -192,6 +195,8 @@ def carry_out(work: Work, task: Task) -> None:
                 raise
             task.options = replace(task.options, resume=False)
             task.report.warn(f"{task.pair.target_address}: {error.msg}; its partial receive is given up")
+        except MissingFeature as error:
+            _choose_flags(work, task, error)
         except (NotBase, Diverged, Exists):
             if not _is_outdated(work, task):
                 raise
@@ -201,6 +206,28 @@ def carry_out(work: Work, task: Task) -> None:
                 raise
             work.wanted.pause(failures)
         task.plan = None
+
+
+def _choose_flags(work: Work, task: Task, error: MissingFeature) -> None:
+    """Send uncompressed from now on, if that mends the error. Otherwise raise it, with the names of the features.
+
+    That is the only flag which may differ from one increment to the next.
+    """
+    source, target = (DatasetName(name).pool for name in (task.pair.source.name, task.pair.replica_name))
+    if error.argv[1] == "bookmark":
+        error.msg += f"; enable it with: zpool set feature@bookmarks=enabled {source}"
+    if error.argv[1] != "receive":
+        raise error
+    lacking = pools.Lacking.of(work.source, source, work.target, target)
+    where = work.target.endpoint.label or "this machine"
+    if lacking != pools.Lacking((pools.ZSTD,)) or not task.compressed or task.report.plans[-1].raw:
+        error.msg += f"; {lacking.way_out(source, target, where)}"
+        raise error
+    task.compressed = False
+    task.report.warn(
+        f"{task.pair.target_address}: the streams were sent uncompressed, since the pool {target} lacks {pools.ZSTD}; "
+        f"zpool set feature@{pools.ZSTD}=enabled {target} there makes them smaller"
+    )
 
 
 def _lock(work: Work, task: Task) -> None:
@@ -366,7 +393,7 @@ def _token_text(work: Work, plan: PairPlan) -> list[str]:
 
 def _send(work: Work, task: Task, plan: PairPlan) -> None:
     pair, report = plan.pair, task.report
-    estimates = [_estimate(work, plan, send) for send in plan.sends]
+    estimates = [_estimate(work, plan, send, task.compressed) for send in plan.sends]
     receiver = receiver_of(plan, pair)
     new = receiver is None or (bool(plan.prepare) and not receiver.snapshots and plan.sends[0].kind != "resume")
     first = receiver is None or not receiver.snapshots
@@ -404,7 +431,9 @@ def _warn_of_space(task: Task, pair: Pair, totals: list[int | None]) -> None:
         )
 
 
-def _estimate(work: Work, plan: PairPlan, send: Send) -> tuple[list[tuple[Snapshot, int | None]], int | None]:
+def _estimate(
+    work: Work, plan: PairPlan, send: Send, compressed: bool
+) -> tuple[list[tuple[Snapshot, int | None]], int | None]:
     """(each snapshot with its bytes, bytes of the stream) as zfs send estimates them, if the stream may be long.
 
     What was written since the snapshot before tells that without another process. ([], None) for a short stream.
@@ -417,7 +446,7 @@ def _estimate(work: Work, plan: PairPlan, send: Send) -> tuple[list[tuple[Snapsh
     command = (
         zfs.send_resume(send.token.text, estimate=True)
         if send.token
-        else zfs.send(send.snapshot.name, send.base, send.intermediates, send.raw, estimate=True)
+        else zfs.send(send.snapshot.name, send.base, send.intermediates, send.raw, True, compressed)
     )
     lines = work.source.run(command).stdout.splitlines()
     by_name = dict(found for found in map(output.announced, lines) if found)
@@ -430,7 +459,7 @@ def _stream(work: Work, task: Task, plan: PairPlan, send: Send, total: int | Non
     command = (
         zfs.send_resume(send.token.text)
         if send.token
-        else zfs.send(send.snapshot.name, send.base, send.intermediates, send.raw)
+        else zfs.send(send.snapshot.name, send.base, send.intermediates, send.raw, compressed=task.compressed)
     )
     meter = Meter(total=total)
     runfile = runfiles.RunFile()

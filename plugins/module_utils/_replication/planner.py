@@ -493,12 +493,12 @@ def _unmarked(pair: Pair) -> str:
     later = (
         "a run after it is imported for writing puts that right"
         if pair.record
-        else "further runs continue as long as it is; after it is imported for writing, first run cerss.zfs.zfs_replication "
-        "(state=present)"
+        else "further runs continue as long as it is; after it is imported for writing, first run "
+        "cerss.zfs.zfs_replication (state=present)"
     )
     return (
-        f"the pool {pool} is imported read-only, so nothing about {pair.relation} is recorded on {pair.source_address}: "
-        f"no bookmark, no hold, and not what has arrived; {later}"
+        f"the pool {pool} is imported read-only, so nothing about {pair.relation} is recorded on "
+        f"{pair.source_address}: no bookmark, no hold, and not what has arrived; {later}"
     )
 
 

@@ -201,18 +201,23 @@ def unmount(name: str) -> list[str]:
     return ["zfs", "unmount", name]
 
 
-def _send_flags(raw: bool) -> list[str]:
-    return ["-w"] if raw else ["-L", "-c"]
+def _send_flags(raw: bool, compressed: bool) -> list[str]:
+    return ["-w"] if raw else ["-L", *(["-c"] if compressed else [])]
 
 
-def send(snapshot_name: str, base: str | None, intermediates: bool, raw: bool, estimate: bool = False) -> list[str]:
+def send(
+    snapshot_name: str, base: str | None, intermediates: bool, raw: bool, estimate: bool = False,
+    compressed: bool = True,
+) -> list[str]:  # fmt: skip
     """zfs-send(8). An increment from ``base``, the full name of a snapshot or bookmark; None for a full stream.
 
     ``intermediates``: with all snapshots in between (``-I``), which a bookmark cannot be the base of.
     ``estimate``: print the size and send nothing. Otherwise progress is on stderr each second (`output.sent`).
+    ``compressed``: blocks as they are on the disk (``-c``), which may change from one increment to the next. ``-L`` may
+    not, so it is always given.
     """
     start = [] if base is None else ["-I" if intermediates else "-i", base]
-    return ["zfs", "send", "-nvP" if estimate else "-vP", *_send_flags(raw), *start, snapshot_name]
+    return ["zfs", "send", "-nvP" if estimate else "-vP", *_send_flags(raw, compressed), *start, snapshot_name]
 
 
 def send_resume(token: str, estimate: bool = False) -> list[str]:

@@ -22,6 +22,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
     Inbound,
     Interrupted,
     LoginRefused,
+    MissingFeature,
     NoSpace,
     NotBase,
     NotElevated,
@@ -66,8 +67,13 @@ _KINDS: tuple[tuple[str, type[ZfsError]], ...] = (
         r"ZFS modules (are not loaded|cannot be auto-loaded)|/dev/zfs: No such",
         NoZfs,
     ),
-    (r"I/O is currently suspended", Suspended),
+    (r"I/O is currently suspended|pool is suspended", Suspended),
     (r"permission denied|Operation not permitted", Denied),
+    (
+        r"pool must be upgraded|stream has unsupported feature|feature not enabled|unsupported version or feature|"
+        r"module does not support this operation|requires -L",
+        MissingFeature,
+    ),
     (r"contains partially-complete state", Inbound),
     (r"has been modified\b|must destroy them to overwrite|must specify -F|destination .* exists", Diverged),
     (

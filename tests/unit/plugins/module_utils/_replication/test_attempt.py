@@ -17,7 +17,7 @@ import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Unreachable
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import ReplicaRecords
-from ansible_collections.cerss.zfs.plugins.module_utils._host import activity, runfiles, wanted
+from ansible_collections.cerss.zfs.plugins.module_utils._host import activity, pools, runfiles, wanted
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt
 from ansible_collections.cerss.zfs.tests.unit.machine import No, token_text
 from ansible_collections.cerss.zfs.tests.unit.world import HERE, THERE, World
@@ -75,6 +75,63 @@ def failing(world: World, *whys: str, command: str = "receive") -> list[str]:
 
     world.hook = hook
     return left
+
+
+# -- features of pools -----------------------------------------------------------------------------------------------
+
+FEATURES = {f"feature@{name}": "active" for name in pools.IN_STREAMS}
+TOO_OLD = "cannot receive new filesystem stream: pool must be upgraded to receive this stream."
+
+
+def too_old(world: World, *lacking: str) -> list[list[str]]:
+    """The target's pool lacks these. Returns the streams that are sent; of those only one without -c may be taken."""
+    sent: list[list[str]] = []
+    world.here.features = FEATURES
+    world.there.features = {**FEATURES, **{f"feature@{name}": "disabled" for name in lacking}}
+
+    def hook(_machine: str, argv: list[str]) -> None:
+        if argv[:3] == ["zfs", "send", "-vP"]:
+            sent.append(argv)
+        if argv[1] == "receive" and (lacking != ("zstd_compress",) or "-c" in sent[-1]):
+            raise No(TOO_OLD)
+
+    world.hook = hook
+    return sent
+
+
+def test_a_pool_without_zstd_gets_the_streams_uncompressed(world: World) -> None:
+    package(world)
+    sent = too_old(world, "zstd_compress")
+    foretold, result = (world.replicate(check=check) for check in (True, False))
+    assert (message(result), result["replicas"][0]["state"]) == ("", "full")
+    assert [foretold[key] for key in ("changed", "actions")] == [result[key] for key in ("changed", "actions")]
+    assert "sent uncompressed, since the pool backup lacks zstd_compress" in result["warnings"][0]
+    assert [("-L" in argv, "-c" in argv) for argv in sent] == [(True, True), *[(True, False)] * (len(sent) - 1)]
+
+
+@pytest.mark.parametrize("lacking", [("large_blocks",), ("zstd_compress", "large_blocks"), ("extensible_dataset",)])
+def test_a_feature_that_the_target_lacks_is_named(world: World, lacking: tuple[str, ...]) -> None:
+    world.here.make("tank/v@s1")
+    before = marks(world)
+    sent = too_old(world, *lacking)
+    told = message(world.replicate(retries=3))
+    assert "the pool backup lacks" in told
+    assert all(f"feature@{name}=enabled" in told for name in lacking)
+    assert len(sent) == 1
+    assert marks(world) == before
+
+
+def test_a_feature_that_the_target_does_not_know_is_named(world: World) -> None:
+    world.here.make("tank/v@s1")
+    too_old(world, "longname")
+    del world.there.features["feature@longname"]
+    assert "OpenZFS on b does not know longname, which tank uses; upgrade OpenZFS there" in message(world.replicate())
+
+
+def test_a_source_without_bookmarks(world: World) -> None:
+    world.here.make("tank/v@s1")
+    failing(world, "bookmark feature not enabled", command="bookmark")
+    assert "zpool set feature@bookmarks=enabled tank" in message(world.replicate())
 
 
 # -- when it fails ---------------------------------------------------------------------------------------------------

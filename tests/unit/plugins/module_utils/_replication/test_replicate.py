@@ -169,7 +169,7 @@ FORETOLD = ("changed", "actions", "diff")
 
 @pytest.mark.parametrize("settled", [True, False])
 def test_a_named_snapshot_that_only_a_child_lacks_is_not_assumed(world: World, settled: bool) -> None:
-    """No earlier task can create it in the child alone: the real run leaves the child as it is, and so does check mode."""
+    """No earlier task can create it in the child alone, so the real run leaves the child as it is."""
     tree: dict[str, Any] = {"target": {"host": THERE, "parent": "backup"}, "recursive": True}
     world.here.make("tank/t@s1", "tank/t/a@s1", "tank/t/new")
     if settled:

@@ -52,6 +52,17 @@ RECORDED = [
     ("cannot create bookmark 'tank/v#b2': permission denied", "Denied"),
     ("cannot promote 'tank/clone': permission denied", "Denied"),
     # send and receive
+    (
+        "cannot receive new filesystem stream: pool must be upgraded to receive this stream.",
+        "MissingFeature",
+    ),
+    (
+        "cannot receive: stream has unsupported feature, feature flags = 20420004 (unknown flags = 20000000)\n"
+        "cannot receive: invalid backup stream",
+        "MissingFeature",
+    ),
+    ("cannot create bookmark 'tank/v#b': bookmark feature not enabled", "MissingFeature"),
+    ("cannot receive new filesystem stream: kernel modules must be upgraded to receive this stream.", "ZfsError"),
     ("warning: cannot send 'tank/o/v@a': permission denied", "Denied"),
     ("cannot resume send: 'tank/t@one' used in the initial send no longer exists", "StaleToken"),
     ("cannot resume send: resume token is corrupt (invalid format)", "StaleToken"),
