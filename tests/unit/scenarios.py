@@ -668,7 +668,6 @@ SESSIONS: dict[str, Session] = {
             dataset("nopool/x"),
             clone("tank/new", "tank/vol@s1", properties={"recordsize": "3"}),
             replicate(target=to("nopool/vol", "local")),
-            replicate(properties={"compression": "much"}, target=to("backup/much", "local")),
             "cd /tank/inuse; nohup sleep 600 > /dev/null 2>&1 & echo $! > /run/inuse; "
             "ls /tank/inuse/.zfs/snapshot/open; cd /tank/inuse/.zfs/snapshot/open; "
             "nohup sleep 600 > /dev/null 2>&1 & echo $! >> /run/inuse; sleep 1",
