@@ -22,6 +22,9 @@ description:
   - If a source dataset was renamed, replication continues into its existing replica, if that is where these options
     would have placed it under the old name.
   - The base of the next increment is kept as a bookmark on the source, so you may delete the snapshot itself there.
+  - If the source has renamed snapshots and their names are needed for others, as with names that rotate, the snapshots
+    on the replica are renamed too. That needs a login on the target without a gate.
+  - A pool that is imported read-only can be replicated. Nothing is recorded on it then, which is a warning.
 options:
   name:
     description:
@@ -72,7 +75,7 @@ options:
     description:
       - ZFS properties to set on a replica when it is created. The defaults are C(readonly=on) and, on filesystems,
         C(canmount=noauto), if pulled from another host also C(setuid=off) and C(devices=off).
-      - They are not enforced later. Quotas and reservations are refused.
+      - They are not enforced later. Quotas and reservations are refused, and so are values that ZFS does not accept.
       - Properties that do not apply to the type of a dataset are left out, for example C(atime) on a volume.
     type: dict
     default: {}

@@ -20,7 +20,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host import process, ru
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend, session
 from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import check_values
 from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import Wanted
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt, bookkeeping
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt, bookkeeping, unmarked
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.attempt import Work
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import SOURCE
@@ -74,7 +74,7 @@ def _foretold(planned: Planned, options: Options) -> dict[str, Any]:
 def _without_marks(planned: Planned, survey: Survey, work: Work) -> Planned:
     """What a run would do on a source that is imported read-only, which it notices when it makes its first mark."""
     marking = {plan.pair.source.name for plan in planned.plans for step in plan.steps if step.side == SOURCE}
-    pairs = tuple(work.reader.unmarked(survey.pairs, lambda pair: pair.source.name in marking))
+    pairs = tuple(unmarked.find(work.source, survey.pairs, lambda pair: pair.source.name in marking))
     if pairs == survey.pairs:
         return planned
     return plan_all(replace(survey, pairs=pairs), work.options.pair, assume_created=True)

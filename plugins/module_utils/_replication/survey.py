@@ -26,10 +26,10 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName, SnapshotName, matches
-from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory, pools
+from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import Inventory
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import detail, renames
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import detail, renames, unmarked
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options, dataset_of
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Link, Pair
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import Survey, settled, too_long
@@ -82,17 +82,11 @@ class Reader:
         pairs, taken = renames.follow(self.target, options, pairs)
         pairs = renames.find_moved(self.target, pairs)
         pairs, arriving = self._in_detail(pairs)
-        pairs = self.unmarked(detail.returning(self.target, pairs), lambda pair: pair.is_ours)
+        pairs = unmarked.find(self.source, detail.returning(self.target, pairs), lambda pair: pair.is_ours)
         failed += [(self._link(roots[name], name), Refused(
             f"{options.source.address(name)} does not exist; check the name, or create it first"
         )) for name in missing if name in places]  # fmt: skip
         return Survey(tuple(in_order(pairs)), (*taken, *failed), arriving)
-
-    def unmarked(self, pairs: Sequence[Pair], doubtful: Callable[[Pair], bool]) -> list[Pair]:
-        """With `Link.unmarked` where it is ``doubtful`` whether the source takes marks. One process per pool."""
-        names = [DatasetName(pair.source.name).pool for pair in pairs if not pair.trouble and doubtful(pair)]
-        readonly = {name for name in dict.fromkeys(names) if pools.is_readonly(self.source, name)}
-        return [pair.without_marks() if DatasetName(pair.source.name).pool in readonly else pair for pair in pairs]
 
     def again(self, pairs: Sequence[Pair]) -> list[Pair | None]:
         """The pairs as they are now, without the detail; None for a source that does not exist any more."""
