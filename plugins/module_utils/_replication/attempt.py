@@ -293,9 +293,7 @@ def _attempt(work: Work, task: Task, plan: PairPlan) -> None:
         _wait_for_others(work, plan)
     work.do(plan.prepare, task.report)
     try:
-        work.do(
-            plan.protect, task.report, lambda step, error: isinstance(error, ReadOnly) or bookkeeping.declares(step)
-        )
+        work.do(plan.protect, task.report, lambda step, why: isinstance(why, ReadOnly) or bookkeeping.declares(step))
     except ReadOnly as error:
         task.unmarked = True
         raise _Again(error.msg) from error
