@@ -106,7 +106,7 @@ record: .venv/.system lab-packages ## Record anew what the unit tests replay, fr
 	$(LAB) run $(if $(ZFS),--dir .cache/lab-$(ZFS) --zfs $(ZFS)) -- python tests/system/record.py $(ONLY)
 
 # Sender's and receiver's OpenZFS. Each version's image takes minutes the first time, so `test` leaves this out.
-VERSIONS := 2.1-2.3 2.3.2-2.3 2.3-2.4
+VERSIONS := 2.1-2.3 2.3.2-2.3 2.3-2.4 2.4-2.3 2.3-2.1
 .PHONY: versions
 versions: $(VERSIONS:%=versions-%) ## Replication between different versions of OpenZFS, through the gates too
 

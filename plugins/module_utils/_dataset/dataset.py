@@ -15,7 +15,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core import units
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import SourceMark
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Value, Values
-from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName, listing
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import MAX_NAME, DatasetName, listing
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity, read_activity
@@ -235,6 +235,13 @@ def _plan_rename(
             )
     if running.receiving.below(old.name):  # it may be making a dataset that is not there yet
         raise Refused(f"{old.name} cannot be renamed: a receive below it is running. Let the transfer end first")
+    grows = len(str(options.name)) - len(old.name)
+    long = [name for name in sorted(below) if len(name) + grows > MAX_NAME]
+    if long:
+        raise Refused(
+            f"{old.name} cannot be renamed: the name of {long[0][:60]}… below it would have {len(long[0]) + grows} "
+            f"characters, and ZFS takes {MAX_NAME}. Choose a shorter name"
+        )
     _plan_parents(plan, options, found)
     plan.add(
         f"rename {old.name} to {options.name}",

@@ -91,6 +91,18 @@ def test_what_is_below_a_renamed_dataset(below: list[Dataset], receiver: str, wh
         plan_present(requested, found, Activity(receiving=running), tree)
 
 
+@pytest.mark.parametrize(("length", "fits"), [(255, True), (256, False)])
+def test_a_rename_leaves_no_name_below_that_is_too_long(length: int, fits: bool) -> None:
+    deep = thing(f"tank/a/{'x' * (length - len('tank/longer/'))}")
+    requested = options("tank/longer", renamed_from="tank/a")
+    given = things(thing("tank"), thing("tank/a")).datasets, Activity(), things(thing("tank/a"), deep).datasets
+    if fits:
+        assert plan_present(requested, *given).actions == ["rename tank/a to tank/longer"]
+        return
+    with pytest.raises(Refused, match="below it would have 256 characters, and ZFS takes 255"):
+        plan_present(requested, *given)
+
+
 def test_a_rename_to_another_parent_trusts_no_inherited_value() -> None:
     old = thing("tank/a", atime="off")
     requested = options("tank/b", renamed_from="tank/a", properties={"atime": False})
