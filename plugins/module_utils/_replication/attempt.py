@@ -295,6 +295,8 @@ def _attempt(work: Work, task: Task, plan: PairPlan) -> None:
     try:
         work.do(plan.protect, task.report, lambda step, why: isinstance(why, ReadOnly) or bookkeeping.declares(step))
     except ReadOnly as error:
+        if task.unmarked:
+            raise
         task.unmarked = True
         raise _Again(error.msg) from error
     if plan.sends:
