@@ -171,7 +171,7 @@ MUTANTS = [
     Mutant("values are judged before anything is done", "_replication/replicate",
            "        _check_values(planned, work)\n", "", REPLICATE),
     Mutant("a snapshot from the future is not young", "_snapshot/present",
-           "if age_matters and not future and", "if age_matters and", PRESENT),
+           "if any(age is None or age >= ", "if any((age or 0) >= ", PRESENT),
     Mutant("the age of a snapshot from the future is not known", "_core/units",
            "return None if created > now + skew else", "return", UNITS),
     Mutant("a replica from the future is not healthy", "_replication/info",

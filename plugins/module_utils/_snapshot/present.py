@@ -58,7 +58,7 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     young = {name: young[name] for name in young if name in datasets}
     future = [snap for snap in young.values() if snap.created is not None and snap.created > running.now]
     warnings += [f"{objects.from_the_future(snap)}, so it does not count for min_age" for snap in future]
-    if age_matters and not future and _all_young(backend, datasets, young, options, running):
+    if age_matters and _all_young(backend, datasets, young, options, running):
         return result(Plan([], warnings), [young[name] for name in datasets], {})
     planned = plan_present(options, names, datasets, running)
     planned.warnings += warnings
