@@ -111,6 +111,8 @@ INSIDE: dict[str, list[list[list[str]]]] = {
         [zfs.send(SNAP, f"{IN}#a", intermediates=False, raw=False)],
         [zfs.send(SNAP, f"{IN}@a", intermediates=False, raw=True), ZSTD[0]],
         [zfs.send(SNAP, None, intermediates=False, raw=False), LZ4[0]],
+        [zfs.send(SNAP, f"{IN}@a", intermediates=False, raw=False, compressed=False)],
+        [zfs.pool_values("tank", ["readonly"])],
         [zfs.bookmark(SNAP, f"{IN}#cerss.zfs_{ID}_ffffffffffffffff")],
         [zfs.destroy(f"{IN}#cerss.zfs_{ID}_1f")],
     ],
@@ -126,6 +128,7 @@ NEVER = {
     "clone": [zfs.clone(SNAP, f"{IN}2", {})],
     "promote": [zfs.promote(IN)],
     "rename": [zfs.rename(IN, f"{IN}2", "filesystem"), zfs.rename(IN, f"{IN}2", "volume")],
+    "rename_snapshot": [zfs.rename_snapshot(SNAP, f"{IN}@s 2")],
     "program": [zfs.program("tank", ["set", IN, "cerss.zfs:a", "b"])],
     "sync": [zfs.sync("tank")],
     "rollback": [zfs.rollback(SNAP)],
@@ -141,7 +144,7 @@ NEVER = {
 # The functions of commands that at least one key may run; INSIDE has their commands
 SOMETIMES = {
     "list_", "get", "get_names", "holds", "hold", "release", "set_", "inherit", "create", "receive", "receive_abort",
-    "receivers", "send", "send_resume", "bookmark", "destroy",
+    "receivers", "pool_values", "send", "send_resume", "bookmark", "destroy",
 }  # fmt: skip
 
 
@@ -172,6 +175,16 @@ def test_no_command_of_the_other_job_and_none_that_is_never_allowed(kind: str) -
     for commands in [*theirs, *([form] for forms in NEVER.values() for form in forms)]:
         with pytest.raises(NotAllowed):
             decide(line(*commands), JOBS[kind])
+
+
+@pytest.mark.parametrize("kind", [RECEIVE, SEND])
+@pytest.mark.parametrize("pool", ["tank", "backup"])
+@pytest.mark.parametrize("names", [["all"], ["readonly", "guid"], ["readonly"]])
+def test_of_a_pool_a_sender_may_ask_only_whether_it_is_read_only(kind: str, pool: str, names: list[str]) -> None:
+    if (kind, pool, names) == (SEND, "tank", ["readonly"]):
+        return
+    with pytest.raises(NotAllowed):
+        decide(line(zfs.pool_values(pool, names)), JOBS[kind])
 
 
 ROLE = Path(__file__).parents[4] / "roles" / "zfs_backend"
