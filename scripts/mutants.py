@@ -146,6 +146,8 @@ MUTANTS = [
            "    if receiver is None or not renamed:\n", "    if renamed or not renamed:\n", ROTATION),
     Mutant("a name is free before it is given", "_replication/rotation",
            "found.update(reversed(chain.items()))", "found.update(chain)", ROTATION),
+    Mutant("a source that is pulled from renames nothing", "_replication/planner",
+           "    if options.pulled:\n        raise rotation", "    if not plan:\n        raise rotation", ROTATION),
     Mutant("a name of a snapshot that the source lacks is not taken", "_replication/rotation",
            "                raise _in_the_way(source, taken[needed])\n", "                break\n", ROTATION),
     Mutant("a source that takes no marks gets none", "_replication/bookkeeping",

@@ -23,7 +23,8 @@ description:
     would have placed it under the old name.
   - The base of the next increment is kept as a bookmark on the source, so you may delete the snapshot itself there.
   - If the source has renamed snapshots and their names are needed for others, as with names that rotate, the snapshots
-    on the replica are renamed too. That needs a login on the target without a gate.
+    on the replica are renamed too. That needs a login on the target without a gate. A source that is pulled from cannot
+    do that; the message has the commands.
   - A pool that is imported read-only can be replicated. Nothing is recorded on it then, which is a warning.
 options:
   name:

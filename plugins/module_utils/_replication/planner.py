@@ -409,7 +409,7 @@ def _lane(
         return _arrived(plan, receiver, chosen)
     partial = _partial(plan, receiver, chosen, options)
     if isinstance(partial, Send):
-        plan, receiver = _making_room(plan, receiver, partial.carries)
+        plan, receiver = _making_room(plan, receiver, partial.carries, options)
         return _sending(plan, receiver, [partial], options, resumes=True)
     plan = replace(plan, prepare=(*plan.prepare, *([partial] if partial else [])))
     if partial and is_first_receive(receiver):
@@ -434,18 +434,20 @@ def _lane(
             "replicate it to another dataset"
         )
     _check_snapshot_names(plan, [snap.snapshot for snap in after])
-    plan, receiver = _making_room(plan, receiver, after)
+    plan, receiver = _making_room(plan, receiver, after, options)
     return _sending(plan, receiver, _streams(pair, base, after, origin, plan.raw, options), options)
 
 
 def _making_room(
-    plan: PairPlan, receiver: Dataset | None, coming: Sequence[Snapshot]
+    plan: PairPlan, receiver: Dataset | None, coming: Sequence[Snapshot], options: PairOptions
 ) -> tuple[PairPlan, Dataset | None]:
     """The plan, and the receiver, with snapshots renamed whose names those that come need."""
     renamed = rotation.moves(plan.pair.source, receiver, coming) if receiver else {}
     if receiver is None or not renamed:
         return plan, receiver
     _check_snapshot_names(plan, renamed.values())
+    if options.pulled:
+        raise rotation.not_by_itself(receiver, renamed)
     prepare = (*plan.prepare, *rotation.steps(receiver, renamed))
     return replace(plan, prepare=prepare), rotation.rotated(receiver, renamed)
 

@@ -9,6 +9,7 @@ ZFS tells snapshots apart by their GUIDs, but receives none whose name is taken.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
@@ -32,7 +33,8 @@ def moves(source: Dataset, receiver: Dataset, coming: Iterable[Snapshot]) -> dic
     found: dict[str, str] = {}
     for needed in (snap.snapshot for snap in coming):
         chain: dict[str, str] = {}
-        while needed in taken and needed not in found:  # a name leads to none twice, since the source has each once
+        # On a host that lists a GUID twice, a name could lead back to itself.
+        while needed in taken and needed not in found and needed not in chain:
             new = name_now.get(taken[needed].guid)
             if new is None:
                 raise _in_the_way(source, taken[needed])
@@ -48,6 +50,16 @@ def _in_the_way(source: Dataset, old: Snapshot) -> Refused:
         f"{old.name} (GUID {old.guid}) has the name that {new} (GUID {snap.guid if snap else None}) needs there, and "
         f"{source.name} does not have it under another name; destroy it, or rename it with: zfs rename {old.name} "
         f"{old.name}-old"
+    )
+
+
+def not_by_itself(receiver: Dataset, renamed: Mapping[str, str]) -> Refused:
+    """The error where the source's names do not count, since retention on the target may go by them."""
+    commands = [shlex.join(command) for step in steps(receiver, renamed) for command in step.commands]
+    name = next(iter(renamed))
+    return Refused(
+        f"{receiver.name}@{name} has a name that the source has given to another snapshot. On a host that pulls "
+        f"nothing is renamed because the source has renamed it; to do so, run there: {'; '.join(commands)}"
     )
 
 

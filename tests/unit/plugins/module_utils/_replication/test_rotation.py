@@ -80,6 +80,29 @@ def test_rotated_names_are_followed(world: World) -> None:
     assert "rename backup/v@d1 to @d2, as on the source" in result["actions"]
 
 
+def test_a_source_that_is_pulled_from_renames_nothing_here(world: World) -> None:
+    """Otherwise it could give what has arrived a name that is pruned soon."""
+    world.there.make("tank/v@d0")
+    options: dict[str, Any] = {"source": {"host": THERE}, "target": {"dataset": "backup/v"}}
+    world.here.make("backup")
+    assert "failed" not in world.replicate(**options)
+    world.there.do_rename({}, "tank/v@d0", "tank/v@d1")
+    world.there.make("tank/v@d0")
+    world.log.clear()
+    for check in (True, False):
+        told = world.replicate(**options, check=check)["msg"]
+        assert told.endswith("run there: zfs rename backup/v@d0 backup/v@d1")
+    assert world.changes() == []
+    world.here.do_rename({}, "backup/v@d0", "backup/v@d1")
+    assert "failed" not in world.replicate(**options)
+
+
+def test_a_guid_that_is_listed_twice_hangs_nothing() -> None:
+    twice = [Snapshot("backup/v@a", "1"), Snapshot("backup/v@b", "1")]
+    source = dataset("tank/v", {"b": "1", "a": "2"})
+    assert rotation.moves(source, Dataset("backup/v", snapshots=twice), source.snapshots[1:])
+
+
 def test_a_rotation_during_a_cut_transfer_is_followed_before_it_is_resumed(world: World) -> None:
     world.here.make("tank/v@d0")
     world.replicate()
