@@ -660,6 +660,8 @@ def harmless(argv: list[str], kind: str) -> bool:
     """Whether the command keeps to the job, by other rules than those of the gate."""
     if argv in (["true"], zfs.receivers(), *ZSTD, *LZ4):
         return True
+    if (kind, argv) == (SEND, ["zpool", "get", "-Hp", "-o", "property,value", "readonly", "tank"]):
+        return True
     verbs = {RECEIVE: {"receive", "create"}, SEND: {"send", "bookmark", "destroy"}}[kind]
     if argv[0] != "zfs" or argv[1] not in verbs | {"list", "get", "holds", "hold", "release", "set", "inherit"}:
         return False
