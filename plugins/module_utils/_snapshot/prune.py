@@ -72,12 +72,14 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
 
 
 def _from_the_future(matched: Sequence[Snapshot], now: float) -> list[str]:
-    """The newest snapshot of each dataset tells: what an older one with a wrong time does wrong is past."""
+    """Of those that expire, and of the newest of each dataset: what an older one with a wrong time does is past."""
     newest = {snap.dataset: snap for snap in matched if snap.state == model.FULL}
     return [
         f"{objects.from_the_future(snap)}; the rules for periods count it in a wrong one, and it expires late"
-        for snap in newest.values()
-        if snap.created is not None and units.age(snap.created, now) is None
+        for snap in matched
+        if snap.created is not None
+        and units.age(snap.created, now) is None
+        and (snap is newest.get(snap.dataset) or snap.lifetime is not None)
     ]
 
 
