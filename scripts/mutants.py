@@ -164,7 +164,7 @@ MUTANTS = [
     Mutant("check mode asks whether the source takes marks", "_replication/replicate",
            "    if pairs == survey.pairs:\n", "    if pairs:\n", UNMARKED),
     Mutant("only -c may be left out", "_replication/attempt",
-           "if lacking != pools.Lacking((pools.ZSTD,)) or not task.compressed", "if not task.compressed", ATTEMPT),
+           "if not (lacking.compressions and task.compressed)", "if not task.compressed", ATTEMPT),
     Mutant("-L is never toggled", "_zfs/commands",
            'return ["-w"] if raw else ["-L", *(["-c"] if compressed else [])]',
            'return ["-w"] if raw else ["-L", "-c"] if compressed else []', ATTEMPT),

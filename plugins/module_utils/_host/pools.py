@@ -14,11 +14,11 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Bac
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output
 
-ZSTD = "zstd_compress"
+COMPRESSIONS = ("lz4_compress", "zstd_compress")  # needed only for blocks that are sent as they are on the disk
 # The features that a stream may need (recv_begin_check_feature_flags_impl in dmu_recv.c); without the last one, no
 # stream can be received that could be resumed.
 IN_STREAMS = (
-    "large_blocks", "embedded_data", "lz4_compress", ZSTD, "large_dnode", "large_microzap", "longname", "encryption",
+    *COMPRESSIONS, "large_blocks", "embedded_data", "large_dnode", "large_microzap", "longname", "encryption",
     "extensible_dataset",
 )  # fmt: skip
 
@@ -49,6 +49,16 @@ class Lacking:
         """Empty where one of the pools cannot be asked."""
         here, there = read(source, source_pool, "all"), read(target, target_pool, "all")
         return lacking(here, there) if here and there else cls()
+
+    @property
+    def compressions(self) -> tuple[str, ...]:
+        """The features that an uncompressed stream does not need."""
+        return tuple(name for name in (*self.disabled, *self.unknown) if name in COMPRESSIONS)
+
+    def uncompressed(self) -> Lacking:
+        """What an uncompressed stream may need."""
+        return Lacking(*(tuple(name for name in each if name not in COMPRESSIONS)
+                         for each in (self.disabled, self.unknown)))  # fmt: skip
 
     def way_out(self, source_pool: str, target_pool: str, where: str) -> str:
         """How an error goes on."""

@@ -209,7 +209,7 @@ def carry_out(work: Work, task: Task) -> None:
 
 
 def _choose_flags(work: Work, task: Task, error: MissingFeature) -> None:
-    """Send uncompressed from now on, if that mends the error. Otherwise raise it, with the names of the features.
+    """Send uncompressed from now on, if that may mend the error. Otherwise raise it, with the names of the features.
 
     That is the only flag which may differ from one increment to the next.
     """
@@ -220,13 +220,15 @@ def _choose_flags(work: Work, task: Task, error: MissingFeature) -> None:
         raise error
     lacking = pools.Lacking.of(work.source, source, work.target, target)
     where = work.target.endpoint.label or "this machine"
-    if lacking != pools.Lacking((pools.ZSTD,)) or not task.compressed or task.report.plans[-1].raw:
+    if not (lacking.compressions and task.compressed) or task.report.plans[-1].raw:
+        lacking = lacking if task.compressed else lacking.uncompressed()
         error.msg += f"; {lacking.way_out(source, target, where)}"
         raise error
     task.compressed = False
+    names = ", ".join(lacking.compressions)
     task.report.warn(
-        f"{task.pair.target_address}: the streams were sent uncompressed, since the pool {target} lacks {pools.ZSTD}; "
-        f"zpool set feature@{pools.ZSTD}=enabled {target} there makes them smaller"
+        f"{task.pair.target_address}: streams are sent uncompressed, since the pool {target} lacks {names}; to send "
+        f"less, enable it there with zpool set feature@{lacking.compressions[0]}=enabled {target}"
     )
 
 
