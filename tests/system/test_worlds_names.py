@@ -166,9 +166,8 @@ def test_a_pool_that_is_imported_read_only(backends: list[Backend]) -> None:
             assert made["changed"], made
         replicate(one, options(**to))
         # And read-only again, with records on it and something left to send.
-        one.run(
-            "zfs snapshot -r saved/vol@s6; udevadm settle; zpool export saved && zpool import -d /var/tmp -o readonly=on saved"
-        )
+        one.run("zfs snapshot -r saved/vol@s6; udevadm settle; zpool export saved && "
+                "zpool import -d /var/tmp -o readonly=on saved")  # fmt: skip
         ((_check, real, _check2, _real2),) = replicate(one, options(**to))
         assert "a run after it is imported for writing puts that right" in real["warnings"][0]
         assert named(one, "saved/vol") == named(two, "backup/saved")

@@ -131,6 +131,7 @@ def test_a_feature_that_the_target_does_not_know_is_named(world: World) -> None:
 
 
 def test_a_source_without_bookmarks(world: World) -> None:
+    world.root = False
     world.here.make("tank/v@s1")
     failing(world, "bookmark feature not enabled", command="bookmark")
     assert "zpool set feature@bookmarks=enabled tank" in message(world.replicate())
