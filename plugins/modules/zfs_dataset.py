@@ -49,6 +49,24 @@ options:
     description: Whether to create missing filesystems above it.
     type: bool
     default: false
+  key:
+    description:
+      - The encryption key of the dataset. If omitted, it stays as it is.
+      - V(loaded) loads it, and V(unloaded) unloads it. Only the dataset that the key belongs to can be named, which is
+        RV(dataset.encryption_root).
+      - V(inherited) makes the dataset use the key of its parent instead of its own (C(zfs change-key -i)). Both keys
+        are needed for that, so its own is loaded first and that of the parent must be loaded already. It is refused for
+        a replica that receives raw streams, since each of them brings the key of the source back.
+      - A wrong key is an error in check mode too.
+    type: str
+    choices: [loaded, unloaded, inherited]
+  key_file:
+    description: Absolute path of a file on the host with the key. If omitted, the key is where the property
+      C(keylocation) says. A replica has C(keylocation=prompt) at first, so its key needs this option or O(key_text).
+    type: path
+  key_text:
+    description: The key itself, in the format that C(keyformat) says. C(keyformat=raw) needs O(key_file).
+    type: str
 extends_documentation_fragment:
   - cerss.zfs.attributes
   - cerss.zfs.attributes.changes
@@ -98,6 +116,19 @@ EXAMPLES = r"""
     name: tank/db
     mounted: false
 
+- name: Load the key of an encrypted filesystem and mount it
+  cerss.zfs.zfs_dataset:
+    name: tank/secret
+    key: loaded
+    key_text: correct horse battery staple
+    mounted: true
+
+- name: Let the filesystem below use the same key from now on
+  cerss.zfs.zfs_dataset:
+    name: tank/secret/mail
+    key: inherited
+    key_text: correct horse battery staple
+
 - name: Remove a filesystem unless something depends on it
   cerss.zfs.zfs_dataset:
     name: tank/old
@@ -131,6 +162,14 @@ dataset:
       description: Whether it is mounted. V(null) for a volume.
       type: bool
       sample: true
+    encryption_root:
+      description: The dataset whose key encrypts it, which is itself or one above it. V(null) if it is not encrypted.
+      type: str
+      sample: null
+    key_loaded:
+      description: Whether that key is loaded. V(null) if it is not encrypted.
+      type: bool
+      sample: null
     properties:
       description: The properties that are set on the dataset itself, as C(zfs get -p) shows them.
       type: dict
@@ -157,6 +196,9 @@ def main() -> None:
             "mounted": {"type": "bool"},
             "renamed_from": {"type": "str"},
             "create_parents": {"type": "bool", "default": False},
+            "key": {"type": "str", "choices": ["loaded", "unloaded", "inherited"], "no_log": False},
+            "key_file": {"type": "path", "no_log": False},
+            "key_text": {"type": "str", "no_log": True},
         },
         supports_check_mode=True,
     )

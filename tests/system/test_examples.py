@@ -44,6 +44,9 @@ REMOTELY = f"{by_hand('backend-b:')}; ssh backend-b \"zfs set 'cerss.zfs:source=
 WORLD: dict[str, dict[str, str]] = {
     "zfs_dataset": {
         "Unmount a filesystem": "zfs create tank/db",
+        "Load the key of an encrypted filesystem and mount it": "for n in tank/secret tank/secret/mail; do"
+        " echo correct horse battery staple | zfs create -o encryption=on -o keyformat=passphrase -o pbkdf2iters=100000"
+        " $n; done; zfs unmount tank/secret; zfs unload-key -r tank/secret",
         "Remove a filesystem unless something depends on it": "zfs create tank/old",
     },
     "zfs_allow": {

@@ -41,7 +41,8 @@ class Step:
     """One command or a batch of one kind, with its effects. Without a command the caller does the work.
 
     ``part``: returns the step for some of its effects, so that zfs may refuse it for one and do it for the others.
-    ``instead``: returns the step to try when zfs refuses this one because of holds or clones.
+    ``instead``: returns the step to try when zfs refuses this one because of holds or clones. ``stdin``: what the
+    commands read, such as a key, which nothing prints.
     """
 
     effects: tuple[Effect, ...]
@@ -49,6 +50,7 @@ class Step:
     side: str = ""  # replication: source or target
     part: Callable[[Sequence[Effect]], Step] | None = None
     instead: Callable[[Sequence[Effect]], Step] | None = None
+    stdin: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(

@@ -119,10 +119,11 @@ def _present(backend: Backend, options: Options, check_mode: bool) -> dict[str, 
         check_values(backend, str(options.name), free, dataset.get("volsize"))
     if check_mode:
         return {**plan.to_result(), "clone": foreseen(options, snapshot, seen, plan).to_result()}
-    execute(backend, plan)
+    unmounted = execute(backend, plan)
     if plan.changed:
         seen = _read(backend, options, snapshot)
         _verify(options, seen)
+    plan.warnings += _unmounted(options, unmounted) if not plan.warnings else []
     return {**plan.to_result(), "clone": _as_clone(options, seen).to_result()}
 
 
@@ -215,9 +216,26 @@ def _plan_create(options: Options, snapshot: SnapshotName, seen: Seen, check_mod
         before={name: None},
         after={name: {"origin": str(snapshot), **setting}},
     )
+    if _stays_locked(options, dataset, parent):
+        plan.warnings.append(
+            f"{name} will not be mounted, since its key is not loaded; load it with zfs_dataset (key=loaded)"
+        )
     if options.promoted:
         promotion.add(plan, Dataset(name), dataset, str(snapshot), seen.family)
     return plan
+
+
+def _stays_locked(options: Options, dataset: Dataset, parent: Dataset) -> bool:
+    """True if ZFS would mount the new clone, but its key, which is the origin's, is not loaded."""
+    mountpoint = options.properties.get("mountpoint") or parent.get("mountpoint")
+    mounts = options.properties.get("canmount") in (None, "on") and mountpoint not in zfs_properties.NOWHERE
+    return dataset.type == "filesystem" and mounts and dataset.get("keystatus") == "unavailable"
+
+
+def _unmounted(options: Options, told: list[str]) -> list[str]:
+    """The warnings for what zfs said of a clone that it could not mount. Without root it never can."""
+    reasons = [" ".join(text.split()) for text in told if "only be mounted by root" not in text]
+    return [f"{options.name} was created, but is not mounted: {reason}" for reason in reasons]
 
 
 def _origin_guid(plan: Plan, options: Options, snapshot: SnapshotName, seen: Seen, check_mode: bool) -> str:

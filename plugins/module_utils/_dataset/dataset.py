@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,8 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadI
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import SourceMark
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Value, Values
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import MAX_NAME, DatasetName, listing
-from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
+from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan, Step
+from ansible_collections.cerss.zfs.plugins.module_utils._dataset import key
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity, read_activity
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
@@ -36,12 +37,13 @@ class Options:
     renamed_from: DatasetName | None
     create_parents: bool
     root: bool = True  # the module runs as root; on Linux only root can mount
+    key: key.KeyOptions | None = None
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Options:
         name = DatasetName.parse(params["name"])
-        given = ("properties", "mounted", "renamed_from", "create_parents")
-        useless = [option for option in given if params[option] not in (None, False, {})]
+        given = ("properties", "mounted", "renamed_from", "create_parents", "key", "key_file", "key_text")
+        useless = [option for option in given if params.get(option) not in (None, False, {}, "")]
         if params["state"] == "absent" and useless:
             raise BadInput(f"{', '.join(useless)} cannot be combined with state=absent; leave it out")
         old = DatasetName.parse(params["renamed_from"]) if params["renamed_from"] is not None else None
@@ -54,6 +56,7 @@ class Options:
             renamed_from=old,
             create_parents=params["create_parents"],
             root=os.geteuid() == 0,
+            key=key.KeyOptions.from_params(params),
         )
 
     @property
@@ -82,12 +85,15 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     names = [options.name, options.renamed_from, *options.name.ancestors()]
     found = inventory.read_things(backend, [str(name) for name in names if name is not None]).datasets
     below, running = _read_below(backend, options) if _renames(options, found) else ({}, Activity())
-    plan = plan_present(options, found, running, below)
+    current = found.get(str(options.name)) or found.get(str(options.renamed_from))
+    plan = plan_present(options, found, running, below, _users_of_key(backend, options, current))
     if plan.changed:
-        current = found.get(str(options.name)) or found.get(str(options.renamed_from))
         fixed = zfs_properties.AT_CREATION if current else frozenset()
         free = {name: text for name, text in options.properties.items() if name not in fixed}
         check_values(backend, str(options.name), free, current.get("volsize") if current else options.size)
+        if current and options.key and key.loads(options.key, current):
+            command = zfs.load_key(current.name, options.key.location, dry_run=True)
+            backend.run(command, stdin=options.key.stdin)  # the right key, before anything is changed
     if check_mode:
         return {**plan.to_result(), "dataset": _foreseen(options, found)}
     execute(backend, plan)
@@ -95,6 +101,14 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         found = inventory.read_things(backend, [str(options.name)]).datasets
         _verify(options, found)
     return {**plan.to_result(), "dataset": _shown(found[str(options.name)])}
+
+
+def _users_of_key(backend: Backend, options: Options, current: Dataset | None) -> list[Dataset]:
+    """The filesystems that the key of the dataset may serve, if it is to be unloaded."""
+    if current is None or options.key is None or options.key.state != key.UNLOADED:
+        return []
+    read = inventory.read_tree(backend, [current.name], ("encryptionroot", "mounted"), "filesystem")
+    return [each for each in read.datasets.values() if options.mounted is not False or each.name != current.name]
 
 
 def _renames(options: Options, found: Inventory) -> bool:
@@ -112,12 +126,13 @@ def _read_below(backend: Backend, options: Options) -> tuple[Inventory, Activity
 
 
 def plan_present(
-    options: Options, found: Inventory, running: Activity, below: Mapping[str, Dataset] | None = None
-) -> Plan:
+    options: Options, found: Inventory, running: Activity, below: Mapping[str, Dataset] | None = None,
+    users: Iterable[Dataset] = (),
+) -> Plan:  # fmt: skip
     """What to do so that the dataset is as requested; Refused if that is impossible.
 
     ``found``: the dataset, the one to rename and those above, as far as they exist, with all properties.
-    ``below``: the one to rename and all datasets below it.
+    ``below``: the one to rename and all datasets below it. ``users``: see `key.plan_key`.
     """
     current = found.get(str(options.name))
     old = found.get(str(options.renamed_from))
@@ -137,9 +152,25 @@ def plan_present(
         _plan_rename(plan, options, found, old, running, below or {})
         moved = options.renamed_from is not None and options.renamed_from.parent != options.name.parent
     settings = zfs_properties.plan(str(options.name), subject.values, options.properties, moved)
-    plan.steps += settings.steps
+    keys = _plan_key(options, subject, found, users)
+    before = [] if options.key and options.key.state == key.UNLOADED else keys.steps
+    plan.steps += [*before, *settings.steps]
+    _check_locked(options, subject, before)
     _plan_mount(plan, options, subject.values, _is_mounted(subject))
+    plan.steps += [step for step in keys.steps if step not in before]
     return plan
+
+
+def _plan_key(options: Options, subject: Dataset, found: Inventory, users: Iterable[Dataset]) -> Plan:
+    above = found.get(str(options.name.parent))
+    return key.plan_key(options.key, subject, str(options.name), above, users) if options.key else Plan()
+
+
+def _check_locked(options: Options, subject: Dataset, keys: Sequence[Step]) -> None:
+    if options.mounted and not _is_mounted(subject) and subject.get("keystatus") == "unavailable" and not keys:
+        raise Refused(
+            f"{options.name} cannot be mounted: its key is not loaded. Set key=loaded as well, or leave mounted out"
+        )
 
 
 def _plan_create(options: Options, found: Inventory) -> Plan:
@@ -152,6 +183,8 @@ def _plan_create(options: Options, found: Inventory) -> Plan:
         free = {name: text for name, text in options.properties.items() if name not in zfs_properties.AT_CREATION}
         zfs_properties.check_known(f"{options.name}, a filesystem,", above.values, free)
     _check_key(options)
+    if options.key:
+        key.check_new(options.key, str(options.name), options.properties, above)
     setting = zfs_properties.at_creation(options.properties)
     setting.pop("volsize", None)
     kind = "filesystem" if options.size is None else "volume"
@@ -263,7 +296,13 @@ def _plan_mount(plan: Plan, options: Options, values: Values, mounted: bool) -> 
             raise BadInput(f"{name} is a volume, which ZFS does not mount; leave mounted out")
         return
     canmount, mountpoint = (_requested(options, values, key) for key in ("canmount", "mountpoint"))
-    why_not = "canmount=off" if canmount == "off" else f"mountpoint={mountpoint}" if mountpoint in _NOWHERE else None
+    why_not = (
+        "canmount=off"
+        if canmount == "off"
+        else f"mountpoint={mountpoint}"
+        if mountpoint in zfs_properties.NOWHERE
+        else None
+    )
     if options.mounted and why_not:
         raise Refused(f"{name} cannot be mounted: it has {why_not}. Change that property, or leave mounted out")
     is_new = "guid" not in values
@@ -274,9 +313,6 @@ def _plan_mount(plan: Plan, options: Options, values: Values, mounted: bool) -> 
         plan.add(
             f"unmount {name}", zfs.unmount(name), before={name: {"mounted": True}}, after={name: {"mounted": False}}
         )
-
-
-_NOWHERE = ("none", "legacy")
 
 
 def _requested(options: Options, values: Values, name: str) -> str:
@@ -292,6 +328,8 @@ def _verify(options: Options, found: Inventory) -> None:
     unmet = zfs_properties.unmet(dataset.values, options.properties)
     if options.mounted is not None and _is_mounted(dataset) != options.mounted:
         unmet.append("mounted (only root can mount on Linux)")
+    if options.key and not key.is_met(options.key, dataset):
+        unmet.append(f"key={options.key.state}")
     if unmet:
         raise CerssError(
             f"{dataset.name} exists, but these were not applied: {', '.join(unmet)}. A missing permission (zfs allow) "
@@ -310,6 +348,8 @@ def _shown(dataset: Dataset) -> dict[str, Any]:
         "type": dataset.type,
         "origin": dataset.origin,
         "mounted": None if dataset.type == "volume" else _is_mounted(dataset),
+        "encryption_root": dataset.get("encryptionroot"),
+        "key_loaded": dataset.get("keystatus") == "available" if dataset.get("encryptionroot") else None,
         "properties": zfs_properties.shown(dataset.values),
     }
 
@@ -322,7 +362,7 @@ def _foreseen(options: Options, found: Inventory) -> dict[str, Any]:
     else:
         kind = "filesystem" if options.size is None else "volume"
         shown = {"name": str(options.name), "guid": None, "type": kind, "origin": None, "mounted": None}
-        shown["properties"] = {}
+        shown.update(encryption_root=None, key_loaded=None, properties={})
     for name, text in options.properties.items():
         if text is None:
             shown["properties"].pop(name, None)
@@ -330,7 +370,26 @@ def _foreseen(options: Options, found: Inventory) -> dict[str, Any]:
             shown["properties"][name] = zfs_properties.stored(name, text)
     if options.mounted is not None:
         shown["mounted"] = options.mounted
-    return shown
+    return {**shown, **_foreseen_key(options, found, old)}
+
+
+def _foreseen_key(options: Options, found: Inventory, old: Dataset | None) -> dict[str, Any]:
+    """How the key will be, as far as it is told by options and by what is above."""
+    name = str(options.name)
+    own = options.properties.get("encryption") not in (None, "off") or "keyformat" in options.properties
+    above = _nearest(options.name, found) if options.name.parent else None
+    root = above.get("encryptionroot") if above else None
+    if old is None:
+        root = name if own else None if options.properties.get("encryption") == "off" else root
+        return {"encryption_root": root, "key_loaded": True if root else None}
+    if old.get("encryptionroot") is None:
+        return {}
+    is_own = old.get("encryptionroot") == old.name
+    if options.key is None:
+        return {"encryption_root": name} if is_own else {}
+    if options.key.state == key.INHERITED:
+        return {"encryption_root": root, "key_loaded": above is not None and above.get("keystatus") == "available"}
+    return {**({"encryption_root": name} if is_own else {}), "key_loaded": options.key.state == key.LOADED}
 
 
 # -- absent ----------------------------------------------------------------------------------------------------------

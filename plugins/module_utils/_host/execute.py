@@ -21,19 +21,22 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Effect
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 
 
-def execute(where: Backend | Mapping[str, Backend], plan: Plan) -> None:
+def execute(where: Backend | Mapping[str, Backend], plan: Plan) -> list[str]:
     """Run the steps in order. The error of the step that fails also says what was done and what was not.
 
-    ``where``: the backend, or side -> backend (`Step.side`).
+    ``where``: the backend, or side -> backend (`Step.side`). Returns what zfs said of datasets that it has created but
+    could not mount.
     """
+    unmounted: list[str] = []
     for position, step in enumerate(plan.steps):
         try:
-            _run(where[step.side] if isinstance(where, Mapping) else where, step)
+            unmounted += _run(where[step.side] if isinstance(where, Mapping) else where, step)
         except CerssError as error:  # noqa: PERF203
             done, left = sentences(plan.steps[:position]), sentences(plan.steps[position:])
             error.msg += f"; done: {'; '.join(done) or 'nothing'}; not done: {'; '.join(left)}"
             error.details.update(actions=done, changed=bool(done))
             raise
+    return unmounted
 
 
 @dataclass
@@ -84,16 +87,24 @@ def _is_named(name: str, stderr: str) -> bool:
     return any(text in stderr for text in (f"'{name}'", f"snapshot {name}:", f" {name}: "))
 
 
-def _run(backend: Backend, step: Step) -> None:
+def _run(backend: Backend, step: Step) -> list[str]:
+    """What zfs said where only the mount after the command failed."""
+    unmounted: list[str] = []
     for command in step.commands:
         try:
-            backend.run(command)
-        except ZfsError as error:  # noqa: PERF203
+            backend.run(command, stdin=step.stdin)
+        except ZfsError as error:
             if not _concerns_only_the_mount(error):
                 raise
+            unmounted.append(error.stderr)
+    return unmounted
 
 
 def _concerns_only_the_mount(error: ZfsError) -> bool:
-    """On Linux only root may mount, so create and clone of a delegated user exit with 1 after they succeeded."""
-    texts = ("only be mounted by root", "already mounted", "not currently mounted")
+    """zfs create and zfs clone exit with 1 after they succeeded, if the new dataset cannot be mounted then.
+
+    On Linux only root may mount. The key may not be loaded, or the file system above be read-only (`zfs_main.c`,
+    zfs_mount_and_share).
+    """
+    texts = ("only be mounted by root", "successfully created, but not", "already mounted", "not currently mounted")
     return any(text in error.stderr for text in texts)

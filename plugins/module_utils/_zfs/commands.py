@@ -186,9 +186,22 @@ def rollback(snapshot_name: str) -> list[str]:
     return ["zfs", "rollback", snapshot_name]
 
 
-def load_key(name: str) -> list[str]:
-    """zfs-load-key(8). From the dataset's ``keylocation``."""
-    return ["zfs", "load-key", name]
+def load_key(name: str, location: str | None = None, dry_run: bool = False) -> list[str]:
+    """zfs-load-key(8). ``location``: ``file://…``, or ``prompt`` for standard input; None for ``keylocation``.
+
+    ``dry_run``: only check that the key is the right one, whether it is loaded or not.
+    """
+    return ["zfs", "load-key", *(["-n"] if dry_run else []), *(["-L", location] if location else []), name]
+
+
+def unload_key(name: str) -> list[str]:
+    """zfs-load-key(8), "zfs unload-key"."""
+    return ["zfs", "unload-key", name]
+
+
+def inherit_key(name: str) -> list[str]:
+    """zfs-load-key(8), "zfs change-key -i". The dataset gets the key of its parent. Both keys must be loaded."""
+    return ["zfs", "change-key", "-i", name]
 
 
 def mount(name: str) -> list[str]:

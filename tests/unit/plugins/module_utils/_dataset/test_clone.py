@@ -60,6 +60,38 @@ def test_a_new_clone_remembers_its_origin() -> None:
 
 
 @pytest.mark.parametrize(
+    ("keystatus", "above", "properties", "warns"),
+    [
+        ("unavailable", "/tank", {}, True),
+        ("available", "/tank", {}, False),
+        ("-", "/tank", {}, False),
+        ("unavailable", "none", {}, False),
+        ("unavailable", "/tank", {"canmount": "noauto"}, False),
+        ("unavailable", "/tank", {"mountpoint": "legacy"}, False),
+    ],
+)
+def test_a_clone_without_its_key_is_made_and_told(
+    keystatus: str, above: str, properties: dict[str, str], warns: bool
+) -> None:
+    """Of a raw replica, for example. ZFS creates it and cannot mount it."""
+    known = {"canmount": "on", "mountpoint": "/x"}
+    current = Seen(
+        things(
+            thing("tank", mountpoint=above), thing("tank/v", guid="1", keystatus=keystatus, **known),
+            thing("tank/v@s", guid="11"),
+        )
+    )  # fmt: skip
+    requested, origin = options(properties=properties)
+    plan = plan_present(requested, origin, current)
+    assert plan.actions == ["create clone tank/c of tank/v@s"]
+    assert plan.warnings == (
+        ["tank/c will not be mounted, since its key is not loaded; load it with zfs_dataset (key=loaded)"]
+        if warns
+        else []
+    )
+
+
+@pytest.mark.parametrize(
     "clone",
     [
         [thing("tank/c", origin="tank/v@s")],  # made by hand, without our mark

@@ -18,6 +18,11 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Bac
 from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import attempt, execute
 
 MOUNT = "filesystem successfully created, but it may only be mounted by root"
+LOCKED = "cannot mount 'tank/c': encryption key not loaded\nfilesystem successfully created, but not mounted"
+READ_ONLY = (
+    "cannot mount '/ro/c': failed to create mountpoint: Read-only file system\n"
+    "filesystem successfully created, but not mounted"
+)
 
 
 def program(stderr: str, log: Path | None = None, name: str = "") -> list[str]:
@@ -51,10 +56,18 @@ def test_each_step_runs_on_its_side(tmp_path: Path) -> None:
         execute({"source": here}, Plan(steps))
 
 
-def test_a_create_that_only_could_not_mount_is_done(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stderr", [MOUNT, LOCKED, READ_ONLY])
+def test_a_create_that_only_could_not_mount_is_done(tmp_path: Path, stderr: str) -> None:
     log = tmp_path / "log"
-    execute(Backend(), Plan([step("a", log, MOUNT), step("b", log)]))
+    assert execute(Backend(), Plan([step("a", log, stderr), step("b", log)])) == [f"{stderr}\n"]
     assert log.read_text().split() == ["b"]
+
+
+def test_what_steps_read_is_given_to_them(tmp_path: Path) -> None:
+    """A key, for example."""
+    command = ["sh", "-c", f"cat > {tmp_path}/read"]
+    execute(Backend(), Plan([Step((), (command,), stdin="a key\n")]))
+    assert (tmp_path / "read").read_text() == "a key\n"
 
 
 def test_attempt_goes_on_after_a_failure(tmp_path: Path) -> None:
