@@ -16,6 +16,8 @@ description:
     of a snapshot and uses space only for what changes.
   - The GUID of the snapshot is recorded on the clone (C(cerss.zfs:origin)), so later runs can tell whether the dataset
     was created from that snapshot, even after a promotion or a rename.
+  - ZFS mounts a new filesystem. If it cannot, because its key is not loaded or the filesystem above is mounted
+    read-only, the clone is created all the same, and a warning gives the reason.
 options:
   name:
     description: The clone, as V(pool/dataset). Its parent must exist.

@@ -218,7 +218,8 @@ def _plan_create(options: Options, snapshot: SnapshotName, seen: Seen, check_mod
     )
     if _stays_locked(options, dataset, parent):
         plan.warnings.append(
-            f"{name} will not be mounted, since its key is not loaded; load it with zfs_dataset (key=loaded)"
+            f"{name} will not be mounted: the key of {dataset.get('encryptionroot')} is not loaded. Load it with "
+            "zfs_dataset (key=loaded), then mount the clone (mounted=true)"
         )
     if options.promoted:
         promotion.add(plan, Dataset(name), dataset, str(snapshot), seen.family)

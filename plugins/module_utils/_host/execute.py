@@ -93,7 +93,7 @@ def _run(backend: Backend, step: Step) -> list[str]:
     for command in step.commands:
         try:
             backend.run(command, stdin=step.stdin)
-        except ZfsError as error:
+        except ZfsError as error:  # noqa: PERF203
             if not _concerns_only_the_mount(error):
                 raise
             unmounted.append(error.stderr)

@@ -74,7 +74,7 @@ def test_a_clone_without_its_key_is_made_and_told(
     keystatus: str, above: str, properties: dict[str, str], warns: bool
 ) -> None:
     """Of a raw replica, for example. ZFS creates it and cannot mount it."""
-    known = {"canmount": "on", "mountpoint": "/x"}
+    known = {"canmount": "on", "mountpoint": "/x", "encryptionroot": "tank/v"}
     current = Seen(
         things(
             thing("tank", mountpoint=above), thing("tank/v", guid="1", keystatus=keystatus, **known),
@@ -85,7 +85,10 @@ def test_a_clone_without_its_key_is_made_and_told(
     plan = plan_present(requested, origin, current)
     assert plan.actions == ["create clone tank/c of tank/v@s"]
     assert plan.warnings == (
-        ["tank/c will not be mounted, since its key is not loaded; load it with zfs_dataset (key=loaded)"]
+        [
+            "tank/c will not be mounted: the key of tank/v is not loaded. Load it with zfs_dataset (key=loaded), then "
+            "mount the clone (mounted=true)"
+        ]
         if warns
         else []
     )
