@@ -309,8 +309,11 @@ def _inherit(argv: _Arguments, job: Job) -> list[str]:
 
 
 def _create(argv: _Arguments, job: Job) -> list[str]:
-    """A parent of replicas, which is never mounted."""
-    return zfs.create(_replica(argv.argv[-1] if argv.argv else "", job), {"canmount": "off"})
+    """A parent of replicas, which is never mounted. It may be unencrypted if replicas may be."""
+    name = argv.argv[-1] if argv.argv else ""
+    argv.flag("-u")
+    clear = {"encryption": "off"} if argv.settings().keys() & job.properties & {"encryption"} else {}
+    return zfs.create(_replica(name, job), {"canmount": "off", **clear})
 
 
 def _receive(argv: _Arguments, job: Job) -> list[str]:

@@ -404,7 +404,8 @@ def _send(work: Work, task: Task, plan: PairPlan) -> None:
     announced = {Announcement.NAME: bookkeeping.announcement(sizes).format()} if sizes else {}
     if first:
         mode = bookkeeping.mode_of(plan.raw)
-        task.properties = bookkeeping.first_receive_properties(pair, task.options, mode, plan.reseeds)
+        clone = plan.sends[0].origin is not None
+        task.properties = bookkeeping.first_receive_properties(pair, task.options, mode, plan.reseeds, clone)
     if announced and not new:
         _announce(work, plan, announced)
     for send, (_sizes, total) in zip(plan.sends, estimates):

@@ -35,6 +35,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Hold, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import MAX_NAME, MAX_VALUE
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import keys
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import (
     SOURCE,
     TARGET,
@@ -71,14 +72,19 @@ _EMPTY = ("", "[]")  # values of our properties that say nothing
 # -- the replica's properties ----------------------------------------------------------------------------------------
 
 
-def first_receive_properties(pair: Pair, options: PairOptions, mode: str, beside: bool = False) -> dict[str, str]:
+def first_receive_properties(
+    pair: Pair, options: PairOptions, mode: str, beside: bool = False, clone: bool = False
+) -> dict[str, str]:
     """Properties of a first receive: our mark, and the defaults overridden by the user's ``properties``.
 
-    Properties that do not apply to the type of the source (filesystem or volume) are left out.
+    Properties that do not apply to the type of the source (filesystem or volume) are left out, and encryption where a
+    raw stream or the origin of a ``clone`` decides.
     """
     pulled = PULLED_DEFAULTS if options.pulled else {}
-    requested = {**REPLICA_DEFAULTS, **FILESYSTEM_DEFAULTS, **pulled, **options.properties}
+    own_key = {} if beside else keys.for_replica(pair, mode)
+    requested = {**REPLICA_DEFAULTS, **FILESYSTEM_DEFAULTS, **pulled, **own_key, **options.properties}
     others = FILESYSTEM_ONLY if pair.source.type == "volume" else VOLUME_ONLY
+    others |= frozenset(keys.CLEAR if mode == RAW or clone else ())
     own = {name: value for name, value in requested.items() if value is not None and name not in others}
     return {**own, SourceMark.NAME: source_mark(pair, mode, beside).format()}
 
@@ -93,7 +99,7 @@ def adopt_part(pair: Pair, options: PairOptions, mode: str) -> Step:
 
     Without `PULLED_DEFAULTS`, since zfs set fails for a user without the permission where zfs receive goes on.
     """
-    properties = first_receive_properties(pair, replace(options, pulled=False), mode)
+    properties = first_receive_properties(pair, replace(options, pulled=False), mode, clone=True)
     return Step.of(
         f"adopt the partial receive in {pair.target_address}",
         (zfs.set_(properties, [pair.replica_name]),),

@@ -24,7 +24,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.names import MAX_N
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory, values
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import Inventory
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import divergence, renames, reseed
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import divergence, keys, renames, reseed
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.agreement import begun
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.bookkeeping import MANY_CURSORS
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.divergence import Continue, Fresh
@@ -51,6 +51,7 @@ def read(
     replicas = {pair.replica.name: pair.replica for pair in pairs if pair.replica}
     _look_at_snapshots(target, replicas, _recent_on_replica(pairs), ())
     _read_origins(source, target, pairs)
+    _read_above(target, pairs)
     pairs = _made_anew(source, pairs)
     return _with_reseeds(target, pairs, may_reseed)
 
@@ -98,6 +99,14 @@ def _recent_on_replica(pairs: Sequence[Pair]) -> list[Snapshot]:
 
 
 # -- origins ---------------------------------------------------------------------------------------------------------
+
+
+def _read_above(target: Backend, pairs: Sequence[Pair]) -> None:
+    """Read what decides how new replicas are encrypted, if any dataset above them is."""
+    above = {dataset.name: dataset for dataset in keys.needed(pairs)}
+    if above:
+        inventory.read_values(target, above, sorted(above), ("keystatus",), spoilt={})
+        inventory.read_values(target, above, sorted(above), (SourceMark.NAME,), spoilt={})
 
 
 def _read_origins(source: Backend, target: Backend, pairs: Sequence[Pair]) -> None:

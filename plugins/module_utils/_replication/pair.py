@@ -90,6 +90,7 @@ class Pair:
     ``pool``: `marks.pool_id` of the target's pool, "" if not read. ``beside``: the new replica that a reseed receives.
     ``old``: the replica that a reseed has put aside. ``moved_to``: the address of the replica if it was renamed.
     ``made_anew``: the replica's mark names a dataset that does not exist any more. ``trouble``: why it was not read.
+    ``above``: the datasets above the replica, the nearest first, if any of them is encrypted.
     """
 
     link: Link
@@ -98,6 +99,7 @@ class Pair:
     pool: str = ""
     missing_parents: tuple[str, ...] = ()  # datasets above the replica that do not exist, and no other pair's replicas
     free_bytes: int | None = None  # available to the replica; None if not read
+    above: tuple[Dataset, ...] = ()
     beside: Dataset | None = None
     old: Dataset | None = None
     replaced: OldReplica | None = None  # None if not read

@@ -31,7 +31,13 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
     matches,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, divergence, reseed, rotation
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import (
+    bookkeeping,
+    divergence,
+    keys,
+    reseed,
+    rotation,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.agreement import agreed_mode
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.divergence import Apart, Continue, Diverged, Fresh
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import (
@@ -180,7 +186,8 @@ def plan_all(survey: Survey, options: PairOptions, assume_created: bool = False)
         if pair.replica is None and not (plan.sends or plan.reseeds):
             lacking[pair.replica_name] = plan
         if plan.sends and not plan.error:
-            parents.update((name, _create(name)) for name in plan.parents if name not in parents)
+            properties = keys.for_places(pair)
+            parents.update((name, _create(name, properties)) for name in plan.parents if name not in parents)
             arriving.update(_places_after(plan, arriving))
     plans += [PairPlan(Pair(link, Dataset(link.source_name)), error=error) for link, error in survey.failed]
     return Planned(parents, tuple(plans), arriving)
@@ -202,10 +209,11 @@ def _may_be_created(pairs: Iterable[Pair]) -> frozenset[str]:
     )
 
 
-def _create(name: str) -> Step:
+def _create(name: str, properties: Mapping[str, str]) -> Step:
+    how = ", unencrypted," if properties else ""
     return Step.of(
-        f"create {name} to hold replicas",
-        (zfs.create(name, {"canmount": "off"}),),
+        f"create {name}{how} to hold replicas",
+        (zfs.create(name, {"canmount": "off", **properties}),),
         before={name: {"state": "absent"}},
         after={name: {"state": "present"}},
         side=TARGET,
@@ -420,6 +428,8 @@ def _lane(
         if pair.source.origin and origin is None and not plan.reseeds:
             origin = _origin(pair, arriving)
             plan = replace(plan, origin_preserved=origin is not None)
+        if not (origin or plan.reseeds):
+            keys.check_place(pair, bookkeeping.mode_of(plan.raw), options.properties)
     after = [snap for snap in chosen if base is None or txg(snap) > txg(base)]
     if origin:
         after = [snap for snap in after if txg(snap) > _txg_of(pair, origin)]
@@ -552,7 +562,7 @@ def _with_streams(plan: PairPlan, pair: Pair, receiver: Dataset | None, options:
     mode = bookkeeping.mode_of(plan.raw)
     mark = bookkeeping.source_mark(pair, mode, beside=plan.reseeds).format()
     if receiver is None:
-        given = bookkeeping.first_receive_properties(pair, options, mode)
+        given = bookkeeping.first_receive_properties(pair, options, mode, clone=plan.sends[0].origin is not None)
         values = {name: Value(value, "local") for name, value in given.items()}
         receiver = Dataset(plan.into, origin=plan.sends[0].origin, values=values)
     at = max((txg(snap) for snap in receiver.snapshots), default=0)

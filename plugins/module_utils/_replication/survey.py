@@ -29,7 +29,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.names import Datas
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import Inventory
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import detail, renames, unmarked
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import detail, keys, renames, unmarked
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options, dataset_of
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Link, Pair
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import Survey, settled, too_long
@@ -82,6 +82,7 @@ class Reader:
         pairs, taken = renames.follow(self.target, options, pairs)
         pairs = renames.find_moved(self.target, pairs)
         pairs, arriving = self._in_detail(pairs)
+        pairs = keys.below_new_ones(pairs, options.pair.raw)
         pairs = unmarked.find(self.source, detail.returning(self.target, pairs), lambda pair: pair.is_ours)
         failed += [(self._link(roots[name], name), Refused(
             f"{options.source.address(name)} does not exist; check the name, or create it first"
@@ -226,6 +227,7 @@ def _pair(link: Link, sides: Sides) -> Pair:
     above = [str(parent) for parent in place.ancestors()]
     root = sides.on_target(place.pool) or Dataset(place.pool)
     places = [each for name in (link.replica_name, *reversed(above), root.name) if (each := sides.on_target(name))]
+    over = tuple(each for name in reversed(above) if (each := sides.on_target(name)) and each.guid)
     free = next((each.values["available"].text for each in places if "available" in each.values), None)
     return Pair(
         link,
@@ -234,6 +236,7 @@ def _pair(link: Link, sides: Sides) -> Pair:
         pool_id(str(root.guid)) if root.guid else "",
         tuple(name for name in above if name in sides.missing),
         None if free is None else units.number(free),
+        over if any(each.encrypted for each in over) else (),
         trouble=next((Refused(sides.spoilt[name]) for name in (link.source_name, link.replica_name)
                       if name in sides.spoilt), None),
     )  # fmt: skip

@@ -132,6 +132,8 @@ NEVER = {
     "program": [zfs.program("tank", ["set", IN, "cerss.zfs:a", "b"])],
     "sync": [zfs.sync("tank")],
     "rollback": [zfs.rollback(SNAP)],
+    "unload_key": [zfs.unload_key(IN)],
+    "inherit_key": [zfs.inherit_key(IN)],
     "mount": [zfs.mount(IN)],
     "unmount": [zfs.unmount(IN)],
     "allow": [zfs.allow("u", ["send"], IN)],
@@ -262,6 +264,23 @@ def test_no_command_of_the_job_runs_outside_the_root():
                     continue  # an ancestor of the root may be read, see below
                 with pytest.raises(NotAllowed):
                     decide(line(*moved), job)
+
+
+@pytest.mark.parametrize("properties", [set[str](), {"encryption"}])
+def test_an_unencrypted_replica_must_be_permitted(properties: set[str]) -> None:
+    """And so must a dataset that holds some."""
+    job = Job(RECEIVE, ROOT, frozenset(properties))
+    for command in (
+        zfs.create(IN, {"canmount": "off", "encryption": "off"}),
+        zfs.receive(IN, {"readonly": "on", "encryption": "off"}),
+    ):
+        if properties:
+            assert decide(line(command), job) == [command]
+        else:
+            with pytest.raises(NotAllowed):
+                decide(line(command), job)
+    with pytest.raises(NotAllowed):
+        decide(line(zfs.create(IN, {"canmount": "off", "encryption": "on"})), job)
 
 
 def test_ancestors_of_the_root_can_only_be_read():
