@@ -453,12 +453,13 @@ def _blocked(name: str, dependents: list[tuple[str, str]]) -> str:
 
 def _cascade(backend: Backend, name: DatasetName) -> Plan:
     """The removal of the clone's own snapshots and all clones of these, the last one of a chain first."""
-    found, _missing = inventory.read(backend, [name.pool], None, TREE)
+    found, _missing = inventory.read(backend, [name.pool], None)
     own = found[str(name)].snapshots
     closure = closure_of(found, [snapshot.name for snapshot in own])
     to_read = {**{clone.name: clone for clone in closure.clones}, str(name): found[str(name)]}
     running = read_activity(backend)
     objects.fill(backend, to_read, [snap for dataset in to_read.values() for snap in dataset.snapshots], running)
+    objects.fill_records(backend, {clone.name: clone for clone in closure.clones})
     foreign = [other for other in found if other.startswith(f"{name}/") and other not in to_read]
     if foreign:
         raise Refused(

@@ -94,11 +94,14 @@ def relationships(
     ``max_lag``: seconds, None for no limit.
     """
     result = []
+    recorded = {id_ for dataset in found.values() for id_ in dataset.records()}
     for _name, dataset in sorted(found.items()):
         mark = dataset.source_mark
         if mark:
             result.append(_as_replica(dataset, mark, active.get(dataset.name, False), now, max_lag))
-        others = sorted(ids(dataset) - ({mark.id} if mark else set()))
+        # Marks that a promotion has moved here belong to the dataset that has the record.
+        moved = recorded - dataset.records().keys()
+        others = sorted(ids(dataset) - moved - ({mark.id} if mark else set()))
         result += [_as_source(dataset, id_, running.get(id_), now, max_lag) for id_ in others]
     return result
 

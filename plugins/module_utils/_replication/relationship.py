@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -311,14 +311,24 @@ def _end(options: Options, source: Backend, target: Backend) -> tuple[Plan, str 
 
 
 def _read_side(backend: Backend, name: DatasetName | None) -> list[Dataset]:
-    """The named dataset and that of its origin, which has its marks after a promotion; without a name all of them."""
+    """The named dataset and those of its origin, of that one's origin, and so on; without a name all datasets.
+
+    When a clone is promoted, it takes the marks on the common snapshots over, and its former origin becomes its clone.
+    """
     found, _missing = inventory.read(backend, [str(name)] if name else [], 1)
-    origins = {dataset.origin.partition("@")[0] for dataset in found.values() if dataset.origin} if name else set()
-    if origins:
-        found = {**inventory.read(backend, sorted(origins), 1)[0], **found}
+    origins = _origins(found.values()) if name else set()
+    while origins:
+        more, _missing = inventory.read(backend, sorted(origins), 1)
+        found = {**more, **found}
+        origins = _origins(more.values()) - found.keys()
     look(backend, found, every=True)
     named = [found.pop(str(name))] if str(name) in found else []
     return [*named, *found.values()]
+
+
+def _origins(datasets: Iterable[Dataset]) -> set[str]:
+    """The datasets that have the origins of others."""
+    return {dataset.origin.partition("@")[0] for dataset in datasets if dataset.origin}
 
 
 def end(
@@ -335,11 +345,25 @@ def end(
     plan = Plan()
     if known is None:
         return plan, None
+    family = _family([each for each in replicas if _is_replica_of(each, known, replica)], replicas)
     for dataset in replicas:
+        if dataset.name in family and SourceMark.NAME not in dataset.ours:
+            _release_last(plan, dataset)
         _end_replica(plan, dataset, known, target, replica)
     for dataset in sources:
         _end_source(plan, dataset, known)
     return plan, known
+
+
+def _family(replicas: list[Dataset], known: list[Dataset]) -> set[str]:
+    """The datasets of the replicas' origins, of the origins of these, and so on, as far as they are known."""
+    by_name = {dataset.name: dataset for dataset in known}
+    family: set[str] = set()
+    origins = _origins(replicas)
+    while origins:
+        family |= origins
+        origins = _origins(by_name[name] for name in origins if name in by_name) - family
+    return family
 
 
 def _find(sources: list[Dataset], replicas: list[Dataset], address: str) -> str | None:
@@ -385,17 +409,21 @@ def _end_replica(plan: Plan, dataset: Dataset, id_: str, target: Endpoint, named
         )  # fmt: skip
         if not dataset.snapshots:
             return
-    held = with_hold(dataset, LastHold.TAG)
-    if held:
-        text = f"release {LastHold.TAG} from {', '.join(snap.name for snap in held)}"
-        text += bookkeeping.freed_text(bookkeeping.freed(held))
-        plan.add(text, *zfs.split(partial(zfs.release, LastHold.TAG), [snap.name for snap in held]), side=TARGET)
+    _release_last(plan, dataset)
     for name in (Announcement.NAME, SourceMark.NAME):
         if name in dataset.ours:
             plan.add(
                 f"remove {name} from {address}", zfs.inherit(name, [dataset.name]),
                 before={dataset.name: {name: "set"}}, after={dataset.name: {name: None}}, side=TARGET,
             )  # fmt: skip
+
+
+def _release_last(plan: Plan, dataset: Dataset) -> None:
+    held = with_hold(dataset, LastHold.TAG)
+    if held:
+        text = f"release {LastHold.TAG} from {', '.join(snap.name for snap in held)}"
+        text += bookkeeping.freed_text(bookkeeping.freed(held))
+        plan.add(text, *zfs.split(partial(zfs.release, LastHold.TAG), [snap.name for snap in held]), side=TARGET)
 
 
 def _end_source(plan: Plan, dataset: Dataset, id_: str) -> None:

@@ -77,8 +77,9 @@ def _read(backend: Backend, options: Options) -> Seen:
     for dataset in [*datasets.values(), *closure.clones]:
         objects.link(dataset)
     running = read_activity(backend)
-    to_read = {**datasets, **{clone.name: clone for clone in closure.clones}}
-    objects.fill(backend, to_read, [*current.values(), *closure.snapshots], running)
+    clones = {clone.name: clone for clone in closure.clones}
+    objects.fill(backend, {**datasets, **clones}, [*current.values(), *closure.snapshots], running)
+    objects.fill_records(backend, clones)
     return Seen(names, current, datasets, running, closure)
 
 

@@ -91,6 +91,16 @@ def _set_properties(backend: Backend, datasets: Inventory, snapshots: Iterable[s
     return sorted(filter(is_source_property, values.set_properties(backend, sources)))
 
 
+def fill_records(backend: Backend, datasets: Inventory) -> None:
+    """Read which relationships the datasets are the source of. `fill` knows only those that have cursors there.
+
+    A promotion of a clone moves the cursors away, and a dataset with a long name never has any.
+    """
+    records = sorted(filter(is_source_property, values.set_properties(backend, sorted(datasets)))) if datasets else []
+    if records:
+        inventory.read_values(backend, datasets, sorted(datasets), records)
+
+
 def _read_values(
     backend: Backend, datasets: Inventory, snapshots: Iterable[Snapshot], running: Activity, columns: Sequence[str],
     keep: Collection[str], spoilt: dict[str, str] | None,

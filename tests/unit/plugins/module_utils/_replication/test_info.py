@@ -54,6 +54,15 @@ def report(dataset: Dataset, **more: Any) -> dict[str, Any]:
     return found
 
 
+def test_marks_that_a_promotion_moved_are_no_relationship_of_the_clone() -> None:
+    """They would be told as left over, and who ends that relationship ends the one that is in use."""
+    here, clone = source(2), Dataset("tank/c", bookmarks=[cursor(1, dataset="tank/c")])
+    told = relationships({"tank/v": here, "tank/c": clone}, {}, [], NOW, None)
+    assert [(each["id"], each["source"]) for each in told] == [(ID, "tank/v")]
+    (alone,) = reports(clone)
+    assert "left over" in alone["problems"][0]
+
+
 # -- the source ------------------------------------------------------------------------------------------------------
 
 

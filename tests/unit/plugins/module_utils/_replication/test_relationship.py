@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, Refused
@@ -55,6 +57,7 @@ from ansible_collections.cerss.zfs.tests.unit.scenarios import Call
 from ansible_collections.cerss.zfs.tests.unit.transcript import entrance
 from ansible_collections.cerss.zfs.tests.unit.world import World
 
+NewWorld = Callable[..., World]
 ELSEWHERE = "e" * 16  # another pool
 
 
@@ -182,6 +185,55 @@ def test_ending_removes_all_marks_and_nothing_else() -> None:
         (SOURCE, "set", f"{RECORD}={ReplicaRecords((other,)).format()}", "tank/v"),
         (SOURCE, "inherit", ReplicaRecords.name(ELSEWHERE), "tank/v"),
     ]
+
+
+def ours(world: World) -> list[str]:
+    """Every hold, bookmark and property of ours, on both machines."""
+    things = [thing for machine in world.machines.values() for thing in machine.all.values()]
+    return [
+        f"{thing.name} {text}"
+        for thing in things
+        for text in (*thing.holds, *thing.props, *([thing.name] if thing.type == "bookmark" else []))
+        if "cerss.zfs" in text
+    ]
+
+
+FAMILIES = st.lists(st.tuples(st.sampled_from(["here", "b"]), st.booleans(), st.integers(0, 9)), max_size=8)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(events=FAMILIES)
+def test_promotions_of_others_leave_no_marks_behind(events: list[tuple[str, bool, int]], new_world: NewWorld) -> None:
+    """``events``: on which machine a clone is made of which snapshot, or which clone is promoted."""
+    world = new_world()
+    for number in range(3):
+        world.here.make(f"tank/v@s{number}")
+        assert not world.replicate().get("failed")
+    world.here.do_hold({}, StepHold(change(check=True, state="absent")["id"]).format(), "tank/v@s0", "tank/v@s2")
+    world.there.make("backup/other@s1")
+    for where, makes, which in events:
+        machine, pool = world.machines[where], "tank" if where == "here" else "backup"
+        things = [thing for thing in machine.all.values() if (thing.type == "snapshot" if makes else thing.origin)]
+        if things and makes:
+            machine.clone(things[which % len(things)].name, f"{pool}/c{len(machine.all)}")
+        elif things:
+            machine.do_promote({}, things[which % len(things)].name)
+    id_ = change(check=True, state="absent")["id"]
+    assert change(state="absent")["changed"]
+    assert ours(world) == []
+    assert change(state="absent", id=id_)["changed"] is False
+
+
+def test_a_replica_of_others_keeps_its_hold() -> None:
+    """It is in the family of the replica whose relationship ends, but has a relationship of its own."""
+    there, other = replica(2, 3, held=3), replica(1, held=1, id=OTHER)
+    other.name, there.origin = "backup/w", "backup/w@s1"
+    other.snapshots = [replace(snap, name="backup/w@s1") for snap in other.snapshots]
+    plan, _id = end(ID, {TARGET: [there, other]}, "backup/v", Endpoint("b"))
+    assert [command[-1] for command in commands(plan)] == ["backup/v@s3", "backup/v"]
+    other.ours = {}
+    plan, _id = end(ID, {TARGET: [there, other]}, "backup/v", Endpoint("b"))
+    assert [command[-1] for command in commands(plan)] == ["backup/v@s3", "backup/v", "backup/w@s1"]
 
 
 def test_ending_names_what_zfs_destroys_then() -> None:
