@@ -88,11 +88,19 @@ options:
         snapshot. It fails if there is none.
       - V(reseed) receives a new replica beside the old one, from their last common snapshot if there is one. When it is
         complete, it takes over the local properties, the permissions and the datasets below of the old one, and then
-        its name. The old replica is renamed and kept until you destroy it.
+        its name. The old replica is renamed and kept, see O(reseed_keep).
       - V(rollback) and V(reseed) need a login on the target without a gate.
     type: str
     choices: [fail, rollback, reseed]
     default: fail
+  reseed_keep:
+    description:
+      - Whether O(on_divergence=reseed) keeps the old replica, until you destroy it.
+      - With V(false), it is destroyed when the new one has its place, with the snapshots that the new one has not taken
+        over. This is refused before anything is sent if the old replica is mounted, or if one of these snapshots has a
+        clone or a hold of others.
+    type: bool
+    default: true
   on_active:
     description:
       - What to do if the replica is already receiving a stream.
@@ -348,6 +356,7 @@ def main() -> None:
             "raw": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
             "properties": {"type": "dict", "default": {}},
             "on_divergence": {"type": "str", "choices": ["fail", "rollback", "reseed"], "default": "fail"},
+            "reseed_keep": {"type": "bool", "default": True},
             "on_active": {"type": "str", "choices": ["attach", "wait", "fail"], "default": "attach"},
             "parallel": {"type": "int", "default": 2},
             "bandwidth_limit": {"type": "str"},

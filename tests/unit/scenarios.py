@@ -206,6 +206,10 @@ SESSIONS: dict[str, Session] = {
         "zfs snapshot tank/a@x; zfs clone tank/a@x tank/a/deep; zfs snapshot tank/a/deep@y; "
         "zfs clone tank/a/deep@y tank/far; zfs clone tank/a@x tank/gone; zfs destroy -d tank/a@x; "
         "zfs snapshot tank/a@z",
+        # The source of a relationship, whose cursors a promotion may have moved elsewhere
+        f"zfs set 'cerss.zfs:replica.{POOL}={record('b:x')}' tank/far",
+        *once(clone("tank/a", state="absent", on_dependents="cascade")),
+        f"zfs inherit cerss.zfs:replica.{POOL} tank/far",
         clone("tank/a", state="absent", on_dependents="cascade"),
         clone("tank/b", state="absent"),
     ],
@@ -273,7 +277,9 @@ SESSIONS: dict[str, Session] = {
         "zfs clone tank/log/c1@x tank/c2; zfs snapshot tank/c2@y; zfs clone tank/vol@s tank/c3; "
         "zfs destroy -d tank/log/c1@x; zfs create tank/c3/own",
         absent("tank/vol@s", on_dependents="cascade"),
-        "zfs rename tank/c3/own tank/own",
+        f"zfs rename tank/c3/own tank/own; zfs set 'cerss.zfs:replica.{POOL}={record('b:x')}' tank/c2",
+        *once(absent("tank/vol@s", on_dependents="cascade")),
+        f"zfs inherit cerss.zfs:replica.{POOL} tank/c2",
         absent("tank/vol@s", on_dependents="cascade"),
     ],
     "snapshot_busy": [

@@ -200,7 +200,11 @@ class Zfs:
     def _destroy(self, name: str) -> None:
         head, at, tail = name.partition("@")
         dataset = self.datasets[head.partition("#")[0]]
-        if not at:
+        if not at and "#" not in name:
+            assert not dataset.snapshots, f"{name} has snapshots"
+            assert not any(each.startswith(f"{name}/") for each in self.datasets), f"{name} has children"
+            del self.datasets[name]
+        elif not at:
             assert any(each.name == name for each in dataset.bookmarks)
             dataset.bookmarks = [each for each in dataset.bookmarks if each.name != name]
         for part in tail.split(",") if at else ():

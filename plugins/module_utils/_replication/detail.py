@@ -37,11 +37,13 @@ _NEW_REPLICA = ("guid", "type", "receive_resume_token", "written", "encryption",
 
 
 def read(
-    source: Backend, target: Backend, pairs: Sequence[Pair], may_reseed: bool, since: int | None = None
-) -> list[Pair]:
+    source: Backend, target: Backend, pairs: Sequence[Pair], may_reseed: bool, since: int | None = None,
+    keep_old: bool = True,
+) -> list[Pair]:  # fmt: skip
     """The pairs with everything that plans depend on. ``may_reseed``: replicas that diverged are to be replaced.
 
     ``since``: createtxg of the first snapshot on the source that is looked at; None for the commit point's.
+    ``keep_old``: the replaced ones are to be kept.
     """
     if not pairs:
         return []
@@ -53,7 +55,8 @@ def read(
     _read_origins(source, target, pairs)
     _read_above(target, pairs)
     pairs = _made_anew(source, pairs)
-    return _with_reseeds(target, pairs, may_reseed)
+    pairs = _with_reseeds(target, pairs, may_reseed)
+    return pairs if keep_old else _with_mounts(target, pairs)
 
 
 # -- snapshots -------------------------------------------------------------------------------------------------------
@@ -168,6 +171,19 @@ def _with_reseeds(target: Backend, pairs: Sequence[Pair], may_reseed: bool) -> l
         return list(pairs)
     seen = {pair.replica_name: pair for pair in _with_neighbours(target, replaced)}
     return [seen.get(pair.replica_name, pair) for pair in pairs]
+
+
+def _with_mounts(target: Backend, pairs: Sequence[Pair]) -> list[Pair]:
+    """With the word whether the replicas that are to be replaced are mounted."""
+    found = {pair.replica_name: pair.replica for pair in pairs if pair.replica and pair.replaced}
+    if found:
+        inventory.read_values(target, found, sorted(found), ("mounted",), spoilt={})
+    return [
+        replace(pair, replaced=replace(pair.replaced, mounted=pair.replica.get("mounted") == "yes"))
+        if pair.replica and pair.replaced
+        else pair
+        for pair in pairs
+    ]
 
 
 def _with_neighbours(target: Backend, pairs: Sequence[Pair]) -> list[Pair]:

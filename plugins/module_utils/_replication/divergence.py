@@ -143,7 +143,7 @@ def rollback(pair: Pair, found: Diverged) -> list[Step]:
 
     Raises Refused if others need any of it: a replica may also be a source.
     """
-    blocked = [f"{snap.name} ({', '.join(needs)})" for snap in found.newer if (needs := _needs(snap))]
+    blocked = [f"{snap.name} ({', '.join(needs)})" for snap in found.newer if (needs := needs_of(snap))]
     blocked += [f"{each.name} (the base of a further replica)" for each in found.later if each.relationship]
     if blocked:
         raise Refused(
@@ -195,7 +195,7 @@ def abort(receiver: Dataset, where: str, why: str) -> Step:
     )
 
 
-def _needs(snapshot: Snapshot) -> list[str]:
+def needs_of(snapshot: Snapshot) -> list[str]:
     """The clones and holds that block a rollback. Our partial receive is none: it is aborted first."""
     held = [f"hold {hold.tag}" for hold in snapshot.holds or [] if hold.tag != LastHold.TAG]
     return held + [f"clone {name}" for name in snapshot.clones or [] if name != f"{snapshot.dataset}/%recv"]

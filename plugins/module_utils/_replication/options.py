@@ -112,6 +112,7 @@ class Options:
                 exclude=tuple(params.get("exclude_snapshots") or ()),
                 raw=params["raw"],
                 on_divergence=params["on_divergence"],
+                keep_old=params.get("reseed_keep") is not False,
                 resume=params["resume"],
                 properties=properties,
                 pulled=sender.host is not None,

@@ -40,6 +40,7 @@ class PairOptions:
     resume: bool = True
     properties: Mapping[str, str | None] = field(default_factory=dict)  # None: the replica inherits it
     pulled: bool = False  # the source is another host
+    keep_old: bool = True  # the replica that a reseed has replaced
     packages: bool = True  # False in a relay, which cannot take a package (-I) apart for a receiver on another host
 
 
@@ -74,13 +75,15 @@ class OldReplica:
     """What a reseed must know of the replica that it replaces, beyond its snapshots.
 
     ``settings``: its local properties. ``delegated``: what `zfs allow` shows of it (`output.delegated`).
-    ``moving``: the datasets directly below it. ``key_loaded``: its own encryption key is loaded now.
+    ``moving``: the datasets directly below it. ``key_loaded``: its own encryption key is loaded now. ``mounted``: only
+    read if it is not to be kept.
     """
 
     settings: Mapping[str, str] = field(default_factory=dict)
     delegated: tuple[tuple[str, tuple[str, ...], str], ...] = ()
     moving: tuple[Dataset, ...] = ()
     key_loaded: bool = False
+    mounted: bool = False
 
 
 @dataclass(frozen=True)
@@ -266,6 +269,7 @@ class PairPlan:
     origin_preserved: bool | None = None
     raw: bool = False
     reseeds: bool = False
+    keep_old: bool = True  # what a reseed replaces
 
     @property
     def steps(self) -> tuple[Step, ...]:

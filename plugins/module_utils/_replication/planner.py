@@ -335,7 +335,7 @@ def _plan(pair: Pair, options: PairOptions, arriving: Mapping[str, str]) -> Pair
             f"or end the relationship {pair.id} with cerss.zfs.zfs_replication (state=absent) to start a new one"
         )
     mode = agreed_mode(pair, options)
-    plan = PairPlan(pair, chosen[-1], pair.replica_name, raw=mode == RAW)
+    plan = PairPlan(pair, chosen[-1], pair.replica_name, raw=mode == RAW, keep_old=options.keep_old)
     if settled(pair, options):
         return plan  # its holds have not been read
     found = divergence.compare(pair)
@@ -362,9 +362,11 @@ def _differing(
     if isinstance(found, Apart) and not begun and options.on_divergence == "rollback":
         raise divergence.refusal(pair, found)
     origin = None if isinstance(found, (Fresh, Continue)) or begun else reseed.origin(pair, found)
-    plan = replace(plan, into=reseed.beside_name(pair), reseeds=True, warnings=(reseed.warning(pair),))
+    plan = replace(plan, into=reseed.beside_name(pair), reseeds=True)
+    if options.keep_old:
+        plan = replace(plan, warnings=(reseed.warning(pair),))
     if not begun:
-        reseed.check(pair, origin, chosen)
+        reseed.check(pair, origin, chosen, options.keep_old)
     return _lane(plan, reseed.new_one(pair), _standing(pair), chosen, options, arriving, origin)
 
 
@@ -541,7 +543,7 @@ def finish_steps(plan: PairPlan, pair: Pair) -> list[Step]:
         receiver = receiver_of(plan, pair)
         return list(bookkeeping.free(pair, receiver)) if receiver else []
     pair = _of_plan(plan, pair)
-    return [*reseed.swap(pair), *bookkeeping.finish(reseed.swapped(pair)).steps]
+    return [*reseed.swap(pair, plan.keep_old), *bookkeeping.finish(reseed.swapped(pair)).steps]
 
 
 def _of_plan(plan: PairPlan, pair: Pair) -> Pair:

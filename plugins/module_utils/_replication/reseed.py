@@ -26,7 +26,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import MAX_NAME, MAX_REPLICA_NAME
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.divergence import Apart, Diverged
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.divergence import Apart, Diverged, needs_of
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import (
     TARGET,
     OldReplica,
@@ -75,7 +75,7 @@ def origin(pair: Pair, found: Diverged | Apart) -> Origin | None:
     return found.origin
 
 
-def check(pair: Pair, start: Origin | None, carried: list[Snapshot]) -> None:
+def check(pair: Pair, start: Origin | None, carried: list[Snapshot], keep_old: bool = True) -> None:
     """Raise Refused for what would end a reseed half-way, before anything is sent."""
     replica, where = pair.replica, f"{pair.target_address} cannot be replaced"
     if replica is None:
@@ -99,6 +99,8 @@ def check(pair: Pair, start: Origin | None, carried: list[Snapshot]) -> None:
     if pair.beside is not None and not is_begun(pair):
         raise Refused(f"{where}: {beside_name(pair)} is in the way; rename or destroy it")
     _check_replaced(pair, replica, where)
+    if not keep_old:
+        _check_unneeded(pair, replica, start, where)
     history = {snap.snapshot: snap for snap in replica.snapshots} if _takes_history(pair, start) else {}
     twice = [snap for snap in carried if snap.snapshot in history and history[snap.snapshot].guid != snap.guid]
     if twice:
@@ -120,6 +122,19 @@ def _check_replaced(pair: Pair, replica: Dataset, where: str) -> None:
         raise Refused(f"{where}: its key is loaded and cannot be loaded again from keylocation=prompt; unload it")
 
 
+def _check_unneeded(pair: Pair, replica: Dataset, start: Origin | None, where: str) -> None:
+    """Whether the old replica can be destroyed, as far as it is not taken over."""
+    moved = next((at for at, snap in enumerate(replica.snapshots, 1) if start and snap.name == start.place), 0)
+    found = [f"{snap.name} ({', '.join(needs)})" for snap in replica.snapshots[moved:] if (needs := needs_of(snap))]
+    if pair.replaced and pair.replaced.mounted:
+        found.append(f"{replica.name} (mounted)")
+    if found:
+        raise Refused(
+            f"{where} without keeping the old one (reseed_keep=false), since others need {', '.join(found)}; end that "
+            "first, or leave reseed_keep out"
+        )
+
+
 def _takes_history(pair: Pair, start: Origin | None) -> bool:
     """True if the new replica is a clone of the old one, whose snapshots it takes over by its promotion."""
     new = new_one(pair)
@@ -137,11 +152,11 @@ def warning(pair: Pair) -> str:
 # -- when the new replica is whole -----------------------------------------------------------------------------------
 
 
-def swap(pair: Pair) -> list[Step]:
+def swap(pair: Pair, keep_old: bool = True) -> list[Step]:
     """The steps that are left to give the new replica the old one's place; none if it has it, with its marks."""
     new, old = new_one(pair), pair.replica
     if is_placed(pair):
-        return list(_mark(pair, pair.old))
+        return list(_mark(pair, pair.old, keep_old))
     if new is None:
         return []
     steps = []
@@ -152,7 +167,7 @@ def swap(pair: Pair) -> list[Step]:
         side=TARGET,
     ))  # fmt: skip
     left = _divided(pair)[1]
-    return [*steps, *_mark(pair, replace(old, name=old_name(pair), snapshots=left) if old else pair.old)]
+    return [*steps, *_mark(pair, replace(old, name=old_name(pair), snapshots=left) if old else pair.old, keep_old)]
 
 
 def _divided(pair: Pair) -> tuple[list[Snapshot], list[Snapshot]]:
@@ -210,8 +225,11 @@ def _aside(pair: Pair, old: Dataset) -> Step:
     )
 
 
-def _mark(pair: Pair, old: Dataset | None) -> Iterator[Step]:
-    """(old): its mark says that it was replaced, and what belongs to relationships goes."""
+def _mark(pair: Pair, old: Dataset | None, keep_old: bool) -> Iterator[Step]:
+    """(old): its mark says that it was replaced, and what belongs to relationships goes.
+
+    The new replica's mark is the last: until then the next run still looks for the old one.
+    """
     mark = old.source_mark if old else None
     if old and mark and not mark.put_aside:
         held = [f"{old.name}@{snap.snapshot}" for snap in with_hold(old, LastHold.TAG)]
@@ -222,11 +240,27 @@ def _mark(pair: Pair, old: Dataset | None) -> Iterator[Step]:
             zfs.set_({SourceMark.NAME: replace(mark, beside=False, put_aside=True).format()}, [old.name]),
         ]
         yield Step.of(f"mark {old.name} as put aside", commands, side=TARGET)
+    if old and mark and mark.id == pair.id and not keep_old:
+        yield _destroy(old)
     current = new_mark(pair)
     if current and current.beside:
         settled = {SourceMark.NAME: replace(current, beside=False).format()}
         text = f"mark {pair.target_address} as the replica of {pair.source_address}"
         yield Step.of(text, (zfs.set_(settled, [pair.replica_name]),), side=TARGET)
+
+
+def _destroy(old: Dataset) -> Step:
+    """Destroy the old replica. Its snapshots are destroyed by name, so it stays if it has got others meanwhile."""
+    names = [snap.snapshot for snap in old.snapshots]
+    commands = [zfs.destroy_snapshots(old.name, batch, defer=False) for batch in zfs.batches(names, zfs.BATCH)]
+    what = f" with its snapshots {', '.join(names)}" if names else ""
+    return Step.of(
+        f"destroy {old.name}, the old replica{what}",
+        (*commands, zfs.destroy(old.name)),
+        before={old.name: {"state": "present"}},
+        after={old.name: {"state": "absent"}},
+        side=TARGET,
+    )
 
 
 def new_mark(pair: Pair) -> SourceMark | None:

@@ -108,7 +108,8 @@ class Reader:
     def _in_detail(self, pairs: Sequence[Pair], since: int | None = None) -> tuple[list[Pair], Mapping[str, str]]:
         options = self.options.pair
         unsettled = [pair for pair in pairs if not pair.trouble and (since is not None or not settled(pair, options))]
-        closer = detail.read(self.source, self.target, unsettled, options.on_divergence == "reseed", since)
+        may_reseed = options.on_divergence == "reseed"
+        closer = detail.read(self.source, self.target, unsettled, may_reseed, since, options.keep_old)
         found = {pair.replica_name: pair for pair in closer}
         return [found.get(pair.replica_name, pair) for pair in pairs], detail.arriving(self.target, closer)
 

@@ -180,7 +180,7 @@ def _swap(work: Work, each: _Arrived) -> None:
         receiver = receiver_of(plan, pair)
         work.do(bookkeeping.free(pair, receiver) if receiver else [], report)
         return
-    work.do(reseed.swap(pair), report)
+    work.do(reseed.swap(pair, plan.keep_old), report)
     each.finish = bookkeeping.finish(reseed.swapped(pair))
 
 

@@ -34,6 +34,7 @@ from ansible_collections.cerss.zfs.tests.unit.pairs import (
     SOURCE_GUID,
     argvs,
     carried,
+    hold,
     last_hold,
     link,
     pair,
@@ -148,8 +149,8 @@ def test_a_new_replica_that_has_diverged_itself(new: list[int], origin: str | No
 # -- killed anywhere -------------------------------------------------------------------------------------------------
 
 
-def diverged(kind: str) -> Zfs:
-    """A replica with a snapshot of its own, a child, settings, and a further replica."""
+def diverged(kind: str, held: bool = True) -> Zfs:
+    """A replica with a snapshot of its own, which may be held, a child, settings, and a further replica."""
     zfs = history(1)
     replicate(zfs)
     zfs.snapshot("tank/v")
@@ -162,7 +163,8 @@ def diverged(kind: str) -> Zfs:
     zfs.replica.ours[CHAIN] = ReplicaRecords((record(id=OTHER, target="c:x/v", guid="5"),)).format()
     zfs.replica.ours[Announcement.NAME] = "[]"
     zfs.run(["zfs", "set", "compression=zstd", "backup/v"])
-    zfs.run(["zfs", "hold", "mine", "backup/v@s4"])
+    if held:
+        zfs.run(["zfs", "hold", "mine", "backup/v@s4"])
     zfs.create("backup/v/c")
     zfs.create("backup/v/d").values["type"] = Value("volume")
     zfs.commands.clear()
@@ -173,29 +175,69 @@ def names(zfs: Zfs) -> list[str]:
     return sorted(name for name in zfs.datasets if name.startswith("backup/"))
 
 
+@pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize("kind", ["clone", "full"])
-def test_a_killed_reseed_goes_on_where_it_was(kind: str) -> None:
+def test_a_killed_reseed_goes_on_where_it_was(kind: str, keep: bool) -> None:
     """Once the streams have arrived, the next run does exactly what is left."""
-    zfs = diverged(kind)
-    steps = replicate(zfs, RESEED)
+    options = replace(RESEED, keep_old=keep)
+    zfs = diverged(kind, held=keep)
+    steps = replicate(zfs, options)
     whole, ends = zfs.commands, names(zfs)
-    assert [name.partition("_")[0] for name in ends] == ["backup/v", "backup/v/c", "backup/v/d", "backup/v"]
+    kept = ["backup/v"] if keep else []
+    assert [name.partition("_")[0] for name in ends] == ["backup/v", "backup/v/c", "backup/v/d", *kept]
     before = sum(len(step.commands) for step in itertools.takewhile(lambda step: step.commands, steps))
-    arrived = sum(len(plan.carries) for plan in planner.rounds(plan_pair(diverged(kind).pair(), RESEED), RESEED, {}))
+    plan = plan_pair(diverged(kind, keep).pair(), options)
+    arrived = sum(len(each.carries) for each in planner.rounds(plan, options, {}))
     for ticks in range(len(whole) + arrived):
-        zfs = diverged(kind)
+        zfs = diverged(kind, keep)
         with pytest.raises(Killed):
-            replicate(zfs, RESEED, Kill(ticks, torn=bool(ticks % 2)))
-        plan = plan_pair(zfs.pair(), RESEED)
-        foretold = [step for each in planner.rounds(plan, RESEED, {}) for step in each.steps]
-        done = replicate(zfs, RESEED)
+            replicate(zfs, options, Kill(ticks, torn=bool(ticks % 2)))
+        plan = plan_pair(zfs.pair(), options)
+        foretold = [step for each in planner.rounds(plan, options, {}) for step in each.steps]
+        done = replicate(zfs, options)
         assert sentences(done) == sentences(foretold)
         assert names(zfs) == ends
         if ticks >= before + arrived:
             assert zfs.commands == whole
         settled = zfs.pair()
-        assert (reseed.swap(settled), plan_pair(settled, RESEED).steps) == ([], ())
-        assert planner.settled(settled, RESEED)
+        assert (reseed.swap(settled), plan_pair(settled, options).steps) == ([], ())
+        assert planner.settled(settled, options)
+
+
+def test_an_old_replica_that_is_not_kept_is_destroyed_by_name() -> None:
+    zfs = diverged("clone", held=False)
+    old = f"backup/v_old_{zfs.pair().id[:8]}"
+    steps = replicate(zfs, replace(RESEED, keep_old=False))
+    commands = [command for command in zfs.commands if command[1] == "destroy"]
+    assert commands == [["zfs", "destroy", f"{old}@s4"], ["zfs", "destroy", old]]
+    assert f"destroy {old}, the old replica with its snapshots s4" in sentences(steps)
+    assert zfs.commands.index(commands[-1]) < max(at for at, each in enumerate(zfs.commands) if "set" in each[1])
+
+
+@pytest.mark.parametrize(
+    ("change", "needs"),
+    [
+        (lambda old: hold(old, "mine", 9), "backup/v@s9 (hold mine)"),
+        (lambda old: setattr(old.snapshots[1], "clones", ["backup/c"]), "backup/v@s9 (clone backup/c)"),
+        (lambda old: hold(old, "mine", 1), None),  # the new one takes it over
+        (lambda old: last_hold(old, 9), None),
+    ],
+)
+def test_an_old_replica_that_others_need_is_kept(change: Callable[[Dataset], object], needs: str | None) -> None:
+    case = pair([1, 2], [1, 9])
+    assert case.replica
+    change(case.replica)
+    error = plan_pair(case, replace(RESEED, keep_old=False)).error
+    assert (error is None) is (needs is None)
+    assert plan_pair(case, RESEED).error is None
+    if needs:
+        assert f"since others need {needs}; end that first, or leave reseed_keep out" in str(error)
+
+
+def test_an_old_replica_that_is_mounted_is_kept() -> None:
+    case = replaced(pair([1, 2], [1, 9]), mounted=True)
+    assert "backup/v (mounted)" in str(plan_pair(case, replace(RESEED, keep_old=False)).error)
+    assert plan_pair(case, RESEED).error is None
 
 
 def test_what_a_whole_reseed_does() -> None:
