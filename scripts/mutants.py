@@ -62,10 +62,10 @@ MARKS, EXECUTE, PROPERTIES, VALUES, INVENTORY = (
         "_host/test_inventory",
     )
 )
-PAIR, AGREEMENT, DIVERGENCE, RESEED, BOOKKEEPING, TRANSFER, OPTIONS, INFO, REPORT, ATTEMPT, WAVE, RUN = (
+PAIR, AGREEMENT, DIVERGENCE, RESEED, BOOKKEEPING, TRANSFER, OPTIONS, INFO, REPORT, ATTEMPT, WAVE, RUN, KEYS = (
     f"tests/unit/plugins/module_utils/_replication/test_{name}.py"
     for name in ("pair", "agreement", "divergence", "reseed", "bookkeeping", "transfer", "options", "info", "report",
-                 "attempt", "wave", "run")
+                 "attempt", "wave", "run", "keys")
 )  # fmt: skip
 ACTIVITY, OUTPUT, ERRORS, BACKEND, ENDPOINT = (
     f"tests/unit/plugins/module_utils/{name}.py"
@@ -77,10 +77,11 @@ ACTIVITY, OUTPUT, ERRORS, BACKEND, ENDPOINT = (
         "_core/test_endpoint",
     )
 )
-WANTED, PROCESSES, DATASET, PROCESS = (
+WANTED, PROCESSES, DATASET, PROCESS, KEY = (
     f"tests/unit/plugins/module_utils/{name}.py"
-    for name in ("_host/test_wanted", "_zfs/test_processes", "_dataset/test_dataset", "_host/test_process")
-)
+    for name in ("_host/test_wanted", "_zfs/test_processes", "_dataset/test_dataset", "_host/test_process",
+                 "_dataset/test_key")
+)  # fmt: skip
 STREAM, PROGRAM, PEEK, HOOKS = (
     f"tests/unit/plugins/module_utils/{name}.py"
     for name in ("_zfs/test_stream", "_zfs/test_program", "_host/test_peek", "_snapshot/test_hooks")
@@ -627,6 +628,37 @@ MUTANTS = [
            "plan, now = _plan(options, source, target)", "now = _plan(options, source, target)[1]", RELATIONSHIP),
     Mutant("only one relationship is locked", "_replication/relationship",
            "                if now != id_:\n", "                if now != now:\n", RELATIONSHIP),
+    Mutant("what holds raw replicas needs no key", "_replication/keys",
+           "return CLEAR if _locked(pair) or _in_raw(pair) else {}", "return {}", KEYS),
+    Mutant("nothing inherits the key of a raw replica", "_replication/keys",
+           "return CLEAR if mode == PLAIN and not pair.source.encrypted and _in_raw(pair) else {}", "return {}", KEYS),
+    Mutant("a key that is needed must be loaded", "_replication/keys", "    if _locked(pair):\n", "    if not pair:\n",
+           KEYS),
+    Mutant("nothing is stored unencrypted unasked", "_replication/keys",
+           "if not nearest.encrypted and nearest.source_mark is None:", "if not nearest.encrypted and not pair:", KEYS),
+    Mutant("a gate permits unencrypted places only by name", "_gate",
+           "argv.settings().keys() & job.properties & {\"encryption\"}", "argv.settings().keys() & {\"encryption\"}",
+           GATE),
+    Mutant("an old replica that others need is not destroyed", "_replication/reseed",
+           "    if not keep_old:\n", "    if not pair:\n", RESEED),
+    Mutant("an old replica is destroyed before the last mark", "_replication/reseed",
+           "mark.id == pair.id and not keep_old:", "mark.id == pair.id and not pair:", RESEED),
+    Mutant("marks are found over all origins", "_replication/relationship",
+           "origins = _origins(more.values()) - found.keys()", "origins = set()", RELATIONSHIP),
+    Mutant("a promotion takes the last hold along", "_replication/relationship",
+           "            _release_last(plan, dataset)\n", "            pass\n", RELATIONSHIP),
+    Mutant("only what has no mark loses its hold", "_replication/relationship",
+           "if dataset.name in family and SourceMark.NAME not in dataset.ours:", "if dataset.name in family:",
+           RELATIONSHIP),
+    Mutant("marks that were moved are told with their record", "_replication/info",
+           "sorted(ids(dataset) - moved - ", "sorted(ids(dataset) - ", INFO),
+    Mutant("a raw replica keeps its own key", "_dataset/key",
+           "if dataset.is_replica and (mark is None or mark.mode == RAW):", "if not dataset:", KEY),
+    Mutant("a key in use is not unloaded", "_dataset/key", "    if mounted:\n", "    if not dataset:\n", KEY),
+    Mutant("a wrong key is noticed first", "_dataset/dataset",
+           "            backend.run(command, stdin=options.key.stdin)", "            pass", KEY),
+    Mutant("a clone that is not mounted was made", "_host/execute",
+           '"only be mounted by root", "successfully created, but not",', '"only be mounted by root",', EXECUTE),
     Mutant("nothing ends the renewal of a lease", "../action/zfs_snapshot_replicate",
            "except BaseException as error:  # noqa: PERF203", "except Exception as error:", ACTION),
     Mutant("scripts follow no link", "../action/zfs_snapshot_replicate", """ && [ ! -L "$l" ]""", "", ACTION),

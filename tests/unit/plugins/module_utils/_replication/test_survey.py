@@ -183,6 +183,27 @@ def test_pairs_come_after_those_they_depend_on(
         assert [found.source.name for found in in_order(pairs)] == order
 
 
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_parent_that_is_a_clone_of_what_is_below_it(world: World, depth: int) -> None:
+    """After a promotion and a rename. It arrives in full, since what is below it needs its place first."""
+    world.here.make("tank/x@s0")
+    world.here.clone("tank/x@s0", "tank/v")
+    tree = ["tank/v" + "/c" * number for number in range(depth + 1)]
+    world.here.make("tank/y", *tree[1:-1])
+    world.here.do_rename({}, "tank/x", tree[-1])
+    world.here.make(*(f"{name}@s1" for name in tree))
+    foretold = world.replicate(check=True, recursive=True)
+    result = world.replicate(recursive=True)
+    assert not result.get("failed"), [each["msg"] for each in result["replicas"]]
+    assert sorted(result["actions"]) == sorted(foretold["actions"])
+    apart = [each["source"] for each in result["replicas"] if each["origin_preserved"] is False]
+    assert [source.rpartition(":")[2] for source in apart] == ["tank/v@s1"]
+    world.here.make(*(f"{name}@s2" for name in tree))
+    again = world.replicate(recursive=True)
+    assert [each["steps"][0]["kind"] for each in again["replicas"]] == ["incremental"] * len(tree)
+    assert not world.replicate(recursive=True)["changed"]
+
+
 NAMES = st.lists(st.sampled_from("ab"), min_size=1, max_size=3).map(lambda parts: "/".join(["tank", *parts]))
 
 
