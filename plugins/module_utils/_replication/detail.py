@@ -54,6 +54,7 @@ def read(
     _look_at_snapshots(target, replicas, _recent_on_replica(pairs), ())
     _read_origins(source, target, pairs)
     _read_above(target, pairs)
+    _read_keys(source, target, pairs)
     pairs = _made_anew(source, pairs)
     pairs = _with_reseeds(target, pairs, may_reseed)
     return pairs if keep_old else _with_mounts(target, pairs)
@@ -110,6 +111,14 @@ def _read_above(target: Backend, pairs: Sequence[Pair]) -> None:
     if above:
         inventory.read_values(target, above, sorted(above), ("keystatus",), spoilt={})
         inventory.read_values(target, above, sorted(above), (SourceMark.NAME,), spoilt={})
+
+
+def _read_keys(source: Backend, target: Backend, pairs: Sequence[Pair]) -> None:
+    raw = keys.with_keys(pairs)
+    for backend, datasets in ((source, [pair.source for pair in raw]), (target, [pair.replica for pair in raw])):
+        found = {dataset.name: dataset for dataset in datasets if dataset}
+        if found:
+            inventory.read_values(backend, found, sorted(found), keys.KEY, spoilt={})
 
 
 def _read_origins(source: Backend, target: Backend, pairs: Sequence[Pair]) -> None:

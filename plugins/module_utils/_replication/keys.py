@@ -21,6 +21,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.agreement i
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair
 
 CLEAR = {"encryption": "off"}
+KEY = ("keyformat", "pbkdf2salt")  # zfs change-key makes a new salt for each passphrase; raw and hex keys have none
 _LOAD = "load it there with cerss.zfs.zfs_dataset (key=loaded)"
 
 
@@ -87,6 +88,43 @@ def check_place(pair: Pair, mode: str, given: Mapping[str, str | None]) -> None:
             f"{pair.target_address} would be stored unencrypted: {nearest.name} is not encrypted, although {locked} "
             "above it is; choose another target, or confirm it with properties={encryption: off}"
         )
+
+
+# -- keys that were changed ------------------------------------------------------------------------------------------
+
+
+def with_keys(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs with a raw replica, whose keys on both sides are compared."""
+    return [
+        pair
+        for pair in pairs
+        if pair.replica and pair.replica.snapshots and pair.record and pair.record.mode == RAW and pair.source.encrypted
+    ]
+
+
+def check_increment(pair: Pair) -> str | None:
+    """A warning if a raw increment brings another key; Refused if nobody could open the replica after it.
+
+    An increment brings the dataset's key, encrypted with that of the source's encryption root. It replaces the one of
+    the replica, even if the replica inherits the key of a dataset above (dsl_crypto_recv_raw_key_sync).
+    """
+    if pair not in with_keys([pair]) or pair.replica is None:
+        return None
+    here, there = ([dataset.get(name) for name in KEY] for dataset in (pair.source, pair.replica))
+    root = pair.replica.get("encryptionroot")
+    same = here == there
+    if root not in (None, pair.replica_name) and not (same and here[1] not in (None, "0")):
+        raise Refused(
+            f"{pair.target_address} inherits the key of {root}, and a raw increment would bring the key of its source "
+            f"instead, which that of {root} does not open; give it a key of its own there (zfs change-key), or end the "
+            "relationship"
+        )
+    if same or None in (*here, *there):
+        return None
+    return (
+        f"the key of {pair.source_address} is another one than that of {pair.target_address} (zfs change-key); when "
+        "this increment has arrived, the replica needs the key of the source"
+    )
 
 
 def _locked(pair: Pair) -> bool:

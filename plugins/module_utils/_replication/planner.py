@@ -491,6 +491,8 @@ def _sending(
 ) -> PairPlan:
     """The plan with streams, the marks before them and what is foreseen after them."""
     pair, goal = plan.pair, plan.goal
+    changed = keys.check_increment(pair) if plan.raw and sends[0].base else None
+    plan = replace(plan, warnings=(*plan.warnings, *([changed] if changed else [])))
     plan = replace(plan, sends=tuple(sends), more=goal is not None and sends[-1].snapshot.guid != goal.guid)
     mode = bookkeeping.mode_of(plan.raw)
     protect, protected = bookkeeping.protect(pair, sends, mode, anew=receiver is None)

@@ -121,3 +121,50 @@ def test_keys_above_are_read_only_if_there_are_any(world: World) -> None:
     world.there.make("backup")
     world.replicate(target="backup/a/v")
     assert not any("keystatus" in argv[-2] for _where, argv in world.log if argv[1] == "get")
+
+
+# -- keys that were changed ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "root", "message"),
+    [
+        (("passphrase", "7"), ("passphrase", "7"), "backup/v", None),
+        (("passphrase", "8"), ("passphrase", "7"), "backup/v", "is another one than that of"),
+        (("raw", "0"), ("passphrase", "7"), "backup/v", "is another one than that of"),
+        (("raw", "0"), ("raw", "0"), "backup/v", None),  # nothing shows whether it is the same
+        # One key for a tree of replicas works if the source's tree has the same one, wrapped alike.
+        (("passphrase", "7"), ("passphrase", "7"), "backup", None),
+        (("passphrase", "8"), ("passphrase", "7"), "backup", "inherits the key of backup, and a raw increment"),
+        (("raw", "0"), ("raw", "0"), "backup", "inherits the key of backup, and a raw increment"),
+    ],
+)
+def test_a_key_that_was_changed_is_named(
+    world: World, here: tuple[str, str], there: tuple[str, str], root: str, message: str | None
+) -> None:
+    world.here.make("tank/v", fixed=encrypted("tank/v"))
+    world.here.make("tank/v@s1")
+    assert not world.replicate().get("failed")
+    world.here.make("tank/v@s2")
+    for machine, name, key in ((world.here, "tank/v", here), (world.there, "backup/v", there)):
+        machine.all[name].fixed.update(zip(("keyformat", "pbkdf2salt"), key))
+    world.there.all["backup/v"].fixed["encryptionroot"] = root
+    world.revive()
+    foretold = world.replicate(check=True)
+    assert world.changes() == []
+    result = world.replicate()
+    assert (result["actions"], result["warnings"]) == (foretold["actions"], foretold["warnings"])
+    told = [*result["warnings"], result["replicas"][0]["msg"]]
+    assert [text for text in told if message and message in text] == (
+        [told[-1 if root == "backup" else 0]] if message else []
+    )
+    assert bool(result.get("failed")) is bool(message and root == "backup")
+    assert bool(message) is any(told)
+
+
+def test_keys_are_compared_only_where_they_travel(world: World) -> None:
+    world.here.make("tank/v@s1")
+    world.replicate()
+    world.here.make("tank/v@s2")
+    world.replicate()
+    assert not any("pbkdf2salt" in argument for _where, argv in world.log for argument in argv)
