@@ -36,6 +36,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import planner, relationship
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import SOURCE, TARGET, Pair, PairOptions
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.relationship import Options, adopt, end, pause
+from ansible_collections.cerss.zfs.tests.unit.machine import ENCRYPTED
 from ansible_collections.cerss.zfs.tests.unit.pairs import (
     ID,
     OTHER,
@@ -379,6 +380,38 @@ def test_adopting_marks_both_sides(mode: str) -> None:
         (SOURCE, "bookmark", "tank/v"), (SOURCE, "set", "tank/v"),
     ]  # fmt: skip
     assert case.id == case.new_id
+
+
+@pytest.mark.parametrize(
+    ("source_encrypted", "ivsets", "force", "raw"),
+    [
+        (False, ("-", "-"), False, False),
+        (False, ("-", "5"), False, False),  # below an encrypted dataset, where each snapshot has one of its own
+        (True, ("5", "5"), False, True),
+        (True, ("5", "6"), True, False),
+        (True, ("5", "-"), True, False),
+        (True, ("0", "0"), True, False),  # made by an OpenZFS that had none yet
+        (True, ("5", "6"), False, None),
+    ],
+)
+def test_the_common_snapshot_tells_how_it_was_sent(
+    world: World, source_encrypted: bool, ivsets: tuple[str, str], force: bool, raw: bool | None
+) -> None:
+    """Not whether the copy is encrypted: other tools send plain streams below encrypted datasets."""
+    world.here.make("tank/v", fixed=dict(ENCRYPTED) if source_encrypted else {})
+    world.there.make("backup/v", fixed={**ENCRYPTED, "encryptionroot": "backup"})
+    world.here.make("tank/v@s1", fixed={"ivsetguid": ivsets[0]})
+    world.there.make("backup/v@s1", fixed={"ivsetguid": ivsets[1]}).guid = world.here.all["tank/v@s1"].guid
+    if raw is None:
+        with pytest.raises(Refused, match="was not sent raw, so increments would leave .* decrypted; set force=true"):
+            change(state="present", force=force)
+        return
+    assert change(state="present", force=force)["changed"]
+    world.here.make("tank/v@s2")
+    world.there.all["backup/v"].fixed["encryptionroot"] = "backup/v"
+    result = world.replicate()
+    assert not result.get("failed"), result["replicas"][0]["msg"]
+    assert [step["raw"] for step in result["replicas"][0]["steps"]] == [raw]
 
 
 def test_what_is_in_order_is_left_alone() -> None:
