@@ -129,7 +129,7 @@ def test_refusals(name: str, more: list[Dataset], params: dict[str, Any], told: 
 
 def test_a_key_in_use_is_not_unloaded() -> None:
     below = thing("tank/e/a", loaded=True, mounted="yes"), thing("tank/e/b", "tank/e/b", loaded=True, mounted="yes")
-    with pytest.raises(CerssError, match="tank/e/a is mounted with it"):
+    with pytest.raises(CerssError, match=r"these are mounted with it: tank/e/a\. Unmount"):
         plan("tank/e", thing("tank/e", loaded=True), users=below, key="unloaded")
 
 

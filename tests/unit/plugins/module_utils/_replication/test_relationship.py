@@ -403,7 +403,7 @@ def test_the_common_snapshot_tells_how_it_was_sent(
     world.here.make("tank/v@s1", fixed={"ivsetguid": ivsets[0]})
     world.there.make("backup/v@s1", fixed={"ivsetguid": ivsets[1]}).guid = world.here.all["tank/v@s1"].guid
     if raw is None:
-        with pytest.raises(Refused, match="was not sent raw, so increments would leave .* decrypted; set force=true"):
+        with pytest.raises(Refused, match=r"was not sent raw, so increments would leave .* decrypted; set force=true"):
             change(state="present", force=force)
         return
     assert change(state="present", force=force)["changed"]
