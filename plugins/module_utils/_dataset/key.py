@@ -110,8 +110,8 @@ def _unload(dataset: Dataset, name: str, users: Iterable[Dataset]) -> Step:
                if each.get("encryptionroot") == dataset.name and each.get("mounted") == "yes"]  # fmt: skip
     if mounted:
         raise Refused(
-            f"the key of {name} cannot be unloaded: these are mounted with it: {listing(sorted(mounted))}. Unmount them "
-            "first"
+            f"the key of {name} cannot be unloaded: these are mounted with it: {listing(sorted(mounted))}. "
+            "Unmount them first"
         )
     return Step.of(
         f"unload the key of {name}",
