@@ -143,13 +143,17 @@ def test_reseeds_of_encrypted_replicas(backends: list[Backend]) -> None:
     one.run(
         "zfs load-key -L file:///run/first backup/s; zfs load-key -L file:///run/first backup/s/a"
         "; zfs change-key -i backup/s/a; zfs set keylocation=file:///run/first backup/s; zfs mount backup/e/q/c"
-        "; cd /backup/e/q/c; (exec sleep 300) > /dev/null 2>&1 & sleep 1"
+        "; cd /backup/e/q/c; (exec sleep 300 > /dev/null 2>&1) & echo $! > /run/reader; sleep 1"
         "; for n in s s/a e/q; do zfs snapshot backup/$n@own; done"
         "; for n in s s/a s/p q q/c; do zfs snapshot tank/$n@s2; done"
     )
     anew = [{**case, "on_divergence": "reseed"} for case in both]
-    for case, answer in zip(anew, replicate(one, *anew, look=False, passes=2)):
-        assert not done(answer)["replicas"][0]["msg"], case["name"]
+    try:
+        answers = replicate(one, *anew, look=False, passes=2)
+    finally:
+        one.run("kill $(cat /run/reader)")
+    for answer in answers:
+        done(answer)
     for case in both:
         assert not replicate(one, case, look=False, passes=2)[0][1]["changed"]
     for name, copy in (
