@@ -48,6 +48,7 @@ RUNFILES = "tests/unit/plugins/module_utils/_host/test_runfiles.py"
 ACTION = "tests/unit/plugins/action/test_zfs_snapshot_replicate.py"
 RECORDED, LAYERS = "tests/unit/test_recorded.py", "tests/unit/test_layers.py"
 MODULE = "tests/unit/plugins/module_utils/test_module.py"
+GROWTH = "tests/unit/test_growth.py"
 RELATIONSHIP = "tests/unit/plugins/module_utils/_replication/test_relationship.py"
 PRESENT, ABSENT, PRUNE = (
     f"tests/unit/plugins/module_utils/_snapshot/test_{name}.py" for name in ("present", "absent", "prune")
@@ -669,6 +670,32 @@ MUTANTS = [
     Mutant("nothing ends the renewal of a lease", "../action/zfs_snapshot_replicate",
            "except BaseException as error:  # noqa: PERF203", "except Exception as error:", ACTION),
     Mutant("scripts follow no link", "../action/zfs_snapshot_replicate", """ && [ ! -L "$l" ]""", "", ACTION),
+    Mutant("clones beyond the end of zfs's list are found", "_host/inventory",
+           "cut += [snapshots[name]] if _has_cut_clones(values) else []", "pass", GROWTH),
+    Mutant("half a name is no clone", "_host/inventory",
+           "sorted(names[:-1] if output.is_cut(value) else names)", "sorted(names)", GROWTH),
+    Mutant("a receive is found among many clones", "_host/inventory",
+           'found.get(values["origin"].text, set()).add(name)', "pass", GROWTH),
+    Mutant("foresight does not look at all of a history again and again", "_replication/planner",
+           "pair if plan.reseeds else after.part(pair)", "pair", GROWTH),
+    Mutant("foresight sees more than a plan can carry", "_replication/planner",
+           "first + 2 * PACKAGE,", "first + PACKAGE // 3,", GROWTH),
+    Mutant("a report keeps no histories", "_replication/report",
+           "        self.plans[-1] = self.plans[-1].told()\n", "", GROWTH),
+    Mutant("check mode foretells which cursors are swept", "_replication/bookkeeping",
+           "bookmarks=left)", "bookmarks=pair.source.bookmarks)", GROWTH),
+    Mutant("the times of cursors are known when there are many", "_replication/detail",
+           "len(own) + more > MANY_CURSORS", "len(own) > MANY_CURSORS", GROWTH),
+    Mutant("a stream names at most ten snapshots", "_replication/pair",
+           "if len(self.carries) <= MOST_SHOWN", "if self.carries", GROWTH),
+    Mutant("no record gets too long", "_replication/bookkeeping",
+           "> MAX_RECORDS:", "> 2 * MAX_RECORDS:", GROWTH),
+    Mutant("holds are put in batches", "_zfs/commands",
+           "tuple(command(batch) for batch in batches(names))", "(command([*names]),) if names else ()", GROWTH),
+    Mutant("a diff is returned only in diff mode", "_module",
+           "    if not module._diff:\n", "    if module.check_mode:\n", MODULE),
+    Mutant("what does not stop printing is stopped", "_host/process",
+           "MAX_OUTPUT:\n            raise too_much(self.argv)", "MAX_OUTPUT:\n            return True", PROCESS),
 ]  # fmt: skip
 
 
