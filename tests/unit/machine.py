@@ -181,7 +181,8 @@ class Machine:
             return (f"inherited from {above}" if source == "local" else source), text
         values = {"guid": thing.guid, "type": thing.type, "written": str(thing.written), "creation": str(thing.txg),
                   "receive_resume_token": thing.token or "-", "available": str(10**12), "used": "5000",
-                  "encryption": "off", "keylocation": "none"}  # fmt: skip
+                  "origin": thing.origin.name if thing.origin else "-", "encryption": "off",
+                  "keylocation": "none"}  # fmt: skip
         if thing.type == "snapshot":
             values.update(userrefs=str(len(thing.holds)), defer_destroy="on" if thing.deferred else "off",
                           clones=",".join(sorted(self.cloned.get(thing, [])))[:SHOWN] or "-", written=str(thing.size),

@@ -21,8 +21,12 @@ import pytest
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import ReplicaRecord, ReplicaRecords
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Snapshot, Value
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import SnapshotName
+from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan, Step
 from ansible_collections.cerss.zfs.plugins.module_utils._core.text import shown
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
+from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
+from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import execute
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, planner
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, PairOptions, PairPlan
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import Survey, plan_all, plan_pair, rounds
@@ -30,7 +34,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.report impo
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.survey import in_order
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import absent, present, prune
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.dependents import closure_of
-from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.options import Options
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.options import Options, result
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.tests.unit.pairs import link
 from ansible_collections.cerss.zfs.tests.unit.scenarios import Call
@@ -213,6 +217,17 @@ def test_memory_grows_as_what_is_there() -> None:
     assert many < 2400 * 3000
 
 
+def test_a_report_keeps_the_history_of_its_last_plan_only() -> None:
+    """A run makes a plan for each package, each of what it has read then."""
+    found = PairReport.of(plan_pair(behind(2, 300), PairOptions()))
+    for _package in range(3):
+        found.add(plan_pair(behind(2, 300), PairOptions()))
+    kept = [len(plan.pair.source.snapshots) for plan in found.plans]
+    assert kept == [0, 0, 0, 302]
+    assert all(plan.foreseen is None for plan in found.plans[:-1])
+    assert [step["count"] for step in found.to_result(ran=False)["steps"]] == [100] * 4
+
+
 # -- streams ---------------------------------------------------------------------------------------------------------
 
 
@@ -295,21 +310,21 @@ def verb(world: World, module: str, **options: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("receiving", [False, True])
 def test_all_clones_are_found_where_zfs_cuts_their_list(world: World, receiving: bool) -> None:
     names = [f"tank/root-of-a-machine-{number:04}" for number in range(500)]
-    world.here.make("tank/master@gold")
+    world.here.make("tank/template@gold")
     for name in names:
-        world.here.clone("tank/master@gold", name)
+        world.here.clone("tank/template@gold", name)
     if receiving:
-        world.here.clone("tank/master@gold", "tank/master/%recv")  # which zfs list does not show
-        world.here.all["tank/master/%recv"].type = "hidden"
-    shown_ = next(line for line in world.here.do_get({"-o": ["all"]}, "clones", "tank/master@gold").splitlines())
+        world.here.clone("tank/template@gold", "tank/template/%recv")  # which zfs list does not show
+        world.here.all["tank/template/%recv"].type = "hidden"
+    shown_ = next(line for line in world.here.do_get({"-o": ["all"]}, "clones", "tank/template@gold").splitlines())
     assert not shown_.endswith("-0499")
-    info = verb(world, "zfs_snapshot_info", name=["tank/master"])
+    info = verb(world, "zfs_snapshot_info", name=["tank/template"])
     found = info["snapshots"][0]["dependents"]["clones"]
-    assert found == sorted([*names, *(["tank/master/%recv"] if receiving else [])])
+    assert found == sorted([*names, *(["tank/template/%recv"] if receiving else [])])
     with pytest.raises(Refused) as refused:
-        verb(world, "zfs_snapshot", name=["tank/master@gold"], state="absent", on_dependents="fail")
+        verb(world, "zfs_snapshot", name=["tank/template@gold"], state="absent", on_dependents="fail")
     assert all(f"clone {name}" in refused.value.msg for name in names)
-    kept = verb(world, "zfs_snapshot_prune", name=["tank/master"], match=["*"], keep={"last": 1})
+    kept = verb(world, "zfs_snapshot_prune", name=["tank/template"], match=["*"], keep={"last": 1})
     assert kept["pruned"] == []
 
 
@@ -318,10 +333,31 @@ def test_all_clones_are_found_where_zfs_cuts_their_list(world: World, receiving:
 
 def test_a_result_names_few_snapshots() -> None:
     """A first replication of 100,000 snapshots; AWX stores 700,000 bytes at most."""
-    result = foretold(new(8_000))
-    del result["diff"]  # outside of diff mode
-    size = len(json.dumps(shown(result)))
+    told = foretold(new(8_000))
+    del told["diff"]  # outside of diff mode
+    size = len(json.dumps(shown(told)))
     assert size < 8_000 * 10
+
+
+def test_a_message_names_a_few_of_very_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_backend: Backend, command: list[str], **_more: object) -> None:
+        if command[-1] == "tank/v500":
+            raise Refused("no")
+
+    monkeypatch.setattr(Backend, "run", refused)
+    plan = Plan([Step.of(f"destroy tank/v{n}", [zfs.destroy(f"tank/v{n}")]) for n in range(5000)])
+    with pytest.raises(Refused) as caught:
+        execute(Backend(), plan)
+    assert len(caught.value.msg) < 2000
+    assert "and 480 more; not done: destroy tank/v500;" in caught.value.msg
+    assert len(caught.value.details["actions"]) == 500
+    failed = result(plan, [], {f"tank/v@{n}": f"tank/v@{n} is busy" for n in range(5000)})
+    assert failed["msg"].endswith("tank/v@19 is busy; and 4980 more")
+    names = [f"tank/v{n // 3000}@s{n}" for n in range(6000)]
+    options = Options([SnapshotName.parse(name) for name in names])
+    datasets = {name: Dataset(name) for name in ("tank/v0", "tank/v1")}
+    (warning,) = present.plan_present(options, names, datasets, Activity()).warnings
+    assert len(warning) < 2000
 
 
 def test_no_command_line_is_too_long() -> None:

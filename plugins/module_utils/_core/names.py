@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
@@ -196,6 +196,15 @@ def check_property(name: str, value: str | None, user_only: bool = False) -> Non
 def matches(text: str, patterns: list[str]) -> bool:
     """True when one of the globs matches the whole text, with case (fnmatch.fnmatchcase)."""
     return any(fnmatch.fnmatchcase(text, pattern) for pattern in patterns)
+
+
+def shortened(texts: Sequence[str], most: int = 20) -> list[str]:
+    """Not all of very many texts, for a message.
+
+    >>> shortened(["a", "b", "c", "d"], most=2)
+    ['a', 'b', 'and 2 more']
+    """
+    return [*texts[:most], f"and {len(texts) - most} more"] if len(texts) > most else list(texts)
 
 
 def listing(names: Iterable[str]) -> str:

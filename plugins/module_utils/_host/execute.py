@@ -17,6 +17,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
     NotFound,
     ZfsError,
 )
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import shortened
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Effect, Plan, Step, sentences
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 
@@ -33,7 +34,7 @@ def execute(where: Backend | Mapping[str, Backend], plan: Plan) -> list[str]:
             unmounted += _run(where[step.side] if isinstance(where, Mapping) else where, step)
         except CerssError as error:  # noqa: PERF203
             done, left = sentences(plan.steps[:position]), sentences(plan.steps[position:])
-            error.msg += f"; done: {'; '.join(done) or 'nothing'}; not done: {'; '.join(left)}"
+            error.msg += f"; done: {'; '.join(shortened(done)) or 'nothing'}; not done: {'; '.join(shortened(left))}"
             error.details.update(actions=done, changed=bool(done))
             raise
     return unmounted

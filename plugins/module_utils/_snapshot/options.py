@@ -18,6 +18,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
     SnapshotName,
     check_hold_tag,
     check_unique,
+    shortened,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
 from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import Inventory
@@ -138,7 +139,8 @@ def result(
         "busy": list(busy),
     }
     if failures or problem:
-        result.update(failed=True, msg="; ".join(dict.fromkeys([*([problem] if problem else []), *failures.values()])))
+        reasons = list(dict.fromkeys([*([problem] if problem else []), *failures.values()]))
+        result.update(failed=True, msg="; ".join(shortened(reasons)))
     return result
 
 

@@ -16,7 +16,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core import model, unit
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, Refused, ZfsError
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import LifetimeMark, TemporaryMark, is_ours
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Hold, Snapshot
-from ansible_collections.cerss.zfs.plugins.module_utils._core.names import SnapshotName, listing, matches
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import SnapshotName, listing, matches, shortened
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Effect, Plan, Step
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity, read_activity
@@ -215,7 +215,7 @@ def _carry_out(backend: Backend, planned: Present, options: Options) -> tuple[di
                     failures.update(outcome.failures)
     except CerssError as error:
         if isinstance(error, Stopped) or not created:
-            error.msg += f" (done: {'; '.join(created)})" if created else " (no snapshot was created)"
+            error.msg += f" (done: {'; '.join(shortened(created))})" if created else " (no snapshot was created)"
             error.details.update(actions=created, changed=bool(created))
             raise
         problem = error.msg
@@ -244,9 +244,10 @@ def plan_present(options: Options, names: Sequence[str], datasets: Inventory, ru
 def _warnings(groups: Sequence[Sequence[str]], datasets: Inventory, running: Activity) -> list[str]:
     found = []
     if len(groups) > 1:
+        told = shortened([", ".join(shortened(group)) for group in groups])
         found.append(
-            f"these snapshots are not atomic: {'; '.join(map(', '.join, groups))}. Each group is created after the "
-            "one before, since ZFS creates atomically only snapshots of one pool, and only one of each dataset"
+            f"these snapshots are not atomic: {'; '.join(told)}. Each group is created after the one before, since ZFS "
+            "creates atomically only snapshots of one pool, and only one of each dataset"
         )
     for name in [name for group in groups for name in group]:
         inbound = objects.inbound_of(datasets[name.partition("@")[0]], running)

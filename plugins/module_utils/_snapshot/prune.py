@@ -15,7 +15,7 @@ from typing import Any
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Snapshot
-from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName, check_unique, matches
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName, check_unique, matches, shortened
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan, Step
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity, read_activity
@@ -165,5 +165,5 @@ def _result(decided: Decision, snapshots: Sequence[Snapshot], outcome: Outcome) 
         "pending": pending,
     }
     if failures:
-        result.update(failed=True, msg=f"not all snapshots could be pruned: {'; '.join(failures)}")
+        result.update(failed=True, msg=f"not all snapshots could be pruned: {'; '.join(shortened(failures))}")
     return result
