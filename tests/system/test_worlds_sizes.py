@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,11 @@ from test_zfs_snapshot_prune import prune
 
 pytestmark = pytest.mark.no_gate("the gate reads and writes the same, and this takes long")
 
-LONG, INCREMENT, DATASETS, CLONES, CHAIN = 300, 120, 20, 300, 12
+PART = int(os.environ.get("CERSS_SIZES_PART", "1"))  # 20: about a twentieth of it all, to try the test itself
+LONG, INCREMENT, DATASETS, CHAIN = (max(least, most // PART) for least, most in (
+    (500, 20_000), (250, 1_000), (50, 1_000), (30, 300),
+))  # fmt: skip
+CLONES = 300
 NAME = "autosnap_2026-11-23_{:05d}_hourly"
 MEMORY = 250  # MiB
 
@@ -119,18 +124,18 @@ def test_a_master_image_with_many_clones(one: Backend) -> None:
     assert len(shown) in (4095, 8191)
     assert shown.rpartition(",")[2] not in clones
     (info,) = run(one, "_snapshot.info", read("tank/master"), passes=1)
-    told("300 clones, info", info)
+    told(f"{CLONES} clones, info", info)
     assert info["snapshots"][0]["dependents"]["clones"] == clones
     check, _real = run(one, "_snapshot.absent", absent("tank/master@gold", on_dependents="fail"))
     assert all(f"clone {name}" in check["msg"] for name in clones)
     (cascade,) = run(one, "_snapshot.absent", absent("tank/master@gold", on_dependents="cascade"), passes=0)
-    told("300 clones, cascade in check mode", cascade)
+    told(f"{CLONES} clones, cascade in check mode", cascade)
     assert sum(text.startswith("destroy clone") for text in cascade["actions"]) == len(clones)
 
 
 def test_a_chain_of_clones(one: Backend) -> None:
     check = run(one, "_dataset.clone", clone("tank/chain/c0001", state="absent", on_dependents="cascade"), passes=2)
-    told("a chain of 300 clones, all but one removed", *check)
+    told(f"a chain of {CHAIN} clones, all but one removed", *check)
     assert check[0]["actions"] == check[1]["actions"]
     assert one.zfs("list", "-Hr", "-o", "name", "tank/chain").split() == ["tank/chain", "tank/chain/c0000"]
 
@@ -141,7 +146,7 @@ def test_an_increment_of_many_snapshots(one: Backend) -> None:
     )
     told("a first snapshot", *first)
     check, real = run(one, "_replication.replicate", options("tank/week", target=target(dataset="backup/week")))
-    told("an increment of 1,000 snapshots", check, real)
+    told(f"an increment of {INCREMENT} snapshots", check, real)
     assert check["actions"] == real["actions"]
     assert sum(step["count"] for step in real["replicas"][0]["steps"]) == INCREMENT
     (again,) = run(one, "_replication.replicate", options("tank/week", target=target(dataset="backup/week")), passes=1)
@@ -152,30 +157,30 @@ def test_an_increment_of_many_snapshots(one: Backend) -> None:
 
 def test_a_long_history(one: Backend) -> None:
     (names,) = run(one, "_snapshot.info", read("tank/long", detail="names"), passes=1)
-    told("20,000 snapshots, names", names)
+    told(f"{LONG} snapshots, names", names)
     assert names["counts"]["total"] == LONG
     (full,) = run(one, "_snapshot.info", read("tank/long", output_file="/tmp/long.jsonl"), passes=1)
-    told("20,000 snapshots, state", full)
+    told(f"{LONG} snapshots, state", full)
     assert full["counts"]["full"] == LONG
     place = options("tank/long", target=target("local", dataset="backup/long"), intermediates=False)
-    told("the newest of 20,000 snapshots", *run(one, "_replication.replicate", place))
+    told(f"the newest of {LONG} snapshots", *run(one, "_replication.replicate", place))
     one.zfs("snapshot", "tank/long@newest")
     increment = run(one, "_replication.replicate", place)
-    told("an increment of one snapshot after 20,000", *increment)
+    told(f"an increment of one snapshot after {LONG}", *increment)
     assert increment[0]["actions"] == increment[1]["actions"]
     (check,) = run(one, "_snapshot.prune", prune("tank/long", match=["autosnap*"], keep={"last": 100}), passes=0)
-    told("pruning 20,000 snapshots", check)
+    told(f"pruning {LONG} snapshots", check)
     assert len(check["pruned"]) == LONG - 100
 
 
 def test_many_datasets(one: Backend) -> None:
     snapshot = run(one, "_snapshot.present", present("tank/many@s2", recursive=True))
-    told("a snapshot of 1,000 datasets", *snapshot)
+    told(f"a snapshot of {DATASETS} datasets", *snapshot)
     assert len(snapshot[1]["snapshots"]) == DATASETS
     tree = options(
         "tank/many", recursive=True, parallel=4, intermediates=False, target=target("local", parent="backup")
     )
     check, real = run(one, "_replication.replicate", tree)
-    told("1,000 datasets for the first time", check, real)
+    told(f"{DATASETS} datasets for the first time", check, real)
     assert check["actions"] == real["actions"]
     assert {replica["state"] for replica in real["replicas"]} == {"full"}
