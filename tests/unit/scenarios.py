@@ -93,6 +93,14 @@ def relationships(*names: str, **options: Any) -> Call:
     return Call("zfs_replication_info", {"name": list(names), **options}, REAL)
 
 
+def pools(*names: str, **options: Any) -> Call:
+    return Call("zfs_pool_info", {"name": list(names) or None, **options}, REAL)
+
+
+def datasets(*names: str, **options: Any) -> Call:
+    return Call("zfs_dataset_info", {"name": list(names) or None, **options}, REAL)
+
+
 def there(command: str) -> str:
     """On backend-b."""
     return f"ssh backend-b {shlex.quote(command)}"
@@ -647,6 +655,52 @@ SESSIONS: dict[str, Session] = {
         replicate(bandwidth_limit="512K"),
         relate("absent"),
     ],
+    "dataset_info": [
+        "zfs create -o recordsize=16K -o org.example:owner=dba tank/db; for n in log tmp tmp/x; do "
+        "zfs create tank/db/$n; done; zfs create -V 16M -o volblocksize=8K tank/db/zv; zfs snapshot tank/db@s1; "
+        "zfs clone tank/db@s1 tank/c1; zfs clone tank/db@s1 tank/c2; head -c 32 /dev/urandom > /root/key; "
+        "zfs create -o encryption=on -o keyformat=raw -o keylocation=file:///root/key tank/e; zfs create tank/e/f; "
+        "zfs unmount tank/e; zfs unload-key tank/e; zfs create -o mountpoint=none tank/off; "
+        f"zfs set 'cerss.zfs:replica.{POOL}={record('b1:backup/v')}' tank/db; "
+        f"zfs set 'cerss.zfs:source={OTHER.replace(ID, ID[::-1])}' tank/db/log",
+        datasets("tank/db"),
+        datasets("tank/db", recursive=True, exclude=["*/tmp"]),
+        datasets("tank", "tank/none", "nopool/x"),
+        datasets("tank/e", "tank/e/f", properties=["compression", "org.example:owner", "keyformat", "org.example:no"]),
+        datasets("tank/db/log", properties=["no-such"]),
+        datasets("tank", recursive=True, detail="names", limit=3),
+        datasets("tank/db/zv", detail="full"),
+        datasets(limit=0),
+    ],
+    # What zpool prints, on each version
+    "pool_info": [
+        "truncate -s 128M /tmp/1 /tmp/2 /tmp/3 /tmp/4 /tmp/5 /tmp/6 '/tmp/a spare'; "
+        "zpool create -o comment='made by hand' -o failmode=continue big mirror /tmp/1 /tmp/2 log /tmp/3 cache /tmp/4 "
+        "spare '/tmp/a spare'; zpool scrub -w tank",
+        pools("tank", "big"),
+        # Damaged data, which a scrub finds
+        "zpool offline big /tmp/2; zfs create tank/v; zpool create -O compression=off single /tmp/5; "
+        "head -c 20M /dev/urandom > /single/f; zpool sync; "
+        "zpool export single; dd if=/dev/urandom of=/tmp/5 bs=1M seek=5 count=20 conv=notrunc 2> /dev/null; "
+        "zpool import -d /tmp single; zpool scrub -w single",
+        pools("single", "big"),
+        # A resilver, and a scrub that is paused
+        "zpool replace -w big /tmp/2 /tmp/6; head -c 60M /dev/urandom > /big/f; zpool sync; "
+        "echo 1 > /sys/module/zfs/parameters/zfs_scan_suspend_progress; zpool scrub big; sleep 2",
+        pools("big"),
+        "zpool scrub -p big",
+        pools("big"),
+        "echo 0 > /sys/module/zfs/parameters/zfs_scan_suspend_progress; zpool scrub -s big",
+        pools(),
+        pools("big", "none"),
+        pools("big/x"),
+        # All reads and writes of the only device fail, so that the pool is suspended.
+        "zinject -d /tmp/5 -e io -T all single > /dev/null; echo x > /single/g; "
+        "(setsid sync -f /single/g > /dev/null 2>&1 < /dev/null &); "
+        "until grep -q SUSPENDED /proc/spl/kstat/zfs/single/state; do sleep 0.2; done",
+        pools("single", timeout="5s"),
+        "zinject -c all > /dev/null; zpool clear single; zpool destroy single; zpool destroy big",
+    ],
     # All that is parsed: what list, get, holds, allow and send print, resume tokens, and errors.
     "parsers": [
         f"{FILLED}zfs set \"org.example:note=$(printf 'a\\tb\\nc')\" tank/vol@s1; zfs hold 'with space' tank/vol@s1; "
@@ -692,7 +746,7 @@ SESSIONS: dict[str, Session] = {
 
 # The versions of OpenZFS that sessions are recorded on: some on each, all others on one.
 VERSIONS, VERSION = ("2.1", "2.3", "2.4"), "2.3"
-ON_EACH = ("parsers",)
+ON_EACH = ("parsers", "pool_info")
 
 
 def recordings(version: str) -> dict[str, Session]:

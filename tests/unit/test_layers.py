@@ -25,6 +25,7 @@ BELOW = {
     "_snapshot": {"_core", "_zfs", "_host"},
     "_dataset": {"_core", "_zfs", "_host", "_snapshot"},
     "_replication": {"_core", "_zfs", "_host"},
+    "_pool": {"_core", "_zfs", "_host"},
     "": {"_core", "_zfs"},
 }
 PURE = ("_core", "_zfs", "")

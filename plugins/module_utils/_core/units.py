@@ -60,6 +60,25 @@ def iso_time(epoch: int | float | None) -> str | None:
         return None
 
 
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_LOCAL_TIME = re.compile(r"\w{3} (\w{3}) +(\d{1,2}) +(\d{1,2}):(\d\d)(?::(\d\d))? (\d{4})\Z", re.ASCII)
+
+
+def local_epoch(text: str) -> int | None:
+    """``Mon Nov  3 07:08:02 2026`` (ctime(3)), in this host's time zone, as seconds since 1970; None for other texts.
+
+    Not strptime, which expects the months of the user's language.
+    """
+    found = _LOCAL_TIME.match(text)
+    if not found or found[1] not in _MONTHS:
+        return None
+    day, hour, minute, second, year = (int(part or 0) for part in found.groups()[1:])
+    try:
+        return int(datetime(year, _MONTHS.index(found[1]) + 1, day, hour, minute, second).timestamp())
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
 def epoch_of(text: str | None) -> int | None:
     """The reverse of `iso_time`; None for any other text."""
     try:

@@ -124,10 +124,13 @@ def _read_alone(backend: Backend, name: str, properties: list[str], part: Proper
         part.add({name: {property_name: value}})
 
 
-def property_names(backend: Backend, names: Iterable[str]) -> dict[str, frozenset[str]]:
-    """Name -> the properties that it has. Names that do not exist are left out. One process per batch of names."""
+def property_names(backend: Backend, names: Iterable[str], set_only: bool = False) -> dict[str, frozenset[str]]:
+    """Name -> the properties that it has, or with ``set_only`` those that are set on it. One process per batch.
+
+    Names that do not exist are left out, and with ``set_only`` those on which nothing is set.
+    """
     found: dict[str, set[str]] = {}
-    for name, property_name in _property_names(backend, names):
+    for name, property_name in _property_names(backend, names, set_only):
         found.setdefault(name, set()).add(property_name)
     same: dict[frozenset[str], frozenset[str]] = {}  # most names have the same
     return {name: same.setdefault(shape, shape) for name, shape in zip(found, map(frozenset, found.values()))}

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Every command line of zfs, zpool and ps that the collection runs, as functions that return the argv.
+"""Every command line of zfs, zpool, ps and grep that the collection runs, as functions that return the argv.
 
 Nothing else builds one. Each docstring names the manual page that it is based on, of OpenZFS 2.1 to 2.4.
 """
@@ -179,6 +179,29 @@ def pool_values(pool: str, names: Sequence[str]) -> list[str]:
 def sync(pool: str) -> list[str]:
     """zpool-sync(8). Afterwards ``written`` is up to date; it lags by a transaction group. Any user may run it."""
     return ["zpool", "sync", pool]
+
+
+def pools(names: Iterable[str]) -> list[str]:
+    """zpool-list(8). The names of pools; without ``names`` of all that are imported."""
+    return ["zpool", "list", "-H", "-o", "name", *names]
+
+
+def pool_properties(pool: str) -> list[str]:
+    """zpool-get(8). Rows of property and value, features and user properties included; sizes in bytes."""
+    return ["zpool", "get", "-Hp", "-o", "property,value", "all", pool]
+
+
+def pool_status(pool: str) -> list[str]:
+    """zpool-status(8). For people (`_zfs.pool.status`), with exact numbers and full paths. JSON needs OpenZFS 2.3."""
+    return ["zpool", "status", "-pP", pool]
+
+
+def pool_states() -> list[str]:
+    """grep(1). PATH:STATE of each imported pool on Linux. The kernel tells it without a lock (spa_stats.c).
+
+    zpool can wait for ever for a pool that is suspended, and for a lock that somebody holds who does.
+    """
+    return ["grep", "-rs", "--include=state", ".", "/proc/spl/kstat/zfs"]
 
 
 def rollback(snapshot_name: str) -> list[str]:

@@ -62,7 +62,7 @@ _KINDS: tuple[tuple[str, type[ZfsError]], ...] = (
         NotElevated,
     ),
     (
-        r"\bzfs\W?: ((command )?not found|No such file)|No such file or directory: '?zfs|"
+        r"\bz(fs|pool)\W?: ((command )?not found|No such file)|No such file or directory: '?zfs|"
         r"/dev/zfs and /proc/self/mounts|"
         r"ZFS modules (are not loaded|cannot be auto-loaded)|/dev/zfs: No such",
         NoZfs,

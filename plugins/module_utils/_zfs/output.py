@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from datetime import datetime
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Hold, Value
-from ansible_collections.cerss.zfs.plugins.module_utils._core.units import number
+from ansible_collections.cerss.zfs.plugins.module_utils._core.units import local_epoch, number
 
 # The name of a dataset, snapshot or bookmark (zfs_namecheck.c)
 _PART = r"(?!\.\.?(?:[/@#]|\Z))[A-Za-z0-9_.:\- ]+"
@@ -179,12 +178,7 @@ def holds(lines: Iterable[str], names: Collection[str]) -> dict[str, list[Hold]]
 
 def _hold_time(text: str) -> int | None:
     seconds = number(text.strip())
-    if seconds is not None:
-        return seconds
-    try:
-        return int(datetime.strptime(" ".join(text.split()), "%a %b %d %H:%M %Y").timestamp())
-    except (ValueError, OverflowError):
-        return None
+    return local_epoch(text.strip()) if seconds is None else seconds
 
 
 def allowed(lines: Iterable[str], dataset: str) -> Iterator[tuple[str, str]]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -67,3 +68,19 @@ def test_time() -> None:
     assert units.iso_time(253402300800) is None  # the year 10000
     assert units.epoch_of("2026-11-23 07:08:02") is None
     assert units.epoch_of(None) is None
+
+
+@given(st.integers(0, 2**32))
+def test_local_time_round_trip(epoch: int) -> None:
+    # In winter, when no hour comes twice
+    month = time.localtime(epoch).tm_mon
+    assert units.local_epoch(time.ctime(epoch)) == epoch or month not in (1, 6)
+
+
+@pytest.mark.parametrize("text", ["", "Mon Nov 31 01:02:03 2026", "Mo 2. Nov 01:02:03 2026", "Mon Foo  3 01:02 2026"])
+def test_invalid_local_time(text: str) -> None:
+    assert units.local_epoch(text) is None
+
+
+def test_a_local_time_without_seconds() -> None:
+    assert units.local_epoch("Fri Nov 27 06:59 2026") == units.local_epoch("Fri Nov 27 06:59:00 2026")
