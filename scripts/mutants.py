@@ -92,8 +92,24 @@ SURVEY, REPLICATE, ROTATION, UNMARKED = (
     for name in ("survey", "replicate", "rotation", "unmarked")
 )
 UNITS, NAMES = (f"tests/unit/plugins/module_utils/_core/test_{name}.py" for name in ("units", "names"))
+POOL, POOL_TEXT, POOL_INFO, DATASET_INFO = (
+    f"tests/unit/plugins/module_utils/{name}.py"
+    for name in ("_core/test_pool", "_zfs/test_pool", "_pool/test_info", "_dataset/test_info")
+)
 
 MUTANTS = [
+    Mutant("the kernel knows whether a pool is suspended", "_core/pool",
+           "if self.kernel == SUSPENDED or self.status is None:", "if self.status is None:", POOL),
+    Mutant("errors of a device are a problem", "_core/pool",
+           "        if self.errors:\n", "        if not self:\n", POOL),
+    Mutant("no pool property of a user replaces a native one", "_zfs/pool",
+           "found.setdefault(name, text)", "found.update({name: text})", POOL_TEXT),
+    Mutant("zpool is not waited for without a limit", "_pool/info",
+           "backend.run(command, timeout=timeout).stdout.split", "backend.run(command).stdout.split", POOL_INFO),
+    Mutant("a pool that hangs zpool hides no other one", "_pool/info",
+           "    except CerssError as error:\n", "    except BadInput as error:\n", POOL_INFO),
+    Mutant("values that are read at a time are bounded", "_dataset/info",
+           "if part and (len(part) + 1) * len(asked) > most:", "if part and len(part) > most:", DATASET_INFO),
     Mutant("a temporary snapshot is never chosen", "_replication/planner",
            "            not snap.temporary\n", "            snap.name\n", REPLICATION),
     Mutant("what was deleted is never chosen", "_replication/planner",

@@ -63,6 +63,8 @@ WORLD: dict[str, dict[str, str]] = {
     "zfs_snapshot_info": {
         "": "zfs create tank/vol; zfs snapshot -o org.example:ticket=1 tank/vol@daily-1; zfs snapshot tank/vol@monday"
     },
+    "zfs_dataset_info": {"": "zfs create tank/db; zfs create tank/scratch"},
+    "zfs_pool_info": {},
     "zfs_clone": {
         "": "zfs create tank/db; zfs snapshot tank/db@nightly; zfs create -p tank/images/debian"
         "; zfs snapshot tank/images/debian@v12; zfs create -p backup/tank/db; zfs snapshot backup/tank/db@nightly"
