@@ -15,9 +15,12 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
     CerssError,
     Diverged,
     Exists,
+    HasClones,
+    Held,
     MissingFeature,
     NoSpace,
     NotBase,
+    NotFound,
     ReadOnly,
     Refused,
     StaleToken,
@@ -62,6 +65,9 @@ POLL = 2.0  # seconds between looks at a transfer that another run or host has s
 SIZE_AFTER = 5.0  # seconds after which zfs send has told the size of its stream, if it ever does
 ANNOUNCED_FROM = 64 * 1024 * 1024  # bytes of a stream that is long enough to be watched
 ANNOUNCED_AFTER = 60  # seconds of a stream that is, where bandwidth_limit tells how long it takes
+MOST_OUTDATED = 10  # plans of a pair that are outdated before anything arrives; somebody else is faster each time
+# What zfs says to a plan that others have made impossible since both sides were read
+_OUTDATED = (NotFound, NotBase, Diverged, Exists, Held, HasClones)
 # What zfs says if another run has done it; the name of a cursor says which snapshot it is of.
 _DONE = {
     "bookmark": ("bookmark exists",),
@@ -180,13 +186,13 @@ def carry_out(work: Work, task: Task) -> None:
 
     Raises the error of the last attempt. Afterwards `wave.commit` must move the marks, also if there was no stream.
     """
-    failures, reached = 0, _reached(task.pair)
+    failures, outdated, reached = 0, 0, _reached(task.pair)
     _lock(work, task)
     while True:
         try:
             plan = task.plan or _plan_anew(work, task)
             if _reached(plan.pair) != reached:
-                failures, reached = 0, _reached(plan.pair)
+                failures, outdated, reached = 0, 0, _reached(plan.pair)
             return _attempt(work, task, plan)
         except _Again:
             pass
@@ -197,9 +203,11 @@ def carry_out(work: Work, task: Task) -> None:
             task.report.warn(f"{task.pair.target_address}: {error.msg}; its partial receive is given up")
         except MissingFeature as error:
             _choose_flags(work, task, error)
-        except (NotBase, Diverged, Exists):
-            if not _is_outdated(work, task):
+        except _OUTDATED:
+            outdated += 1
+            if outdated > MOST_OUTDATED or not _is_outdated(work, task):
                 raise
+            continue  # with the plan that was made anew
         except CerssError as error:
             failures += 1
             if not error.transient or failures > work.options.retries or work.wanted.fault():
@@ -251,9 +259,16 @@ def _lock(work: Work, task: Task) -> None:
 
 
 def _is_outdated(work: Work, task: Task) -> bool:
-    """True if something has arrived since the plan was made: another run was faster."""
-    now, _arriving = work.reader.observe(task.pair, task.since)
-    return _reached(now) != _reached(task.pair)
+    """Plan anew. True if that is another plan: others have changed one of the sides since it was made."""
+    former = task.report.plans[-1]
+    return _aims(_plan_anew(work, task)) != _aims(former)
+
+
+def _aims(plan: PairPlan) -> tuple[object, ...]:
+    """What the plan changes, without marks, which may be there already."""
+    sends = [(send.kind, send.base, send.origin, send.token and (send.token.text, send.token.bytes),
+              [(snap.name, snap.guid) for snap in send.carries]) for send in plan.sends]  # fmt: skip
+    return plan.into, sends, [step.commands for step in plan.prepare]
 
 
 def _plan_anew(work: Work, task: Task) -> PairPlan:

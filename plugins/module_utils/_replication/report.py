@@ -47,9 +47,11 @@ class PairReport:
         self.warnings += [] if text in self.warnings else [text]
 
     def to_result(self, ran: bool) -> dict[str, Any]:
-        plan = self.plans[0]
-        pair, goal = plan.pair, plan.goal
-        sends = [send for each in self.plans for send in each.sends]
+        pair = self.plans[0].pair
+        # Another plan may have another goal, since the first one was outdated when its turn came.
+        goal = next((plan.goal for plan in reversed(self.plans) if plan.goal), None)
+        planned = self.plans[-1:] if ran else self.plans
+        steps = self.steps or [send.to_result() for plan in planned for send in plan.sends]
         guid = goal.guid if goal else None
         return {
             "id": pair.id if pair.pool else None,
@@ -57,13 +59,13 @@ class PairReport:
             "target": pair.target_address,
             "guid": None if guid == ASSUMED else guid,
             "state": self.state,
-            "base": plan.sends[0].base if plan.sends else None,
+            "base": steps[0]["base"] if steps else None,
             "bytes_sent": self.sent if ran else None,
             "bytes_estimated": self.estimated,
             "seconds": round(self.seconds, 1) if ran else None,
             "resumed": self.resumed,
-            "origin_preserved": plan.origin_preserved,
-            "steps": self.steps or [send.to_result() for send in sends],
+            "origin_preserved": self.plans[0].origin_preserved,
+            "steps": steps,
             "failed": self.error is not None,
             "msg": self.error.msg if self.error else "",
         }

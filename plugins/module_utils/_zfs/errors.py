@@ -75,7 +75,11 @@ _KINDS: tuple[tuple[str, type[ZfsError]], ...] = (
         MissingFeature,
     ),
     (r"contains partially-complete state", Inbound),
-    (r"has been modified\b|must destroy them to overwrite|must specify -F|destination .* exists", Diverged),
+    (
+        r"has been modified\b|must destroy them to overwrite|must specify -F|destination .* exists|"
+        r"more recent snapshots or bookmarks exist",
+        Diverged,
+    ),
     (
         r"does not match incremental source|incremental source .* (is not earlier|does not exist)|"
         r"not an earlier snapshot",

@@ -11,6 +11,7 @@ import itertools
 import json
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -330,6 +331,114 @@ def test_another_run_was_faster(world: World, monkeypatch: pytest.MonkeyPatch, w
     assert message(result) == ""
     assert result["replicas"][0]["state"] == "full"
     assert world.replicate(check=True)["changed"] is False
+    assert [snap.name for snap in world.here.snaps("tank/v") if snap.holds] == []
+
+
+def prune(*names: str) -> Callable[[World], None]:
+    def others(world: World) -> None:
+        for name in names:
+            world.here.answer(["zfs", "destroy", f"tank/v@{name}"])  # which a hold prevents
+
+    return others
+
+
+def rename(world: World) -> None:
+    last = world.here.snaps("tank/v")[-1]
+    world.here.move(last, "tank/v@daily")
+
+
+def take_and_prune(world: World) -> None:
+    """A snapshot job that keeps one."""
+    world.here.make("tank/v@s5")
+    prune("s1", "s2", "s3", "s4")(world)
+
+
+@pytest.mark.parametrize(
+    "others", [prune("s4"), prune("s3"), prune("s2"), prune("s1"), prune("s1", "s2", "s3"), prune("s2", "s3", "s4"),
+               rename, take_and_prune],
+)  # fmt: skip
+@pytest.mark.parametrize("when", ["bookmark", "hold", "send", "receive"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_plan_that_others_have_made_impossible_is_made_anew(
+    world: World, others: Callable[[World], None], when: str, whole: bool
+) -> None:
+    """Not even a retry is needed."""
+    package(world)
+    if not whole:  # one snapshot, which is not held
+        prune("s3", "s4")(world)
+
+    def hook(machine: str, argv: list[str]) -> None:
+        if argv[1] == when and machine == (THERE if when == "receive" else HERE):
+            world.hook = lambda *_: None
+            others(world)
+
+    world.hook = hook
+    result = world.replicate()
+    if not world.here.snaps("tank/v"):
+        assert "tank/v has no snapshot" in message(result)
+        return
+    assert message(result) == ""
+    (replica,) = result["replicas"]
+    there = {snap.guid: snap.name for snap in world.there.snaps("backup/v")}
+    assert (replica["state"], there[replica["guid"]]) == ("full", replica["source"].replace("tank", "backup"))
+    assert message(world.replicate()) == ""
+    assert world.here.snaps("tank/v")[-1].guid == world.there.snaps("backup/v")[-1].guid
+    assert [snap.name for snap in world.here.snaps("tank/v") if snap.holds] == []
+    assert world.replicate(check=True)["changed"] is False
+
+
+def test_a_clone_that_takes_the_snapshots_along_is_told(world: World) -> None:
+    package(world)
+
+    def hook(_machine: str, argv: list[str]) -> None:
+        if argv[1] == "hold":
+            world.hook = lambda *_: None
+            world.here.clone("tank/v@s3", "tank/k")
+            world.here.do_promote({}, "tank/k")
+
+    world.hook = hook
+    assert "no longer have a snapshot in common" in message(world.replicate())
+
+
+def test_a_named_snapshot_that_was_pruned_meanwhile(world: World) -> None:
+    package(world)
+
+    def hook(_machine: str, argv: list[str]) -> None:
+        if argv[1] == "hold":
+            world.here.all.pop("tank/v@s3", None)
+
+    world.hook = hook
+    assert "tank/v@s3 does not exist; create one" in message(world.replicate("tank/v@s3"))
+
+
+def test_what_has_come_to_the_replica_since_the_plan_is_rolled_back_as_well(world: World) -> None:
+    package(world)
+    world.there.make("backup/v@own")
+
+    def hook(_machine: str, argv: list[str]) -> None:
+        if argv[1] == "rollback":
+            world.hook = lambda *_: None
+            world.there.make("backup/v@more")
+
+    world.hook = hook
+    result = world.replicate(on_divergence="rollback")
+    assert message(result) == ""
+    assert any("backup/v@more" in action for action in result["actions"])
+
+
+def test_a_plan_is_not_made_anew_for_ever(world: World) -> None:
+    """Somebody takes away what is to be sent, again and again."""
+    package(world)
+    numbers = itertools.count(10)
+
+    def hook(machine: str, argv: list[str]) -> None:
+        if argv[1] == "send" and machine == HERE:
+            world.here.all.pop(world.here.snaps("tank/v")[-1].name)
+            world.here.make(f"tank/v@s{next(numbers)}")
+
+    world.hook = hook
+    assert "does not exist" in message(world.replicate())
+    assert next(numbers) < 30
     assert [snap.name for snap in world.here.snaps("tank/v") if snap.holds] == []
 
 

@@ -28,6 +28,12 @@ RECORDED = [
     ("cannot open 'tank/e/nope': dataset does not exist", "NotFound"),
     ("cannot destroy snapshots: permission denied", "Denied"),
     ("cannot unmount '/tank/o/clone': permission denied", "Denied"),
+    # rollback
+    (
+        "cannot rollback to 'tank/v@a': more recent snapshots or bookmarks exist\n"
+        "use '-r' to force deletion of the following snapshots and bookmarks:\ntank/v@b",
+        "Diverged",
+    ),
     # snapshot
     ("cannot create snapshot 'tank/v@a': dataset already exists\nno snapshots were created", "Exists"),
     ("cannot create snapshot 'backup/t@try': dataset is busy", "Busy"),
