@@ -40,6 +40,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import (
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import Stopped, Wanted
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, reseed
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.agreement import begun
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import (
     SOURCE,
@@ -65,6 +66,7 @@ POLL = 2.0  # seconds between looks at a transfer that another run or host has s
 SIZE_AFTER = 5.0  # seconds after which zfs send has told the size of its stream, if it ever does
 ANNOUNCED_FROM = 64 * 1024 * 1024  # bytes of a stream that is long enough to be watched
 ANNOUNCED_AFTER = 60  # seconds of a stream that is, where bandwidth_limit tells how long it takes
+OLD = 60.0  # seconds after which a plan that destroys or renames something is made anew
 MOST_OUTDATED = 10  # plans of a pair that are outdated before anything arrives; somebody else is faster each time
 # What zfs says to a plan that others have made impossible since both sides were read
 _OUTDATED = (NotFound, NotBase, Diverged, Exists, Held, HasClones)
@@ -152,6 +154,7 @@ class Task:
     again: bool = False  # whether its marks were others when they were to be written
     asked: bool = False  # whether `together` was asked to carry out what comes before the first stream
     lock: contextlib.ExitStack | None = None  # as long as the relationship's lock on this host is held
+    planned: float = field(default_factory=time.monotonic)  # when its first plan was made
     started: float = 0.0  # of the current attempts, by the monotonic clock
     freed: int = 0  # createtxg of the newest snapshot that has arrived and whose hold this run has released
     blocked: bool = False  # it waits for another run on this host
@@ -188,6 +191,8 @@ def carry_out(work: Work, task: Task) -> None:
     """
     failures, outdated, reached = 0, 0, _reached(task.pair)
     _lock(work, task)
+    if task.plan and _is_doubtful(task.plan, time.monotonic() - task.planned):
+        task.plan = None
     while True:
         try:
             plan = task.plan or _plan_anew(work, task)
@@ -256,6 +261,16 @@ def _lock(work: Work, task: Task) -> None:
         task.plan, task.blocked = None, True
         work.pause(what)
         task.blocked = False
+
+
+def _is_doubtful(plan: PairPlan, age: float) -> bool:
+    """Whether the sides must be read again when the plan's turn comes, ``age`` seconds after it was made.
+
+    It counts on the marks of a run that has begun a replica and may have given up since, or it has waited for long.
+    """
+    if begun(plan.pair) and receiver_of(plan, plan.pair) is None:
+        return True
+    return age > OLD and bool(plan.prepare or plan.reseeds)
 
 
 def _is_outdated(work: Work, task: Task) -> bool:

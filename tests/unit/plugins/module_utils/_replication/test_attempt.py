@@ -411,6 +411,62 @@ def test_a_named_snapshot_that_was_pruned_meanwhile(world: World) -> None:
     assert "tank/v@s3 does not exist; create one" in message(world.replicate("tank/v@s3"))
 
 
+def test_marks_of_another_run_that_gives_up_are_made_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This run reads the record of a replica that another host has begun and then gives up."""
+    monkeypatch.setattr(runfiles, "lock", lambda _name: contextlib.nullcontext(True))
+    world.here.make("tank/v@s1")
+    other: list[dict[str, Any]] = []
+    has_read, has_failed = threading.Event(), threading.Event()
+
+    def run() -> None:
+        other.append(world.replicate())
+        has_failed.set()
+
+    def hook(_machine: str, argv: list[str]) -> None:
+        if argv[1] == "send" and not has_read.is_set():  # of the other run, whose record is there
+            assert has_read.wait(10)
+            raise No("cannot send: I/O error")
+
+    def carry_out(work: Any, task: Any, real: Any = attempt.carry_out) -> None:
+        if threading.current_thread().name.startswith("pair") and other_thread.ident and first:
+            first.clear()
+            has_read.set()
+            assert has_failed.wait(10)
+        real(work, task)
+
+    first: list[bool] = []
+    world.hook = hook
+    other_thread = threading.Thread(target=run)
+    other_thread.start()
+    while "cerss.zfs:replica" not in str(world.here.all["tank/v"].props):
+        time.sleep(0.01)
+    first.append(True)
+    monkeypatch.setattr(attempt, "carry_out", carry_out)
+    result = world.replicate()
+    other_thread.join()
+    assert "I/O error" in message(other[0])
+    assert (message(result), result["warnings"]) == ("", [])
+    assert world.replicate(check=True)["changed"] is False
+
+
+def test_an_old_plan_that_destroys_something_is_made_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    package(world)
+    world.there.make("backup/v@own")
+    monkeypatch.setattr(attempt, "OLD", -1.0)
+
+    def hook(_machine: str, argv: list[str]) -> None:
+        if argv[1] == "holds":  # the last reading
+            world.hook = lambda *_: None
+            world.there.make("backup/v@keep").guid = world.here.all["tank/v@s2"].guid
+            world.there.all.pop("backup/v@own")
+
+    world.hook = hook
+    result = world.replicate(on_divergence="rollback")
+    assert message(result) == ""
+    assert not any("destroy" in action for action in result["actions"])
+    assert world.there.all["backup/v@keep"]
+
+
 def test_what_has_come_to_the_replica_since_the_plan_is_rolled_back_as_well(world: World) -> None:
     package(world)
     world.there.make("backup/v@own")
