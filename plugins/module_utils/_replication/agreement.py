@@ -19,7 +19,8 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     SourceMark,
     Spoilt,
 )
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, PairOptions
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import reseed
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, PairOptions, only_holds
 
 _MEND = "cerss.zfs.zfs_replication (state=present)"
 
@@ -116,11 +117,15 @@ def _check_unmarked(pair: Pair) -> None:
             f"{pair.target_address} has lost the property {SourceMark.NAME}, so nothing is received into it; {_MEND} "
             "sets it again if they have a snapshot in common"
         )
-    if begun(pair) and pair.is_first_receive:
+    if begun(pair) and (pair.is_first_receive or reseed.is_begun(pair)):
         return
+    if only_holds(replica):
+        return  # it is never received into, but it can be put aside
+    # A rename would take the replicas below it along.
+    rename = "" if replica and replica.children else " rename it,"
     raise Refused(
         f"{pair.target_address} exists and is not a replica made by this collection, so nothing is received into it; "
-        f"choose another target, rename it, or adopt it with {_MEND}"
+        f"choose another target,{rename} or adopt it with {_MEND}"
     )
 
 

@@ -20,6 +20,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import
     Pair,
     listed,
     newest_common,
+    only_holds,
     txg,
     with_hold,
 )
@@ -115,6 +116,11 @@ def refusal(pair: Pair, found: Diverged | Apart) -> Refused:
             f"the common snapshots of {pair.source_address} and {pair.target_address} moved to {found.holder} when it "
             f"was promoted; promote {found.victim} to move them back, or set on_divergence=reseed to put the replica "
             "aside and start a new one from them by an increment"
+        )
+    if only_holds(pair.replica):
+        return Refused(
+            f"{pair.target_address} exists and holds other datasets, but is no replica, so nothing is received into "
+            "it; on_divergence=reseed makes a replica of it, which the datasets below it are moved to"
         )
     return Refused(
         f"{pair.target_address} and {pair.source_address} no longer have a snapshot in common (the replica holds "

@@ -196,6 +196,13 @@ class Pair:
         return is_first_receive(self.replica)
 
 
+def only_holds(dataset: Dataset | None) -> bool:
+    """True for a dataset without snapshots that has others below it, such as one that was created to hold replicas."""
+    if dataset is None or dataset.snapshots or dataset.inconsistent or dataset.has_partial_receive:
+        return False
+    return bool(dataset.children) and SourceMark.NAME not in dataset.ours
+
+
 def is_first_receive(dataset: Dataset | None) -> bool:
     """True for a dataset that holds only a part of its first snapshot."""
     return dataset is not None and dataset.inconsistent and not dataset.snapshots

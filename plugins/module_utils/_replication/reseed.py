@@ -24,7 +24,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     is_source_property,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Snapshot
-from ansible_collections.cerss.zfs.plugins.module_utils._core.names import MAX_NAME, MAX_REPLICA_NAME
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import MAX_NAME, MAX_REPLICA_NAME, listing
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.divergence import Apart, Diverged, needs_of
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import (
@@ -63,6 +63,11 @@ def is_begun(pair: Pair) -> bool:
     return new_one(pair) is not None
 
 
+def is_marked(old: Dataset) -> bool:
+    """False for a dataset that only held others (`only_holds`) until they were moved."""
+    return SourceMark.NAME in old.ours
+
+
 def is_placed(pair: Pair) -> bool:
     """True if the new replica has its place, and only marks are left to do."""
     return bool(pair.mark and pair.mark.beside) and not is_begun(pair)
@@ -89,6 +94,11 @@ def check(pair: Pair, start: Origin | None, carried: list[Snapshot], keep_old: b
     if long:
         raise Refused(
             f"{where}: {long[0].name[:60]}… below its new name would exceed {MAX_NAME} characters; destroy it"
+        )
+    if pair.source.type == "volume" and replica.children:
+        raise Refused(
+            f"{where}: it holds {listing(replica.children)}, and nothing can be below a volume; replicate to another "
+            "dataset"
         )
     if "/" not in pair.replica_name:
         raise Refused(f"{where}: it is the root of a pool, which cannot be renamed; replicate to a dataset below it")
@@ -143,6 +153,8 @@ def _takes_history(pair: Pair, start: Origin | None) -> bool:
 
 
 def warning(pair: Pair) -> str:
+    if pair.replica and not is_marked(pair.replica):
+        return f"what {pair.replica_name} was until now is kept as {old_name(pair)}; destroy that if it is empty"
     return (
         f"the old replica is kept as {old_name(pair)} and uses space until you destroy it; whoever has mounted it "
         "keeps its data until he mounts the new one"
@@ -183,7 +195,8 @@ def _copy(pair: Pair, old: Dataset, new: Dataset) -> Iterator[Step]:
     replaced = pair.replaced or OldReplica()
     there = {name: value.text for name, value in new.values.items()}
     taken = {name: _inherited(name, value, str(old.guid)) for name, value in replaced.settings.items()}
-    settings = {name: value for name, value in taken.items() if name not in _NOT_COPIED and there.get(name) != value}
+    skipped = {*_NOT_COPIED, *([] if is_marked(old) else ["canmount"])}  # it is off for what only holds others
+    settings = {name: value for name, value in taken.items() if name not in skipped and there.get(name) != value}
     commands = [zfs.set_({name: value}, [new.name]) for name, value in settings.items()]
     commands += [zfs.delegate(*each, new.name) for each in replaced.delegated]
     if commands:

@@ -97,7 +97,17 @@ def replaced_tree(world: World) -> dict[str, Any]:
     return {"names": ("tank/v",), "on_divergence": "reseed", **TREE}
 
 
-SCENARIOS: list[Scenario] = [first, increment, rolled_back, replaced, replaced_tree]
+def replaced_holders(world: World) -> dict[str, Any]:
+    """First only what is deepest was replicated, so that two datasets were created to hold it. One of them is in use."""
+    world.here.make("tank/v/a/b@s1")
+    world.replicate("tank/v/a/b", target={"host": THERE, "parent": "backup"})
+    world.here.make("tank/v@s2", "tank/v/a@s2", "tank/v/a/b@s2")
+    world.there.make("backup/v/other@own")
+    world.there.all["backup/v"].props["compression"] = "zstd"
+    return {"names": ("tank/v",), "on_divergence": "reseed", **TREE}
+
+
+SCENARIOS: list[Scenario] = [first, increment, rolled_back, replaced, replaced_tree, replaced_holders]
 
 
 @pytest.fixture(params=[100, 2], ids=["", "in-rounds"])
@@ -214,6 +224,22 @@ def test_a_reseed_takes_everything_along(world: World) -> None:
     assert (record.id, record.formerly) == ("ab" * 8, old.guid)
     assert not ReplicaRecords.all_of(old.props)
     assert [snap.holds for snap in world.there.snaps("backup/v")] == [[], [], ["cerss.zfs:last"]]
+
+
+def test_what_held_replicas_becomes_one(world: World) -> None:
+    options = replaced_holders(world)
+    below = {name: thing.guid for name, thing in world.there.all.items() if name.startswith(("backup/v/a/b", "backup/v/o"))}
+    refused = errors(run(world, options, on_divergence="fail"))
+    assert set(refused) == {"b:backup/v", "b:backup/v/a"}
+    assert "backup/v exists and holds other datasets, but is no replica" in refused["b:backup/v"]
+    result = run(world, options)
+    assert errors(result) == {}
+    assert {name: world.there.all[name].guid for name in below} == below
+    assert {"backup/v@s2", "backup/v/a@s2", "backup/v/a/b@s2"} <= world.there.all.keys()
+    assert world.there.all["backup/v"].props["compression"] == "zstd"
+    assert world.there.all["backup/v"].props["canmount"] == "noauto"
+    world.here.make("tank/v@s3", "tank/v/a@s3", "tank/v/a/b@s3")
+    assert errors(run(world, options, on_divergence="fail")) == {}
 
 
 # -- how many processes it takes -------------------------------------------------------------------------------------
