@@ -96,9 +96,10 @@ class HasClones(ZfsError):
 
 
 class Busy(ZfsError):
-    """In use by a send, a receive or a mount."""
+    """In use by a send, a receive, a mount, or whoever has opened the ``device``."""
 
     transient = True
+    device: str | None = None
 
 
 class Diverged(ZfsError):

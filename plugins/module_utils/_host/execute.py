@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
     Busy,
@@ -20,6 +21,11 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import shortened
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Effect, Plan, Step, sentences
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
+from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wait_for
+
+DEVICES = Path("/dev/zvol")
+PROBED = 5.0  # seconds in which udev, multipath and LVM look at a new device, which is busy meanwhile (openzfs#9359)
+LOOK = 0.5
 
 
 def execute(where: Backend | Mapping[str, Backend], plan: Plan) -> list[str]:
@@ -92,13 +98,36 @@ def _run(backend: Backend, step: Step) -> list[str]:
     """What zfs said where only the mount after the command failed."""
     unmounted: list[str] = []
     for command in step.commands:
-        try:
-            backend.run(command, stdin=step.stdin)
-        except ZfsError as error:  # noqa: PERF203
-            if not _concerns_only_the_mount(error):
-                raise
-            unmounted.append(error.stderr)
+        error = _refusal(backend, step, command)
+        device = _device(backend, command) if isinstance(error, Busy) else None
+        if device:
+            error = wait_for(
+                lambda command=command: _refusal(backend, step, command),  # type: ignore[misc]
+                lambda error: not isinstance(error, Busy), LOOK, PROBED, first=error,
+            )  # fmt: skip
+            if isinstance(error, Busy):
+                error.device = str(device)
+                error.msg += f"; its device {device} is open; find out who uses it with: fuser -v {device}"
+        if error and not _concerns_only_the_mount(error):
+            raise error
+        unmounted += [error.stderr] if error else []
     return unmounted
+
+
+def _refusal(backend: Backend, step: Step, command: list[str]) -> ZfsError | None:
+    """The error of a command that zfs refuses; None if it went well."""
+    try:
+        backend.run(command, stdin=step.stdin)
+    except ZfsError as error:
+        return error
+    return None
+
+
+def _device(backend: Backend, command: list[str]) -> Path | None:
+    """The device of the volume, or of the volume's snapshot, that a command on this host is about."""
+    name = command[-1].partition("@")[0] if command[1] == "rollback" else command[-1]
+    device = DEVICES / name.replace(" ", "+")  # as zvol_id, udev's program, names it
+    return device if backend.endpoint.host is None and device.exists() else None
 
 
 def _concerns_only_the_mount(error: ZfsError) -> bool:

@@ -197,10 +197,13 @@ class Pair:
 
 
 def only_holds(dataset: Dataset | None) -> bool:
-    """True for a dataset without snapshots that has others below it, such as one that was created to hold replicas."""
+    """True for a dataset without snapshots that has others below it, such as one that was created to hold replicas.
+
+    Not for the root of a pool, which cannot be renamed.
+    """
     if dataset is None or dataset.snapshots or dataset.inconsistent or dataset.has_partial_receive:
         return False
-    return bool(dataset.children) and SourceMark.NAME not in dataset.ours
+    return bool(dataset.children) and "/" in dataset.name and SourceMark.NAME not in dataset.ours
 
 
 def is_first_receive(dataset: Dataset | None) -> bool:

@@ -115,4 +115,11 @@ def delete(backend: Backend, deletion: Deletion) -> Outcome:
 
 
 def _failure_message(name: str, error: ZfsError) -> str:
-    return _busy_message(name) if isinstance(error, Busy) else error.msg
+    if not isinstance(error, Busy):
+        return error.msg
+    if error.device:
+        return (
+            f"{name} cannot be deleted while its device {error.device} is open; find out who uses it with: fuser -v "
+            f"{error.device}"
+        )
+    return _busy_message(name)

@@ -14,6 +14,7 @@ import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Busy, Held
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Effect, Plan, Step
+from ansible_collections.cerss.zfs.plugins.module_utils._host import execute as execution
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import attempt, execute
 
@@ -123,6 +124,29 @@ def test_a_snapshot_that_was_destroyed_meanwhile_is_no_failure(tmp_path: Path) -
     assert outcome.failures == {}
     plain = Step((Effect("t@a"),), (program("cannot open 't@a': dataset does not exist"),))
     assert list(attempt(Backend(), [plain]).failures) == ["t@a"]
+
+
+@pytest.mark.parametrize(("free_after", "device"), [(2, True), (9, True), (2, False)])
+def test_what_udev_holds_for_a_moment_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_after: int, device: bool
+) -> None:
+    """Only where the thing has a device. Otherwise it is being sent, which takes longer."""
+    monkeypatch.setattr(execution, "DEVICES", tmp_path)
+    monkeypatch.setattr(execution, "LOOK", 0.05)
+    monkeypatch.setattr(execution, "PROBED", 0.3)
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool" / "a+v@s").touch()
+    name, log = "pool/a v@s" if device else "pool/v@s", tmp_path / "log"
+    script = f'echo >> {log}; [ $(wc -l < {log}) -gt {free_after} ] || {{ echo "cannot destroy: dataset is busy" >&2; exit 1; }}'
+    outcome = attempt(Backend(), [Step((Effect(name),), (["sh", "-c", script, name],))])
+    tries = len(log.read_text().splitlines())
+    if free_after == 2 and device:
+        assert (list(outcome.failures), tries) == ([], 3)
+        return
+    error = outcome.failures[name]
+    assert isinstance(error, Busy)
+    assert (error.device is not None, "is open; find out who uses it with: fuser -v" in error.msg) == (device, device)
+    assert (tries > 3) == device
 
 
 def test_the_class_of_the_error_is_kept(tmp_path: Path) -> None:
