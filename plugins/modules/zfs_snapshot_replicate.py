@@ -89,6 +89,8 @@ options:
       - V(reseed) receives a new replica beside the old one, from their last common snapshot if there is one. When it is
         complete, it takes over the local properties, the permissions and the datasets below of the old one, and then
         its name. The old replica is renamed and kept, see O(reseed_keep).
+      - V(reseed) also makes a replica of a dataset that only holds others, such as one that was created when what is
+        below it was replicated first.
       - V(rollback) and V(reseed) need a login on the target without a gate.
     type: str
     choices: [fail, rollback, reseed]
@@ -277,7 +279,9 @@ replicas:
       returned: always
       sample: tank/vol@s0
     bytes_sent:
-      description: Size of the streams in bytes. V(null) in check mode.
+      description: Bytes of the streams, before compression. V(null) in check mode. On Linux this is what C(zfs send)
+        has written. If it runs on another host or with sudo, this is what it has reported, which it does once a second;
+        then a stream that takes less than that counts as 0.
       type: int
       returned: always
       sample: 1048576
@@ -321,7 +325,7 @@ replicas:
       returned: always
       sample: ""
 bytes_sent:
-  description: Size of all streams in bytes. V(null) in check mode.
+  description: Sum of RV(replicas[].bytes_sent). V(null) in check mode.
   type: int
   returned: always
   sample: 1048576

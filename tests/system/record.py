@@ -32,7 +32,7 @@ for name in ('ansible', 'ansible.module_utils', 'ansible.module_utils.basic'):  
     sys.modules[name] = types.ModuleType(name)
 sys.modules['ansible.module_utils.basic'].AnsibleModule = object
 real_run, real_spawn, real_end, RealLines = process.run, process.spawn, process.end, process.Lines
-real_command = process.run_command
+real_command, real_written = process.run_command, process.written
 peek = importlib.import_module(PREFIX + 'module_utils._host.peek')
 real_which, real_time, real_ahead = shutil.which, time.time, peek.ahead
 commands, streams, lacks = [], [], []
@@ -102,6 +102,13 @@ def end(started, *args):
             entry['ended'] = True
     return real_end(started, *args)
 
+def written(started):
+    found = real_written(started)
+    for entry, stream in streams:
+        if stream is started:
+            entry['written'] = found
+    return found
+
 def which(program, **more):
     found = real_which(program, **more)
     if found is None and program not in lacks:
@@ -123,7 +130,7 @@ def ahead(pipe, size):  # what was seen of a stream also stays here
     return found
 
 process.run, process.spawn, process.end, process.Lines, shutil.which = run, spawn, end, Lines, which
-process.run_command = run_command
+process.run_command, process.written = run_command, written
 # A wave ends when nothing is on its way, so that its time decides nothing.
 importlib.import_module(PREFIX + 'module_utils._replication.run').WAVE_SECONDS = 1e9
 peek.ahead = ahead

@@ -114,6 +114,7 @@ class Replay:
         seen = [bytes.fromhex(each).ljust(stream.RECORD, b"\0") for each in entry.get("seen", [])]
         records = "".join(f"\\{byte:03o}" for byte in b"".join(seen))
         started = _SPAWN(["/bin/sh", "-c", _STAGE, argv[0], entry.get("err", ""), end, takes, records], **options)
+        started.wrote = entry.get("written", 0)
         self.packages += [started.stdout] if len(seen) > 1 else []
         return started
 
@@ -209,6 +210,7 @@ def run(replay: Replay, call: Call, check: bool, step: dict[str, Any], monkeypat
         patch.setattr(process, "run_command", replay.run_command)
         patch.setattr(process, "Lines", replay.output)
         patch.setattr(process, "spawn", replay.spawn)
+        patch.setattr(process, "written", lambda program: program.wrote)
         patch.setattr(time, "time", lambda: step["now"])
         lacks = step.get("lacks", ())
         patch.setattr(shutil, "which", lambda program, **_: None if program in lacks else f"/usr/bin/{program}")

@@ -99,19 +99,26 @@ def _run(backend: Backend, step: Step) -> list[str]:
     unmounted: list[str] = []
     for command in step.commands:
         error = _refusal(backend, step, command)
-        device = _device(backend, command) if isinstance(error, Busy) else None
-        if device:
-            error = wait_for(
-                lambda command=command: _refusal(backend, step, command),  # type: ignore[misc]
-                lambda error: not isinstance(error, Busy), LOOK, PROBED, first=error,
-            )  # fmt: skip
-            if isinstance(error, Busy):
-                error.device = str(device)
-                error.msg += f"; its device {device} is open; find out who uses it with: fuser -v {device}"
+        if isinstance(error, Busy):
+            error = _again(backend, step, command, error)
         if error and not _concerns_only_the_mount(error):
             raise error
         unmounted += [error.stderr] if error else []
     return unmounted
+
+
+def _again(backend: Backend, step: Step, command: list[str], error: Busy) -> ZfsError | None:
+    """Try a command again for a while if it is about something with a device, which may be open for a moment only."""
+    device = _device(backend, command)
+    if device is None:
+        return error
+    left = wait_for(
+        lambda: _refusal(backend, step, command), lambda found: not isinstance(found, Busy), LOOK, PROBED
+    )  # fmt: skip
+    if isinstance(left, Busy):
+        left.device = str(device)
+        left.msg += f"; its device {device} is open; find out who uses it with: fuser -v {device}"
+    return left
 
 
 def _refusal(backend: Backend, step: Step, command: list[str]) -> ZfsError | None:

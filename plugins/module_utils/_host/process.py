@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import SEARCH_PATH
@@ -262,6 +263,20 @@ class Lines:
             if not data:
                 yield from [rest] if rest else []
                 return
+
+
+def has_ended(program: subprocess.Popen[Any]) -> bool:
+    """Whether a program that nobody has waited for has ended. It still is not waited for."""
+    return os.waitid(os.P_PID, program.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def written(program: subprocess.Popen[Any]) -> int:
+    """Bytes that a program has written, by proc(5), until it is waited for; 0 where the system does not tell."""
+    try:
+        counters = dict(line.split(": ") for line in Path(f"/proc/{program.pid}/io").read_text().splitlines())
+        return int(counters["wchar"])
+    except (OSError, ValueError, KeyError):
+        return 0
 
 
 def end(process: subprocess.Popen[Any], patience: float = 5.0) -> None:

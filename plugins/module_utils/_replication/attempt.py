@@ -502,8 +502,6 @@ def _stream(work: Work, task: Task, plan: PairPlan, send: Send, total: int | Non
             meter, work.wanted, _Ticker(runfile, plan.pair, send, meter).tick,
             Asked.of(plan.pair, send, receiver_of(plan, plan.pair)),
         )  # fmt: skip
-        # zfs send reports once a second, so its estimate covers the last part of a second.
-        meter.done = max(meter.done, meter.total or 0)
     except CerssError:
         task.receiver = meter.receiver
         raise
@@ -511,9 +509,9 @@ def _stream(work: Work, task: Task, plan: PairPlan, send: Send, total: int | Non
         runfile.remove()
         if total is None and meter.total is not None:
             report.estimated = (report.estimated or 0) + meter.total
-        report.sent += meter.done
+        report.sent += meter.sent
         report.resumed |= send.kind == "resume"
-        report.steps.append({**send.to_result(), "bytes_sent": meter.done, "bytes_estimated": meter.total})
+        report.steps.append({**send.to_result(), "bytes_sent": meter.sent, "bytes_estimated": meter.total})
 
 
 @dataclass

@@ -70,6 +70,7 @@ class Meter:
     started: float = field(default_factory=time.time)
     moved: float = field(default_factory=time.monotonic)
     receiver: int | None = None  # the pid of zfs receive on another host, as it has told on our connection
+    written: int = 0  # what a zfs send that can be looked at has written, to the last byte
     _before: int = 0
     _at: int = 0
 
@@ -80,6 +81,11 @@ class Meter:
         if self._before + amount > self.done:
             self.done, self.moved = self._before + amount, time.monotonic()
         self._at = amount
+
+    @property
+    def sent(self) -> int:
+        """What was measured: without ``written``, what zfs send has told, which it does once a second."""
+        return self.written or self.done
 
     @property
     def rate(self) -> int | None:
@@ -94,12 +100,14 @@ class _Stderr(threading.Thread):
     def __init__(self, program: subprocess.Popen[bytes], meter: Meter, sends: bool) -> None:
         super().__init__(daemon=True)
         self.program, self.meter, self.sends, self.kept = program, meter, sends, bytearray()
+        self.size = 0  # bytes of what was read
         self.start()
 
     def run(self) -> None:
         stream: Any = self.program.stderr
         with stream:
             for raw in iter(lambda: stream.readline(MAX_WORDS), b""):
+                self.size += len(raw)
                 self._note(raw)
 
     def _note(self, raw: bytes) -> None:
@@ -182,6 +190,7 @@ def run_pipe(
     ):
         between = [["cat"]]  # nobody else could end a stream between two programs of root
     pipe = _Pipe(transport, meter, wanted, tick)
+    pipe.counts = source.endpoint.host is None and not source.endpoint.become
     wrong: ForeignStream | None = None
     try:
         pipe.start([*sending, *between])
@@ -242,9 +251,11 @@ class _Pipe:
         self.why: CerssError | None = None
         self.patience = PATIENCE
         self.whole = False  # the record that was looked at last has come whole
+        self.counts = False  # the first program is zfs send itself
         self.output: IO[bytes] | None = None  # of the last program that has one, as long as it may be looked at
         self._ended: float | None = None
         self._received: float | None = None
+        self._counted = 0
 
     def start(self, stages: list[list[str]], last: bool = False, again: bool = False) -> None:
         """Start programs, joined by pipes. ``last``: they receive. ``again``: others will receive what comes next."""
@@ -301,13 +312,26 @@ class _Pipe:
         if self.wanted.fault():
             self.patience = HASTE
         for program in self.programs:
-            if program.poll() is None:
+            if self._runs(program):
+                if self.counts and program is self.programs[0]:
+                    self._counted = process.written(program)
                 process.end(program, self.patience if program is not self.programs[0] else min(self.patience, 5.0))
         self.close()
+        if self._counted:
+            self.stderrs[0].text()
+            self.meter.written = max(0, self._counted - self.stderrs[0].size)
+
+    def _runs(self, program: subprocess.Popen[bytes]) -> bool:
+        """Whether it runs. Between its end and the wait for it Linux shows what zfs send has written."""
+        if self.counts and program is self.programs[0] and program.returncode is None:
+            if not process.has_ended(program):
+                return True
+            self._counted = process.written(program)
+        return program.poll() is None
 
     def look(self) -> bool:
         """True if there is nothing left to wait for."""
-        if all(program.poll() is not None for program in self.programs):
+        if not any(self._runs(program) for program in self.programs):
             return True
         now = time.monotonic()
         sender, receiver = self.programs[0], self.programs[-1]
@@ -316,9 +340,9 @@ class _Pipe:
             if self.why is not former:
                 self._end_sender(HASTE)
         # A sender without a receiver is ended; once the sender has ended, the others must end soon.
-        if receiver.poll() is not None and sender.poll() is None and self._is_left(receiver.returncode, now):
+        if receiver.poll() is not None and self._runs(sender) and self._is_left(receiver.returncode, now):
             self._end_sender(2.0)
-        if self.why or sender.poll() is not None:
+        if self.why or not self._runs(sender):
             self._ended = self._ended or now
             if self.why and now - self._ended > self.patience:
                 return True

@@ -137,7 +137,8 @@ def test_what_udev_holds_for_a_moment_is_tried_again(
     (tmp_path / "pool").mkdir()
     (tmp_path / "pool" / "a+v@s").touch()
     name, log = "pool/a v@s" if device else "pool/v@s", tmp_path / "log"
-    script = f'echo >> {log}; [ $(wc -l < {log}) -gt {free_after} ] || {{ echo "cannot destroy: dataset is busy" >&2; exit 1; }}'
+    busy = "{ echo 'cannot destroy: dataset is busy' >&2; exit 1; }"
+    script = f"echo >> {log}; [ $(wc -l < {log}) -gt {free_after} ] || {busy}"
     outcome = attempt(Backend(), [Step((Effect(name),), (["sh", "-c", script, name],))])
     tries = len(log.read_text().splitlines())
     if free_after == 2 and device:

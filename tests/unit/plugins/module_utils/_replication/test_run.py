@@ -98,7 +98,7 @@ def replaced_tree(world: World) -> dict[str, Any]:
 
 
 def replaced_holders(world: World) -> dict[str, Any]:
-    """First only what is deepest was replicated, so that two datasets were created to hold it. One of them is in use."""
+    """What is deepest was replicated first, so that two datasets were created to hold it. One of them is in use."""
     world.here.make("tank/v/a/b@s1")
     world.replicate("tank/v/a/b", target={"host": THERE, "parent": "backup"})
     world.here.make("tank/v@s2", "tank/v/a@s2", "tank/v/a/b@s2")
@@ -228,7 +228,9 @@ def test_a_reseed_takes_everything_along(world: World) -> None:
 
 def test_what_held_replicas_becomes_one(world: World) -> None:
     options = replaced_holders(world)
-    below = {name: thing.guid for name, thing in world.there.all.items() if name.startswith(("backup/v/a/b", "backup/v/o"))}
+    below = {
+        name: thing.guid for name, thing in world.there.all.items() if name.startswith(("backup/v/a/b", "backup/v/o"))
+    }
     refused = errors(run(world, options, on_divergence="fail"))
     assert set(refused) == {"b:backup/v", "b:backup/v/a"}
     assert "backup/v exists and holds other datasets, but is no replica" in refused["b:backup/v"]

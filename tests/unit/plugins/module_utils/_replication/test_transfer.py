@@ -68,6 +68,23 @@ def test_bytes_arrive_and_progress_is_counted(tmp_path: Path) -> None:
     assert (meter.done, meter.snapshot) == (11, "tank/v@b")
 
 
+@pytest.mark.parametrize("told", ["", r"printf '00:00:01\t1000\ttank/v@a\n' >&2; "])
+@pytest.mark.parametrize("fast", [True, False])
+def test_the_bytes_sent_are_those_that_went_through_the_pipe(told: str, fast: bool) -> None:
+    """Not those that zfs send has estimated, and to the last one."""
+    sizes = r"printf 'full\ttank/v@a\t9\nsize\t999999\n' >&2; "
+    send = f"{sizes}{told}{'' if fast else 'sleep 0.4; '}exec head -c 123456 /dev/zero"
+    assert run(send, "cat > /dev/null", total=None).sent == 123456
+    meter = run(send, "cat > /dev/null", total=None, compression="lz4") if shutil.which("lz4") else None
+    assert meter is None or meter.sent == 123456
+
+
+def test_without_a_look_at_the_sender_the_bytes_sent_are_what_it_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "written", lambda _program: 0)
+    lines = r"printf 'size\t999\n00:00:01\t5\ttank/v@a\n00:00:02\t7\ttank/v@a\n' >&2; printf hello"
+    assert run(lines, "cat > /dev/null", total=None).sent == 7
+
+
 @pytest.mark.parametrize(("known", "size"), [(None, 77), (10, 10)])
 def test_the_size_is_what_zfs_send_says_unless_it_is_known(known: int | None, size: int) -> None:
     meter = run(r"printf 'incremental\tx\ttank/v@a\t77\nsize\t77\n' >&2; printf hello", "cat > /dev/null", total=known)
