@@ -5,18 +5,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 ROOT = Path(__file__).parents[2]
 TASKS = sorted([*ROOT.glob("roles/*/tasks/**/*.yml"), *ROOT.glob("roles/*/handlers/**/*.yml")])
@@ -203,6 +209,95 @@ class Peer:
         return [line for line in self.keys.read_text().split("\n") if line not in own]
 
 
+EDIT = ROOT / "roles" / "zfs_peer" / "files" / "authorized_keys.py"
+OWN = r"^\s*[^\s#].* cerss\.zfs:h1:h1\s*$"
+edited = runpy.run_path(str(EDIT))["edited"]
+
+
+def edit(keys: Path, *arguments: str, own: str = OWN) -> subprocess.Popen[str]:
+    """As the role starts it, with as many flags before the file as there are."""
+    flags = [each for each in arguments if each.startswith("--")]
+    command = [sys.executable, "-I", str(EDIT), *flags, str(keys), own, *arguments[len(flags) :]]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def said(run: subprocess.Popen[str]) -> str:
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 0, err
+    return out.strip()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "without"),
+    [
+        ("", "NEW\n", ""),
+        ("admin\n", "admin\nNEW\n", "admin\n"),
+        ("admin", "admin\nNEW\n", "admin"),
+        ("a\nold cerss.zfs:h1:h1\nb\n", "a\nNEW\nb\n", "a\nb\n"),
+        ("old cerss.zfs:h1:h1\na\n old cerss.zfs:h1:h1  \nb", "a\nNEW\nb", "a\nb"),
+        ("# old cerss.zfs:h1:h1\n  #x cerss.zfs:h1:h1\n", "# old cerss.zfs:h1:h1\n  #x cerss.zfs:h1:h1\nNEW\n",
+         "# old cerss.zfs:h1:h1\n  #x cerss.zfs:h1:h1\n"),
+        ("k cerss.zfs:h1:h11\nk cerss.zfs:h1:h1 and more\n", "k cerss.zfs:h1:h11\nk cerss.zfs:h1:h1 and more\nNEW\n",
+         "k cerss.zfs:h1:h11\nk cerss.zfs:h1:h1 and more\n"),
+    ],
+)  # fmt: skip
+def test_a_key_has_one_line_and_all_others_stay(before: str, after: str, without: str) -> None:
+    new = "restrict k cerss.zfs:h1:h1"
+    assert edited(before, OWN, new) == after.replace("NEW", new)
+    assert edited(after.replace("NEW", new), OWN, new) == after.replace("NEW", new)
+    assert edited(before, OWN, None) == without
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\n"), max_size=20), max_size=6), st.booleans())
+def test_lines_of_others_keep_text_and_order(others: list[str], ends: bool) -> None:
+    others = [line for line in others if not re.search(OWN, line)]
+    text, new = "\n".join(others) + "\n" * ends, "restrict k cerss.zfs:h1:h1"
+    added = edited(text, OWN, new)
+    assert added.startswith(text)
+    assert [line for line in added.split("\n") if line not in ("", new)] == [line for line in others if line]
+    assert edited(added, OWN, None).rstrip("\n") == text.rstrip("\n")
+
+
+def test_of_many_who_are_let_in_at_once_none_loses_its_line(tmp_path: Path) -> None:
+    """From whatever play: only the lock keeps them apart."""
+    keys = tmp_path / "ssh" / "authorized_keys"
+    keys.parent.mkdir()
+    keys.write_bytes(ADMINISTRATOR.encode() + b"\xff\r\n")
+    lines = [f"restrict k cerss.zfs:n{number}:n" for number in range(12)]
+    runs = [edit(keys, line, own=f" cerss.zfs:n{number}:n$") for number, line in enumerate(lines)]
+    assert [said(run) for run in runs] == ["changed"] * len(runs)
+    found = keys.read_bytes()
+    assert found.startswith(ADMINISTRATOR.encode() + b"\xff\r\n")
+    assert sorted(found.decode(errors="ignore").splitlines()[-12:]) == sorted(lines)
+    assert os.listdir(keys.parent) == ["authorized_keys"]
+
+
+def test_check_mode_tells_what_would_change(tmp_path: Path) -> None:
+    keys, new = tmp_path / "new" / "authorized_keys", "restrict k cerss.zfs:h1:h1"
+    for arguments in ((new,), (new,), ()):
+        before = keys.read_text() if keys.exists() else None
+        foretold = said(edit(keys, "--check", *arguments))
+        assert (keys.read_text() if keys.exists() else None) == before
+        assert said(edit(keys, *arguments)) == foretold
+    assert keys.read_text() == ""
+    assert keys.stat().st_mode & 0o777 == 0o644
+    keys.chmod(0o666)
+    assert (said(edit(keys)), said(edit(keys, "--check", new)), said(edit(keys, new))) == ("same", "changed", "changed")
+    assert keys.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_link_is_neither_followed_nor_replaced(tmp_path: Path) -> None:
+    keys, other = tmp_path / "authorized_keys", tmp_path / "shadow"
+    other.write_text("root\n")
+    keys.symlink_to(other)
+    (tmp_path / ".authorized_keys.new").symlink_to(other)
+    run = edit(keys, "restrict k cerss.zfs:h1:h1")
+    assert "is not a regular file" in run.communicate()[1]
+    keys.unlink()
+    assert said(edit(keys, "restrict k cerss.zfs:h1:h1")) == "changed"
+    assert (run.returncode, other.read_text()) == (1, "root\n")
+
+
 @pytest.fixture
 def peer(tmp_path: Path) -> Peer:
     if shutil.which("ssh-keygen") is None:
@@ -236,3 +331,21 @@ def test_six_hosts_at_once(peer: Peer, _round: int) -> None:
     assert rotated not in peer.keys.read_text()
     assert f" {(peer.keys.parent / 'h1.pub').read_text().split()[1]} " in peer.lines("h1")[0]
     assert [line for line in peer.others() if line] == expected
+
+
+@pytest.mark.parametrize("_round", range(int(os.environ.get("CERSS_ROLES_ROUNDS", "0"))))
+def test_hosts_of_two_playbooks(peer: Peer, _round: int) -> None:
+    """A throttle counts within one of them, so the one waits for the lock that the other has."""
+    peer.keys.write_text(ADMINISTRATOR)
+    handle = os.open(peer.keys.parent, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    with ThreadPoolExecutor() as pool:
+        changed = pool.submit(peer.play, {"h0": "authorize"})
+        while not (peer.folder / "runs").exists():
+            time.sleep(0.1)
+        time.sleep(3)
+        assert peer.keys.read_text() == ADMINISTRATOR
+        peer.keys.write_text(f"{ADMINISTRATOR}\nk of the other\n")
+        os.close(handle)
+        assert changed.result() == {"h0"}
+    assert peer.keys.read_text().startswith(f"{ADMINISTRATOR}\nk of the other\nrestrict,")
