@@ -218,6 +218,11 @@ def running() -> list[dict[str, Any]]:
 
 
 def _runs(folder: int, owner: int) -> Iterator[dict[str, Any]]:
+    return (run for _name, run in _named(folder, owner))
+
+
+def _named(folder: int, owner: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(name, content) of the run files in a folder."""
     with os.scandir(folder) as entries:
         names = (entry.name for entry in entries if entry.name.endswith(".json"))
         few = sorted(itertools.islice(names, MAX_FILES))
@@ -226,14 +231,34 @@ def _runs(folder: int, owner: int) -> Iterator[dict[str, Any]]:
             with open(_open_file(name, os.O_RDONLY, owner, folder), "rb") as file:
                 run = parse(file.read(MAX_BYTES + 1))
             if run:
-                yield run
+                yield name, run
+
+
+def abandoned(id_: str) -> list[dict[str, Any]]:
+    """The run files of this user for transfers of the relationship whose process is dead, and all it has started."""
+    found = []
+    for path in _own_places():
+        with contextlib.suppress(OSError), _opened(path, os.getuid()) as folder:
+            runs = [run for _name, run in _named(folder, os.getuid()) if run.get("id") == id_]
+            found += [run for run in runs if not any(map(_exists, [run["pid"], *run.get("programs", [])]))]
+    return found
+
+
+def forget_abandoned(id_: str) -> None:
+    """Remove the run files of this user for transfers of the relationship whose process is dead."""
+    for path in _own_places():
+        with contextlib.suppress(OSError), _opened(path, os.getuid()) as folder:
+            for name, run in list(_named(folder, os.getuid())):
+                if run.get("id") == id_ and not _exists(run["pid"]):
+                    os.unlink(name, dir_fd=folder)
 
 
 def parse(text: str | bytes) -> dict[str, Any] | None:
     """A run file: pid, operation, and keys of the operation as far as they are known. None if it is not one.
 
     ``create`` has snapshots. ``send`` has id, snapshot, guid, source, target, bytes_done, bytes_total,
-    bytes_per_second, started and updated.
+    bytes_per_second, started and updated; programs (pids on this host); into, the dataset that is received into; and
+    receiver and told: the pid of zfs receive on another host, as that has told, and when.
     """
     try:
         # Numbers of more digits are not valid anyway, and int() takes long for many.
@@ -256,22 +281,34 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 2**63
 
 
+def _is_pid(value: Any) -> bool:
+    return isinstance(value, int) and _is_number(value) and 0 < value < 2**31
+
+
 _KEYS = {
-    "pid": lambda value: isinstance(value, int) and _is_number(value) and 0 < value < 2**31,
+    "pid": _is_pid,
     "operation": lambda value: value in ("create", "send"),
     "snapshots": lambda value: isinstance(value, list) and all(map(_is_text, value)),
-    **dict.fromkeys(("id", "snapshot", "guid", "source", "target"), _is_text),
-    **dict.fromkeys(("bytes_done", "bytes_total", "bytes_per_second", "started", "updated"), _is_number),
+    "receiver": _is_pid,
+    "programs": lambda value: isinstance(value, list) and all(map(_is_pid, value)),
+    **dict.fromkeys(("id", "snapshot", "guid", "source", "target", "into"), _is_text),
+    **dict.fromkeys(("bytes_done", "bytes_total", "bytes_per_second", "started", "updated", "told"), _is_number),
 }
 
 
-def _alive(pid: int, owner: int) -> bool:
-    """Whether the process exists and belongs to the user, as far as that can be seen."""
+def _exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except PermissionError:
         pass
     except OSError:
+        return False
+    return True
+
+
+def _alive(pid: int, owner: int) -> bool:
+    """Whether the process exists and belongs to the user, as far as that can be seen."""
+    if not _exists(pid):
         return False
     try:
         return os.stat(f"/proc/{pid}").st_uid == owner

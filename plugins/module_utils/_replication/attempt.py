@@ -38,6 +38,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import (
     read_receiving,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
+from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wait_for
 from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import Stopped, Wanted
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, reseed
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.agreement import begun
@@ -62,6 +63,8 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.transfer im
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output, processes
 
+SAME_AGE = 30.0  # seconds by which the age of a receiver may differ from the time since it has told its pid
+ENDING = 30.0  # seconds that a receiver has to save what has arrived
 POLL = 2.0  # seconds between looks at a transfer that another run or host has started
 SIZE_AFTER = 5.0  # seconds after which zfs send has told the size of its stream, if it ever does
 ANNOUNCED_FROM = 64 * 1024 * 1024  # bytes of a stream that is long enough to be watched
@@ -307,9 +310,33 @@ def _end_orphan(work: Work, task: Task) -> None:
     if pid is None:
         return
     into = task.report.plans[-1].into
-    if processes.is_receiver(process_list(work.target), pid, into):
-        work.target.run(work.target.endpoint.elevated(["kill", str(pid)]), check=False)
+    if processes.age_of_receiver(process_list(work.target), pid, into) is not None:
+        _kill(work, pid)
     task.receiver = None  # not earlier: the host may not answer yet
+
+
+def _end_abandoned(work: Work, plan: PairPlan) -> bool:
+    """End the receiver of a run of this host that was killed, if nothing feeds it any more. False if there is none.
+
+    That run has written down what the receiver told it. It must still be the same process, by its age.
+    """
+    for run in runfiles.abandoned(plan.pair.id):
+        if "told" not in run or (run.get("into"), run.get("target")) != (plan.into, plan.pair.target_address):
+            continue
+        pid = run["receiver"]
+
+        def age(pid: int = pid) -> int | None:
+            return processes.age_of_receiver(process_list(work.target), pid, plan.into)
+
+        found = age()
+        if found is not None and abs(time.time() - run["told"] - found) <= SAME_AGE:
+            _kill(work, pid)
+            return wait_for(age, lambda found: found is None, POLL, ENDING) is None
+    return False
+
+
+def _kill(work: Work, pid: int) -> None:
+    work.target.run(work.target.endpoint.elevated(["kill", str(pid)]), check=False)
 
 
 def _reached(pair: Pair) -> tuple[object, ...]:
@@ -343,10 +370,12 @@ def _wait_for_others(work: Work, plan: PairPlan) -> None:
     if not _may_meet(plan):
         return
     found = read_receiving(work.target)
+    receiver = found.into(plan.into)
+    if receiver and _end_abandoned(work, plan):
+        raise _Again(f"{plan.pair.target_address} was receiving from a run that was killed")
     what = _met(work, plan, found)
     if not what:
         return
-    receiver = found.into(plan.into)
     patience = work.options.transport.stall_timeout
     seen, since = _token_text(work, plan), time.monotonic()
     while is_receiving(work.target, read_receiving(work.target), [plan.into]):
@@ -496,10 +525,11 @@ def _stream(work: Work, task: Task, plan: PairPlan, send: Send, total: int | Non
     )
     meter = Meter(total=total)
     runfile = runfiles.RunFile()
+    runfiles.forget_abandoned(plan.pair.id)
     try:
         run_pipe(
             work.source, work.target, command, zfs.receive(plan.into, given, send.origin), work.options.transport,
-            meter, work.wanted, _Ticker(runfile, plan.pair, send, meter).tick,
+            meter, work.wanted, _Ticker(runfile, plan.pair, send, plan.into, meter).tick,
             Asked.of(plan.pair, send, receiver_of(plan, plan.pair)),
         )  # fmt: skip
     except CerssError:
@@ -521,6 +551,7 @@ class _Ticker:
     runfile: runfiles.RunFile
     pair: Pair
     send: Send
+    into: str
     meter: Meter
     written: float = 0.0
 
@@ -532,6 +563,8 @@ class _Ticker:
         self.runfile.write({
             "operation": "send", "id": self.pair.id, "snapshot": self.send.snapshot.name,
             "guid": self.send.snapshot.guid, "source": self.pair.source_address, "target": self.pair.target_address,
+            "into": self.into, "programs": self.meter.programs, "receiver": self.meter.receiver,
+            "told": self.meter.told,
             "bytes_done": self.meter.done, "bytes_total": self.meter.total, "bytes_per_second": self.meter.rate,
             "started": self.meter.started, "updated": now,
         })  # fmt: skip

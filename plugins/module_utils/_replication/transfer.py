@@ -69,7 +69,9 @@ class Meter:
     snapshot: str = ""
     started: float = field(default_factory=time.time)
     moved: float = field(default_factory=time.monotonic)
+    programs: list[int] = field(default_factory=list)  # the pids of those on this host
     receiver: int | None = None  # the pid of zfs receive on another host, as it has told on our connection
+    told: float | None = None  # when
     written: int = 0  # what a zfs send that can be looked at has written, to the last byte
     _before: int = 0
     _at: int = 0
@@ -118,7 +120,7 @@ class _Stderr(threading.Thread):
         elif self.sends and self.meter.total is None and line.startswith("size\t"):
             self.meter.total = output.estimate(line)
         elif pid and not self.sends:
-            self.meter.receiver = pid
+            self.meter.receiver, self.meter.told = pid, time.time()
         elif line.rstrip() == WAITING:
             pass
         elif not (self.sends and (output.announced(line) or line.startswith(("size\t", "TIME")))):
@@ -269,6 +271,7 @@ class _Pipe:
             )
             self.stderrs.append(_Stderr(program, self.meter, sends=not self.programs))
             self.programs.append(program)
+            self.meter.programs.append(program.pid)
             if not again:
                 self.close()  # so that the previous program gets SIGPIPE when this one ends
                 self.output = program.stdout

@@ -82,7 +82,11 @@ def sending(lines: Iterable[str]) -> list[str]:
     return [match.group(1) for match in found if match]
 
 
-def is_receiver(lines: Iterable[str], pid: int, dataset: str) -> bool:
-    """True if this process still is a ``zfs receive`` into the dataset, or the sudo or doas that has started it."""
-    form = rf"\s*{pid}\s+\d+\s+(?:\S+ -n )?(?:\S*/)?zfs receive .* {re.escape(dataset)}"
-    return any(re.fullmatch(form, line.rstrip()) for line in lines)
+def age_of_receiver(lines: Iterable[str], pid: int, dataset: str) -> int | None:
+    """Seconds since this process began; None if it is no ``zfs receive`` into the dataset.
+
+    The sudo or doas that has started one counts as such.
+    """
+    form = rf"\s*{pid}\s+(\d+)\s+(?:\S+ -n )?(?:\S*/)?zfs receive .* {re.escape(dataset)}"
+    found = (re.fullmatch(form, line.rstrip()) for line in lines)
+    return next((number(match.group(1)) for match in found if match), None)

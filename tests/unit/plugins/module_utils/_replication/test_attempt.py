@@ -9,9 +9,12 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
+import subprocess
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -827,6 +830,59 @@ def test_our_receiver_is_remembered_until_its_host_answers(world: World) -> None
     world.hook = hook
     assert message(world.replicate(retries=3)) == ""
     assert [argv for _machine, argv in world.log if argv[0] == "kill"] == [["kill", "77"]]
+
+
+LEFT: dict[str, Any] = {"operation": "send", "receiver": 77, "into": "backup/v", "target": "b:backup/v", "programs": []}
+
+
+@pytest.mark.parametrize(
+    ("change", "ours"),
+    [
+        ({}, True),
+        ({"receiver": 78}, False),
+        ({"receiver": None}, False),
+        ({"told": None}, False),
+        ({"told": -3600.0}, False),  # another process has got the pid since
+        ({"id": "f" * 16}, False),
+        ({"into": "backup/w"}, False),
+        ({"target": "c:backup/v"}, False),
+        ({"pid": os.getpid()}, False),  # the run is alive
+        ({"programs": [os.getpid()]}, False),  # a program of the stream is
+    ],
+)
+@pytest.mark.parametrize("on_active", ["attach", "fail"])
+def test_the_receiver_of_a_killed_run_is_ended_if_it_is_sure_to_be_ours(
+    world: World, fast: None, change: dict[str, Any], ours: bool, on_active: str
+) -> None:
+    package(world)
+    with subprocess.Popen(["true"]) as dead:
+        dead.wait()
+    told = change.get("told", -1.0)
+    run = {**LEFT, "id": id_of(world), "pid": dead.pid, **change, "told": told and time.time() + told}
+    file = runfiles.RunFile()
+    file.write(run)
+    into = Receiver(world, "tank/v@s2", looks=10**6)
+
+    def hook(machine: str, argv: list[str]) -> None:
+        if argv[0] == "kill":
+            world.there.all["backup/v"].busy = False
+        into(machine, argv)
+
+    world.hook = hook
+    result = world.replicate(on_active=on_active, stall_timeout="1s")
+    assert [argv for _machine, argv in world.log if argv[0] == "kill"] == [["kill", "77"]] * ours
+    assert (message(result) == "") == ours, message(result)
+    assert (list(Path(runfiles.SYSTEM_FOLDER).glob("*/*.json")) == []) == ours
+
+
+def test_a_run_file_says_who_receives(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempt, "SIZE_AFTER", 0.0)
+    shown: list[dict[str, Any]] = []
+    monkeypatch.setattr(runfiles.RunFile, "write", lambda _self, content: shown.append(content))
+    package(world)
+    world.replicate()
+    assert {"into", "receiver", "told", "programs"} <= shown[0].keys()
+    assert runfiles.parse(json.dumps({"pid": 1, **shown[0], "receiver": 7, "told": 1.0, "programs": [8]}))
 
 
 # -- streams ---------------------------------------------------------------------------------------------------------

@@ -89,7 +89,8 @@ def test_whether_somebody_receives(lines: list[str], active: bool | None) -> Non
     ],
 )
 def test_a_process_that_still_receives(line: str, ours: bool) -> None:
-    assert processes.is_receiver(["1 1 init", line], 77, "backup/v") == ours
+    age = processes.age_of_receiver(["1 1 init", line], 77, "backup/v")
+    assert age == (int(line.split()[1]) if ours else None)
 
 
 def test_sends_are_found_with_their_arguments() -> None:
