@@ -47,6 +47,7 @@ REPLICATION, CLOSURE, GATE, DELETION, RETENTION = (
 RUNFILES = "tests/unit/plugins/module_utils/_host/test_runfiles.py"
 ACTION = "tests/unit/plugins/action/test_zfs_snapshot_replicate.py"
 RECORDED, LAYERS = "tests/unit/test_recorded.py", "tests/unit/test_layers.py"
+ROLES, KEYS = "tests/unit/test_roles.py", "../../roles/zfs_peer/files/authorized_keys"
 MODULE = "tests/unit/plugins/module_utils/test_module.py"
 GROWTH = "tests/unit/test_growth.py"
 RELATIONSHIP = "tests/unit/plugins/module_utils/_replication/test_relationship.py"
@@ -339,7 +340,7 @@ MUTANTS = [
            "*_move_children(pair, old, new), _aside(pair, old)]", "_aside(pair, old), *_move_children(pair, old, new)]",
            RESEED),
     Mutant("a mark is not copied", "_replication/reseed",
-           "if name not in _NOT_COPIED and there", "if there", RESEED),
+           "if name not in skipped and there", "if there", RESEED),
     Mutant("a further replica's source has changed", "_replication/reseed",
            "tuple(replace(entry, formerly=guid) for entry in records.entries)", "records.entries", RESEED),
     Mutant("what is set is not set again", "_replication/reseed",
@@ -430,7 +431,8 @@ MUTANTS = [
     Mutant("a run that has to end starts nothing", "_replication/run",
            "        if self.work.wanted.fault():\n            self._start_nothing()\n", "", RUN),
     Mutant("only a receiver that told its pid is ended", "_replication/attempt",
-           "processes.is_receiver(process_list(work.target), pid, into)", "process_list(work.target)", ATTEMPT),
+           "processes.age_of_receiver(process_list(work.target), pid, into) is not None", "process_list(work.target)",
+           ATTEMPT),
     Mutant("a pid is not enough", "_zfs/processes",
            r"(?:\S+ -n )?(?:\S*/)?zfs receive .* {re.escape(dataset)}", ".*", PROCESSES),
     Mutant("the first reading is tried again", "_host/wanted", "failures > retries", "failures", ATTEMPT),
@@ -712,6 +714,42 @@ MUTANTS = [
            "    if not module._diff:\n", "    if module.check_mode:\n", MODULE),
     Mutant("what does not stop printing is stopped", "_host/process",
            "MAX_OUTPUT:\n            raise too_much(self.argv)", "MAX_OUTPUT:\n            return True", PROCESS),
+    # While others work
+    Mutant("a plan that others have made impossible is made anew", "_replication/attempt",
+           "        except _OUTDATED:\n            outdated += 1", "        except ():\n            outdated += 1", ATTEMPT),
+    Mutant("a plan is not made anew for ever", "_replication/attempt",
+           "if outdated > MOST_OUTDATED or not _is_outdated(work, task):", "if not _is_outdated(work, task):", ATTEMPT),
+    Mutant("only another plan is tried", "_replication/attempt",
+           "return _aims(_plan_anew(work, task)) != _aims(former)", "return bool(_plan_anew(work, task))", ATTEMPT),
+    Mutant("marks of another run may be gone", "_replication/attempt",
+           "if begun(plan.pair) and receiver_of(plan, plan.pair) is None:", "if not plan:", ATTEMPT),
+    Mutant("what an old plan destroys is looked at again", "_replication/attempt",
+           "return age > OLD and bool(plan.prepare or plan.reseeds)", "return False", ATTEMPT),
+    Mutant("the result shows the goal of the last plan", "_replication/report",
+           "for plan in reversed(self.plans) if plan.goal", "for plan in self.plans if plan.goal", ATTEMPT),
+    Mutant("what only holds others is no replica", "_replication/divergence",
+           "    if only_holds(pair.replica):\n", "    if not pair:\n", RUN),
+    Mutant("a dataset with snapshots does not only hold others", "_replication/pair",
+           "dataset.snapshots or dataset.inconsistent or", "dataset.inconsistent or", PAIR),
+    Mutant("canmount of what only held others is not taken over", "_replication/reseed",
+           """*([] if is_marked(old) else ["canmount"])""", "", RUN),
+    Mutant("a busy device is tried again", "_host/execute",
+           "            error = _again(backend, step, command, error)\n", "            pass\n", EXECUTE),
+    Mutant("only what has a device is tried again", "_host/execute",
+           "    if device is None:\n        return error\n", "", EXECUTE),
+    Mutant("bytes_sent is not the estimate", "_replication/transfer",
+           "return self.written or self.done", "return max(self.done, self.total or 0)", TRANSFER),
+    Mutant("what the sender has written is looked at before it is waited for", "_replication/transfer",
+           "            self._counted = process.written(program)\n        return", "        return", TRANSFER),
+    Mutant("a receiver is only ended if it is as old", "_replication/attempt",
+           """if found is not None and abs(time.time() - run["told"] - found) <= SAME_AGE:""", "if found is not None:",
+           ATTEMPT),
+    Mutant("a receiver that somebody feeds is left alone", "_host/runfiles",
+           """map(_exists, [run["pid"], *run.get("programs", [])])""", """map(_exists, [run["pid"]])""", ATTEMPT),
+    Mutant("who edits authorized_keys has the lock", KEYS, "        while not has_lock(folder):\n",
+           "        while False and not has_lock(folder):\n", ROLES),
+    Mutant("the folder of authorized_keys has one draft, which is not followed", KEYS,
+           "        os.unlink(draft, dir_fd=folder)\n", "        pass\n", ROLES),
 ]  # fmt: skip
 
 

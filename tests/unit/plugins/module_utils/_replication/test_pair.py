@@ -17,6 +17,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import
     Send,
     listed,
     newest_common,
+    only_holds,
     send_step,
     with_hold,
 )
@@ -36,6 +37,7 @@ from ansible_collections.cerss.zfs.tests.unit.pairs import (
     replica,
     snapshots,
     source,
+    source_mark,
     step_hold,
 )
 
@@ -58,6 +60,22 @@ def test_the_id_is_in_the_record_or_made_of_source_pool_and_name() -> None:
     other.source.guid = "5"
     for different in (replace(new, pool="f" * 16), replace(new, link=link(replica_name="backup/w")), other):
         assert different.id not in (new.id, ID)
+
+
+@pytest.mark.parametrize(
+    ("there", "expected"),
+    [
+        (Dataset("backup/v", children=["backup/v/w"]), True),
+        (Dataset("backup/v"), False),
+        (Dataset("backup", children=["backup/w"]), False),  # the root of a pool, which cannot be renamed
+        (Dataset("backup/v", children=["backup/v/w"], snapshots=snapshots("backup/v", 1)), False),
+        (Dataset("backup/v", children=["backup/v/w"], ours=source_mark()), False),
+        (Dataset("backup/v", children=["backup/v/w"], inconsistent=True), False),
+        (None, False),
+    ],
+)
+def test_a_dataset_that_only_holds_others(there: Dataset | None, expected: bool) -> None:
+    assert only_holds(there) is expected
 
 
 def test_a_replica_that_claims_an_id_does_not_get_it() -> None:
