@@ -112,7 +112,7 @@ def _as_source(
     known, point = dataset.records().get(id_), dataset.commit_points().get(id_)
     last = _point_of(dataset, id_, point)
     newer = [snap for snap in dataset.snapshots if not point or txg(snap) > point.createtxg]
-    requested = [snap for snap in newer if not snap.temporary]
+    requested = [snap for snap in newer if not snap.temporary and snap.state != model.PENDING_DELETE]
     head = dataset.written
     behind = sum(snap.written or 0 for snap in newer) + head
     lag = _lag(last, now)

@@ -19,7 +19,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     SourceMark,
     StepHold,
 )
-from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Hold, Token, Value
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import PENDING_DELETE, Dataset, Hold, Token, Value
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.info import ids, relationships
 from ansible_collections.cerss.zfs.tests.unit.pairs import (
     ID,
@@ -96,6 +96,14 @@ def test_a_snapshot_from_the_future_is_a_problem(dataset: Dataset, created: int,
 def test_nothing_behind_is_no_lag() -> None:
     found = report(source(1))
     assert (found["lag_seconds"], found["lag_bytes"], found["snapshots_behind"]) == (0, 0, 0)
+
+
+def test_what_was_deleted_is_not_behind() -> None:
+    """It waits for a hold or a clone, and is never sent."""
+    dataset = source(1, 2)
+    dataset.snapshots[1].state, dataset.snapshots[1].written = PENDING_DELETE, 0
+    found = report(dataset, max_lag=60)
+    assert (found["lag_seconds"], found["snapshots_behind"], found["healthy"]) == (0, 0, True)
 
 
 def test_the_cursor_replaces_a_deleted_snapshot() -> None:
