@@ -78,7 +78,7 @@ def _names(backend: Backend, options: Options) -> list[str]:
     """The pools that exist, in the order of ``name``. Raises TimedOut."""
     command = zfs.pools(options.names or ())
     result = backend.run(command, check=False, timeout=options.timeout)
-    _missing, other = output.missing(result.stderr)
+    _missing, other = output.missing(result.stderr, result.rc)
     if result.rc != 0 and other:
         raise zfs_error(command, result.rc, result.stderr, backend.endpoint.label)
     return result.stdout.splitlines()
@@ -88,7 +88,7 @@ def _read(backend: Backend, name: str, kernel: str | None, timeout: int) -> Pool
     """One pool; None if it does not exist any more. What keeps it from being read becomes its problem."""
     properties = status = None
     try:
-        properties = zpool.properties(_lines(backend, zfs.pool_properties(name), timeout))
+        properties = zpool.properties(_lines(backend, zfs.pool_values(name, ["all"]), timeout))
         status = zpool.status(_lines(backend, zfs.pool_status(name), timeout))
     except NotFound:
         return None

@@ -19,7 +19,6 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     SourceMark,
     Spoilt,
 )
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import reseed
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, PairOptions, only_holds
 
 _MEND = "cerss.zfs.zfs_replication (state=present)"
@@ -117,7 +116,7 @@ def _check_unmarked(pair: Pair) -> None:
             f"{pair.target_address} has lost the property {SourceMark.NAME}, so nothing is received into it; {_MEND} "
             "sets it again if they have a snapshot in common"
         )
-    if begun(pair) and (pair.is_first_receive or reseed.is_begun(pair)):
+    if begun(pair) and (pair.is_first_receive or pair.new_one):
         return
     if only_holds(replica):
         return  # it is never received into, but it can be put aside

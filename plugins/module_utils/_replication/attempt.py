@@ -40,7 +40,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import (
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wait_for
 from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import Stopped, Wanted
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, reseed
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.agreement import begun
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import (
@@ -367,7 +367,7 @@ def _attempt(work: Work, task: Task, plan: PairPlan) -> None:
 
 def _wait_for_others(work: Work, plan: PairPlan) -> None:
     """Refuse, or wait and raise `_Again`, if another receive into the replica is running (``on_active``)."""
-    if not _may_meet(plan):
+    if not may_meet(plan):
         return
     found = read_receiving(work.target)
     receiver = found.into(plan.into)
@@ -392,10 +392,10 @@ def _wait_for_others(work: Work, plan: PairPlan) -> None:
 
 def foretold(work: Work, plans: Sequence[PairPlan]) -> list[PairPlan]:
     """The plans as a run would find them now: with the error of those that ``on_active`` does not let go on."""
-    if not any(map(_may_meet, plans)):
+    if not any(map(may_meet, plans)):
         return list(plans)
     found = read_receiving(work.target)
-    return [_foretold(work, plan, found) if _may_meet(plan) else plan for plan in plans]
+    return [_foretold(work, plan, found) if may_meet(plan) else plan for plan in plans]
 
 
 def _foretold(work: Work, plan: PairPlan, found: processes.Receiving) -> PairPlan:
@@ -406,7 +406,7 @@ def _foretold(work: Work, plan: PairPlan, found: processes.Receiving) -> PairPla
     return replace(plan, warnings=(*plan.warnings, f"{what}; a run waits for it")) if what else plan
 
 
-def _may_meet(plan: PairPlan) -> bool:
+def may_meet(plan: PairPlan) -> bool:
     """True if another receive could be in the way.
 
     One without -s into an existing dataset shows in no property, and a rename would break it.
@@ -589,7 +589,7 @@ def give_up(work: Work, task: Task, error: CerssError) -> CerssError:
             for command in step.commands:
                 (work.source if step.side == SOURCE else work.target).run(command)
             task.report.done.append(step)
-        receiver = reseed.new_one(pair) or pair.replica
+        receiver = pair.new_one or pair.replica
         token = receiver.token if receiver else None
         if token and not isinstance(error, (Stopped, Refused)):
             error.msg += f"; {token.bytes} bytes of {token.toname} have arrived and the next run resumes there"

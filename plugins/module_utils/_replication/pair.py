@@ -191,6 +191,12 @@ class Pair:
         return replace(self, link=replace(self.link, unmarked=True))
 
     @property
+    def new_one(self) -> Dataset | None:
+        """The new replica that a reseed receives, if the dataset of that name is one of this relationship."""
+        mark = self.beside.source_mark if self.beside else None
+        return self.beside if mark and mark.beside and (mark.id, mark.guid) == (self.id, self.source.guid) else None
+
+    @property
     def is_first_receive(self) -> bool:
         """True if the replica holds only a part of its first snapshot."""
         return is_first_receive(self.replica)

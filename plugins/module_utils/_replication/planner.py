@@ -367,12 +367,12 @@ def _differing(
         plan = replace(plan, warnings=(reseed.warning(pair),))
     if not begun:
         reseed.check(pair, origin, chosen, options.keep_old)
-    return _lane(plan, reseed.new_one(pair), _standing(pair), chosen, options, arriving, origin)
+    return _lane(plan, pair.new_one, _standing(pair), chosen, options, arriving, origin)
 
 
 def _standing(pair: Pair) -> Fresh | Continue:
     """How the new replica of a reseed stands to the source."""
-    new = reseed.new_one(pair)
+    new = pair.new_one
     if new is None or is_first_receive(new):
         return Fresh()
     common = newest_common(pair.source, new)
@@ -536,7 +536,7 @@ def _arrived(plan: PairPlan, receiver: Dataset, chosen: list[Snapshot]) -> PairP
 
 def receiver_of(plan: PairPlan, pair: Pair) -> Dataset | None:
     """The dataset that the plan's streams go into, as it is in ``pair``."""
-    return reseed.new_one(pair) if plan.reseeds else pair.replica
+    return pair.new_one if plan.reseeds else pair.replica
 
 
 def finish_steps(plan: PairPlan, pair: Pair) -> list[Step]:

@@ -51,16 +51,8 @@ def old_name(pair: Pair) -> str:
     return f"{pair.replica_name}_old_{pair.id[:8]}"
 
 
-def new_one(pair: Pair) -> Dataset | None:
-    """The new replica that is being received, if the dataset of that name is one of this relationship."""
-    mark = pair.beside.source_mark if pair.beside else None
-    if mark and mark.beside and (mark.id, mark.guid) == (pair.id, pair.source.guid):
-        return pair.beside
-    return None
-
-
 def is_begun(pair: Pair) -> bool:
-    return new_one(pair) is not None
+    return pair.new_one is not None
 
 
 def is_marked(old: Dataset) -> bool:
@@ -147,7 +139,7 @@ def _check_unneeded(pair: Pair, replica: Dataset, start: Origin | None, where: s
 
 def _takes_history(pair: Pair, start: Origin | None) -> bool:
     """True if the new replica is a clone of the old one, whose snapshots it takes over by its promotion."""
-    new = new_one(pair)
+    new = pair.new_one
     place = start.place if start else new.origin if new else None
     return pair.replica is not None and any(snap.name == place for snap in pair.replica.snapshots)
 
@@ -166,7 +158,7 @@ def warning(pair: Pair) -> str:
 
 def swap(pair: Pair, keep_old: bool = True) -> list[Step]:
     """The steps that are left to give the new replica the old one's place; none if it has it, with its marks."""
-    new, old = new_one(pair), pair.replica
+    new, old = pair.new_one, pair.replica
     if is_placed(pair):
         return list(_mark(pair, pair.old, keep_old))
     if new is None:
@@ -184,7 +176,7 @@ def swap(pair: Pair, keep_old: bool = True) -> list[Step]:
 
 def _divided(pair: Pair) -> tuple[list[Snapshot], list[Snapshot]]:
     """The old replica's snapshots: (those that move to the new one by its promotion, those that stay)."""
-    old, new = pair.replica, new_one(pair)
+    old, new = pair.replica, pair.new_one
     snapshots = old.snapshots if old else []
     moved = next((at for at, snap in enumerate(snapshots, 1) if new and snap.name == new.origin), 0)
     return snapshots[:moved], snapshots[moved:]
@@ -277,7 +269,7 @@ def _destroy(old: Dataset) -> Step:
 
 
 def new_mark(pair: Pair) -> SourceMark | None:
-    new = pair.replica if is_placed(pair) else new_one(pair)
+    new = pair.replica if is_placed(pair) else pair.new_one
     return new.source_mark if new else None
 
 
@@ -287,7 +279,7 @@ def _type(pair: Pair) -> str | None:
 
 def swapped(pair: Pair) -> Pair:
     """The pair as it is after `swap`."""
-    new, mark = (pair.replica if is_placed(pair) else new_one(pair)), new_mark(pair)
+    new, mark = (pair.replica if is_placed(pair) else pair.new_one), new_mark(pair)
     if new is None or mark is None:
         return pair
     history = [] if is_placed(pair) else _divided(pair)[0]

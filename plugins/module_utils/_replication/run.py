@@ -99,7 +99,7 @@ class Run:
         """Make what the next pairs need before their streams, together where that is possible."""
         tasks = [task for task in self._waiting if not task.asked][:WAVE]
         parts = [together.Part(task, task.plan.pair, task.plan.protect)
-                 for task in tasks if task.plan and not (task.plan.prepare or task.plan.reseeds)]  # fmt: skip
+                 for task in tasks if task.plan and not attempt.may_meet(task.plan)]  # fmt: skip
         done, changed = together.carry_out(self.work, parts)
         for part in (*done, *changed):
             part.task.plan = replace(part.task.plan, protect=()) if part.task.plan and part in done else None

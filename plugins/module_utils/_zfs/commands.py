@@ -172,7 +172,7 @@ def rename_snapshot(old: str, new: str) -> list[str]:
 
 
 def pool_values(pool: str, names: Sequence[str]) -> list[str]:
-    """zpool-get(8). Rows of property and value; "all" has the features too. Any user may run it."""
+    """zpool-get(8). Rows of property and value; "all" has features and user properties too. Any user may run it."""
     return ["zpool", "get", "-Hp", "-o", "property,value", ",".join(names), pool]
 
 
@@ -184,11 +184,6 @@ def sync(pool: str) -> list[str]:
 def pools(names: Iterable[str]) -> list[str]:
     """zpool-list(8). The names of pools; without ``names`` of all that are imported."""
     return ["zpool", "list", "-H", "-o", "name", *names]
-
-
-def pool_properties(pool: str) -> list[str]:
-    """zpool-get(8). Rows of property and value, features and user properties included; sizes in bytes."""
-    return ["zpool", "get", "-Hp", "-o", "property,value", "all", pool]
 
 
 def pool_status(pool: str) -> list[str]:

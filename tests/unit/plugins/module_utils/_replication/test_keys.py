@@ -33,7 +33,7 @@ def told(world: World, verb: str) -> list[str]:
     return [
         " ".join([*(text for text in argv if text.startswith("encryption=")), argv[-1]])
         for where, argv in world.log
-        if where == THERE and argv[1] == verb
+        if where == THERE and argv[1] == verb and "-n" not in argv
     ]
 
 
