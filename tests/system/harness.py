@@ -258,9 +258,10 @@ class Ansible:
 
     @staticmethod
     def _tell(bad: Sequence[Result]) -> str:
+        items = [{**r, **item} for r in bad for item in r.get("results") or [r] if item is r or item.get("failed")]
         return "\n".join(
             f"{r['_host']}: {r['_task']}: {r.get('msg')}\n{r.get('module_stderr') or r.get('exception') or ''}"
-            for r in bad
+            for r in items or bad
         )
 
     def run_tasks(

@@ -66,7 +66,7 @@ def test_what_login_scripts_and_sudo_write(filled: list[Backend], ansible: Ansib
 @contextmanager
 def receiving(two: Backend) -> Iterator[None]:
     """The next stream into backup/vol, from a file, slowly and by root."""
-    run = "pv -q -L 150K /run/stream | zfs receive -s -u backup/vol"
+    run = "pv -q -L 40K /run/stream | zfs receive -s -u backup/vol"
     two.run(f"nohup sh -c '{run}' > /run/receive.log 2>&1 < /dev/null & echo $! > /run/receive.pid")
     try:
         until(lambda: two.zfs("get", "-H", "-o", "value", "receive_resume_token", "backup/vol").strip() != "-", 60)
@@ -91,7 +91,7 @@ def test_a_receive_that_cannot_be_seen(settled: list[Backend], hide: str) -> Non
     }[hide]
     with changed(two, change, back):
         with receiving(two):
-            refused = once(one, target=TO_OPERATOR, on_active="fail")
+            refused = replicate(one, options(target=TO_OPERATOR, on_active="fail"), look=False, passes=1)[0][0]
             assert "backend-b:backup/vol is currently receiving" in told(refused), refused
         resumed = once(one, target=TO_OPERATOR, on_active="fail")
         assert not resumed.get("failed"), resumed

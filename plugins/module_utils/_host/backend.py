@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, short_command
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, ZfsError, short_command
 from ansible_collections.cerss.zfs.plugins.module_utils._host import process
 from ansible_collections.cerss.zfs.plugins.module_utils._host.process import Result
 from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import GRACE, Wanted
@@ -23,6 +23,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as 
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import SSH_FAILED, turned_away, zfs_error
 
+MAX_SAID = 200  # characters of stdout in a message
 RETRIES = 3  # further tries to connect, where nobody says
 MAX_SOCKET_FOLDER = 34  # bytes in the name of the folder that has the folder with a socket
 
@@ -75,7 +76,7 @@ class Backend:
                     self._open = result.rc != SSH_FAILED
         result = result or self._run(command, timeout, stdin)
         if check and result.rc != 0:
-            raise zfs_error(command, result.rc, result.stderr, self.endpoint.label)
+            raise self._error(command, result)
         return result
 
     def _run(self, command: list[str], timeout: float | None, stdin: str | None) -> Result:
@@ -88,6 +89,11 @@ class Backend:
                 return result
             self.wanted.pause(failures)
 
+    def _error(self, command: list[str], result: Result) -> ZfsError:
+        # A login shell that refuses logins says so on stdout (nologin(8)).
+        said = result.stderr if result.stderr.strip() else result.stdout[:MAX_SAID]
+        return zfs_error(command, result.rc, said, self.endpoint.label)
+
     def _during(self, command: list[str]) -> None:
         self.wanted.check(f"during {short_command(command)}", GRACE)
 
@@ -96,7 +102,7 @@ class Backend:
         result = self.run(command, check=False)
         missing, other = output.missing(result.stderr, result.rc)
         if result.rc != 0 and (other or not missing):
-            raise zfs_error(command, result.rc, result.stderr, self.endpoint.label)
+            raise self._error(command, result)
         # Not splitlines(): a property value may have characters that Python takes for the end of a line.
         return result.stdout.split("\n")[:-1], missing
 

@@ -16,7 +16,13 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Busy, NotFound, TimedOut, ZfsError
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
+    Busy,
+    LoginRefused,
+    NotFound,
+    TimedOut,
+    ZfsError,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._host import process
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend, session
 
@@ -54,6 +60,13 @@ def test_read_tells_missing_names_from_failures() -> None:
         Backend().read(program("a\n", f"{MISSING}\ncannot iterate filesystems: I/O error", 1))
     with pytest.raises(ZfsError, match="exit status 1"):
         Backend().read(program(rc=1))
+
+
+def test_a_login_that_is_refused_on_stdout_is_told() -> None:
+    refused = program("This account is currently not available.\n", rc=1)
+    for run in (Backend().run, Backend().read):
+        with pytest.raises(LoginRefused, match=r"currently not available\. .* /bin/sh"):
+            run(refused)
 
 
 @pytest.mark.parametrize(
