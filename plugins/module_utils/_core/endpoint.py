@@ -61,6 +61,11 @@ def _path(text: str) -> str:
     return f'"{text}"' if any(char.isspace() for char in text) else text
 
 
+def place(host: str, name: object) -> str:
+    """``host:name``. An IPv6 address is in brackets."""
+    return f"[{host}]:{name}" if ":" in host else f"{host}:{name}"
+
+
 def told_pid(text: str) -> int | None:
     """The process id in a line of stderr, if a command tells it there."""
     word, _space, digits = text.strip().partition(" ")
@@ -125,9 +130,8 @@ class Endpoint:
         return self.host or ""
 
     def address(self, name: object) -> str:
-        """``host:name``, or just the name on this host. An IPv6 address is in brackets."""
-        host = f"[{self.host}]" if ":" in self.label else self.host
-        return f"{host}:{name}" if host else str(name)
+        """``host:name``, or just the name on this host."""
+        return place(self.host, name) if self.host else str(name)
 
     def seen_from(self, other: Endpoint) -> Endpoint:
         """This endpoint under a name that is valid on ``other`` too: on another host "local" would mean that host."""

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
+from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import place
+
 PREFIX = "cerss.zfs:"  # of our properties and hold tags
 BOOKMARK_PREFIX = "cerss.zfs_"  # of our bookmarks
 RAW, PLAIN = MODES = ("raw", "plain")
@@ -63,6 +65,11 @@ class SourceMark:
     beside: bool = False
     put_aside: bool = False
     released: bool = False
+
+    @property
+    def source(self) -> str:
+        """The source for messages."""
+        return place(self.host, self.dataset)
 
     @property
     def live(self) -> bool:

@@ -212,6 +212,6 @@ def _replications(dataset: Dataset) -> list[dict[str, str]]:
         for id_, record in sorted(dataset.records().items())
     ]
     if mark:
-        source = f"{mark.host}:{mark.dataset}"
+        source = mark.source
         found.append({"id": mark.id, "role": "replica", "source": source, "target": dataset.name})
     return found

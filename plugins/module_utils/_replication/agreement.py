@@ -84,7 +84,7 @@ def _check_replica(pair: Pair) -> None:
         raise Refused(f"{where} was put aside by a reseed; destroy or rename it, or choose another target")
     if mark.guid not in (pair.source.guid, record.formerly if record else None):
         raise Refused(
-            f"{where} is the replica of {mark.host}:{mark.dataset} (GUID {mark.guid}), not of {source} (GUID "
+            f"{where} is the replica of {mark.source} (GUID {mark.guid}), not of {source} (GUID "
             f"{pair.source.guid}); choose another target"
         )
     if record is None and pair.link.unmarked and mark.id == pair.new_id:

@@ -107,7 +107,7 @@ def refusal(pair: Pair, found: Diverged | Apart) -> Refused:
         )
     if pair.made_anew and pair.mark:
         return Refused(
-            f"{pair.target_address} is the replica of a dataset {pair.mark.host}:{pair.mark.dataset} that does not "
+            f"{pair.target_address} is the replica of a dataset {pair.mark.source} that does not "
             f"exist any more (GUID {pair.mark.guid}); {pair.source_address} has another GUID ({pair.source.guid}); "
             "on_divergence=reseed puts the old replica aside and replicates in full"
         )

@@ -201,7 +201,7 @@ def _as_replica(
     return {
         "id": mark.id,
         "role": "replica",
-        "source": f"{mark.host}:{mark.dataset}",
+        "source": mark.source,
         "target": dataset.name,
         "last_replicated": last.name if last else None,
         "snapshots_behind": None,

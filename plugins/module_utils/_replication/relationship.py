@@ -266,7 +266,7 @@ def _check_adoptable(pair: Pair, gone: bool) -> None:
     mark = pair.mark
     if mark and mark.live and mark.guid != pair.source.guid and not gone:
         raise Refused(
-            f"{pair.target_address} is the replica of {mark.host}:{mark.dataset} (GUID {mark.guid}), not of "
+            f"{pair.target_address} is the replica of {mark.source} (GUID {mark.guid}), not of "
             f"{pair.source_address} (GUID {pair.source.guid}); end that relationship first (zfs_replication with "
             "state=absent), or set force=true if that dataset does not exist any more"
         )
@@ -384,7 +384,7 @@ def _check_is_of(replica: Dataset, source: Dataset, address: str) -> None:
     mark = replica.source_mark
     if mark and mark.guid != source.guid:
         raise Refused(
-            f"{address} is the replica of {mark.host}:{mark.dataset}, not of {source.name}; set name to that "
+            f"{address} is the replica of {mark.source}, not of {source.name}; set name to that "
             f"dataset, or set id={mark.id}"
         )
 

@@ -298,3 +298,8 @@ def test_a_property_of_a_source_ends_with_a_pool(prefix: str, pool: str) -> None
 )
 def test_no_other_name_is_a_property_of_a_source(name: str) -> None:
     assert not is_source_property(name)
+
+
+@pytest.mark.parametrize(("host", "source"), [("a", "a:tank/v"), ("fd00::2", "[fd00::2]:tank/v")])
+def test_a_source_as_messages_have_it(host: str, source: str) -> None:
+    assert SourceMark("0" * 16, host, "tank/v", "1", "plain").source == source
