@@ -15,6 +15,9 @@
         ├── Held, HasClones, Busy (transient)
         ├── Diverged, NotBase, StaleToken, Inbound (transient), Interrupted (transient)
         ├── NoSpace, ReadOnly, MissingFeature, BadProperty, BadKey
+        ├── NoSpace, ReadOnly, BadProperty, LargeBlocks
+        ├── BadKey
+        │   └── KeyNotLoaded
         ├── Denied
         │   └── GateRefused   the gate on the other side refused the command
         ├── NoZfs, NotElevated, Suspended
@@ -160,6 +163,21 @@ class BadProperty(ZfsError):
 
 class BadKey(ZfsError):
     """An encryption key is not loaded, or raw and plain streams were mixed."""
+
+
+class KeyNotLoaded(BadKey):
+    """An encryption key is needed there."""
+
+    hint = "load the key on that host with cerss.zfs.zfs_dataset (key=loaded)"
+
+
+class LargeBlocks(ZfsError):
+    """The target has blocks over 128 KiB, and the source has none, so that its streams lack a feature."""
+
+    hint = (
+        "the stream was made with -L, but this source has no blocks over 128 KiB, since it was once received from a "
+        "stream without -L; replicate it in full to another dataset"
+    )
 
 
 class NoZfs(ZfsError):

@@ -21,6 +21,8 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
     HostKeyRefused,
     Inbound,
     Interrupted,
+    KeyNotLoaded,
+    LargeBlocks,
     LoginRefused,
     MissingFeature,
     NoSpace,
@@ -97,11 +99,9 @@ _KINDS: tuple[tuple[str, type[ZfsError]], ...] = (
     ),
     (r"pool is read-only|Read-only file system", ReadOnly),
     (r"out of space|no space left|quota exceeded|exceeds? .*quota", NoSpace),
-    (
-        r"IV set guid|inconsistent IV|encryption key not loaded|key must be loaded|missing keys?\b|"
-        r"raw send.*encrypt|key is not loaded|wrapping key",
-        BadKey,
-    ),
+    (r"encryption key not loaded|key must be loaded|key is not loaded|missing keys?\b", KeyNotLoaded),
+    (r"IV set guid|inconsistent IV|raw send.*encrypt|wrapping key", BadKey),
+    (r"requires -L \(--large-block\)", LargeBlocks),
     (r"it'?s being held|snapshot is held|tag already exists on this dataset|dataset is held", Held),
     (r"dependent clones|has dependents|has children", HasClones),
     (r"is busy|dataset is busy|target is busy|pool or dataset is busy", Busy),

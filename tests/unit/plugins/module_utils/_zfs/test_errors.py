@@ -73,6 +73,13 @@ RECORDED = [
     ("cannot resume send: 'tank/t@one' used in the initial send no longer exists", "StaleToken"),
     ("cannot resume send: resume token is corrupt (invalid format)", "StaleToken"),
     ("cannot receive: failed to read from stream", "Interrupted"),
+    ("cannot receive incremental stream: inherited key must be loaded", "KeyNotLoaded"),
+    ("warning: cannot send 'tank/e@s': source key must be loaded", "KeyNotLoaded"),
+    (
+        "cannot receive incremental stream: incremental send stream requires -L (--large-block), to match previous "
+        "receive.",
+        "LargeBlocks",
+    ),
     (
         "cannot receive new filesystem stream: checksum mismatch or incomplete stream.\n"
         "Partially received snapshot is saved.\n"
