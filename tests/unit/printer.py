@@ -41,7 +41,7 @@ class Printer(Backend):
 class Host(Printer):
     """A backend that also lists its datasets, all of them whatever is asked for, and on which nothing runs."""
 
-    def read(self, command: list[str]) -> tuple[list[str], list[str]]:
+    def read(self, command: list[str], timeout: float | None = None) -> tuple[list[str], list[str]]:
         return [f"{name}\t1\t{place}\t-\t0" for place, name in enumerate(sorted(self.datasets))], []
 
     def run(self, command: list[str], *_args: object, **_options: object) -> Result:

@@ -97,9 +97,9 @@ class Backend:
     def _during(self, command: list[str]) -> None:
         self.wanted.check(f"during {short_command(command)}", GRACE)
 
-    def read(self, command: list[str]) -> tuple[list[str], list[str]]:
+    def read(self, command: list[str], timeout: float | None = None) -> tuple[list[str], list[str]]:
         """(lines, names that do not exist) of a list or get. Raise the ZfsError for any other failure."""
-        result = self.run(command, check=False)
+        result = self.run(command, check=False, timeout=timeout)
         missing, other = output.missing(result.stderr, result.rc)
         if result.rc != 0 and (other or not missing):
             raise self._error(command, result)

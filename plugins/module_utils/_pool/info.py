@@ -22,9 +22,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.names import Datas
 from ansible_collections.cerss.zfs.plugins.module_utils._core.pool import Pool
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
-from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import pool as zpool
-from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import zfs_error
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:  # pyli
 def _pools(backend: Backend, options: Options) -> list[Pool]:
     kernel = zpool.states(backend.run(zfs.pool_states(), check=False, timeout=options.timeout).stdout.splitlines())
     try:
-        names = _names(backend, options)
+        names, _missing = backend.read(zfs.pools(options.names or ()), options.timeout)
     except TimedOut as error:  # zpool hangs whatever pool it is asked about
         known = sorted(kernel) if options.names is None else options.names
         if not kernel:
@@ -72,16 +70,6 @@ def _pools(backend: Backend, options: Options) -> list[Pool]:
         return [Pool(name, kernel[name], unread=error.msg) for name in known if name in kernel]
     pools = (_read(backend, name, kernel.get(name), options.timeout) for name in names)
     return [pool for pool in pools if pool is not None]
-
-
-def _names(backend: Backend, options: Options) -> list[str]:
-    """The pools that exist, in the order of ``name``. Raises TimedOut."""
-    command = zfs.pools(options.names or ())
-    result = backend.run(command, check=False, timeout=options.timeout)
-    _missing, other = output.missing(result.stderr, result.rc)
-    if result.rc != 0 and other:
-        raise zfs_error(command, result.rc, result.stderr, backend.endpoint.label)
-    return result.stdout.splitlines()
 
 
 def _read(backend: Backend, name: str, kernel: str | None, timeout: int) -> Pool | None:

@@ -95,7 +95,7 @@ class Lister(Backend):
         super().__init__()
         self.rows = [f"{name}\t{number}\t{number}\t-\t0" for number, name in enumerate(rows)]
 
-    def read(self, command: list[str]) -> tuple[list[str], list[str]]:
+    def read(self, command: list[str], timeout: float | None = None) -> tuple[list[str], list[str]]:
         return self.rows, []
 
 
