@@ -73,7 +73,7 @@ _KINDS: tuple[tuple[str, type[ZfsError]], ...] = (
     (r"permission denied|Operation not permitted", Denied),
     (
         r"pool must be upgraded|stream has unsupported feature|feature not enabled|unsupported version or feature|"
-        r"module does not support this operation|requires -L",
+        r"module does not support this operation",
         MissingFeature,
     ),
     (r"contains partially-complete state", Inbound),
