@@ -47,7 +47,7 @@ REPLICATION, CLOSURE, GATE, DELETION, RETENTION = (
 RUNFILES = "tests/unit/plugins/module_utils/_host/test_runfiles.py"
 ACTION = "tests/unit/plugins/action/test_zfs_snapshot_replicate.py"
 RECORDED, LAYERS = "tests/unit/test_recorded.py", "tests/unit/test_layers.py"
-ROLES, KEYS = "tests/unit/test_roles.py", "../../roles/zfs_peer/files/authorized_keys"
+ROLES, AUTHORIZED = "tests/unit/test_roles.py", "../../roles/zfs_peer/files/authorized_keys"
 MODULE = "tests/unit/plugins/module_utils/test_module.py"
 GROWTH = "tests/unit/test_growth.py"
 RELATIONSHIP = "tests/unit/plugins/module_utils/_replication/test_relationship.py"
@@ -297,8 +297,7 @@ MUTANTS = [
     Mutant("the commit comes last", "_replication/bookkeeping",
            "if step), *self.rest, *self.commit)", "if step), *self.commit, *self.rest)", BOOKKEEPING),
     Mutant("records of other replicas stay", "_replication/bookkeeping",
-           "settings = {ReplicaRecords.name(pair.pool): pair.records.with_entry(record).format()}",
-           "settings = {ReplicaRecords.name(pair.pool): ReplicaRecords((record,)).format()}", BOOKKEEPING),
+           "text = pair.records.with_entry(record).format()", "text = ReplicaRecords((record,)).format()", BOOKKEEPING),
     Mutant("holds stay while a part waits to be resumed", "_replication/bookkeeping",
            "held = [] if receiver.token or pair.link.unmarked else with_hold(pair.source, tag)",
            "held = with_hold(pair.source, tag)", BOOKKEEPING),
@@ -332,8 +331,8 @@ MUTANTS = [
            BOOKKEEPING),
     Mutant("a base without a cursor stays held after an error", "_replication/bookkeeping",
            "in with_hold(pair.source, tag) if snap.guid not in bases]", "in with_hold(pair.source, tag)]", BOOKKEEPING),
-    Mutant("a new replica is known by its mark", "_replication/reseed",
-           "(mark.id, mark.guid) == (pair.id, pair.source.guid)", "mark.id == pair.id", RESEED),
+    Mutant("a new replica is known by its mark", "_replication/pair",
+           "(mark.id, mark.guid) == (self.id, self.source.guid)", "mark.id == self.id", RESEED),
     Mutant("a replica is not promoted without its history", "_replication/reseed",
            "    if _takes_history(pair, None):\n", "    if new:\n", RESEED),
     Mutant("children move before the old one is put aside", "_replication/reseed",
@@ -469,7 +468,7 @@ MUTANTS = [
     Mutant("a snapshot with dependents is only deferred", "_zfs/commands",
            '"destroy", *(["-d"] if defer else [])', '"destroy", *([] if defer else [])', RECORDED),
     Mutant("a lower package imports no upper one", "_zfs/output",
-           "import number\n", "import number\n"
+           "import local_epoch, number\n", "import local_epoch, number\n"
            "from ansible_collections.cerss.zfs.plugins.module_utils._host import process\n", LAYERS),
     Mutant("what decides starts nothing", "_zfs/output", "import re\n", "import re\nimport subprocess\n", LAYERS),
     Mutant("no import goes in a circle", "_core/units",
@@ -554,7 +553,8 @@ MUTANTS = [
     Mutant("gate: only our own properties are set", "_gate",
            "    if not ours:\n", "    if not name:\n", GATE),
     Mutant("gate: the line is one that we write", "_gate",
-           "if not all(commands) or endpoint.line(commands, telling) != line:", "if not all(commands):", GATE),
+           "if not (commands and all(commands)) or endpoint.line(commands, telling) != line:",
+           "if not (commands and all(commands)):", GATE),
     Mutant("gate: no control characters", "_gate", "if _CONTROL.search(line):", 'if "\\0" in line:', GATE),
     Mutant("gate: a pipeline is one compressor and one stream", "_gate",
            "if other not in others or command[: len(begin)] != begin:", "if other not in others:", GATE),
@@ -612,7 +612,7 @@ MUTANTS = [
     Mutant("gate: a clone is a volume when its origin is one", "_gate",
            "head.volume if origin is None else is_volume", "head.volume if head else is_volume", GATE),
     Mutant("gate: other receives are not shown", "_gate",
-           "if writers or any(place.search", "if writers or receivers or any(place.search", GATE),
+           "if one.writers or any(place.search", "if one.writers or one.receivers or any(place.search", GATE),
     Mutant("a folder is not a link", "_host/runfiles", "os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC",
            "os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC", RUNFILES),
     Mutant("a folder is its user's alone", "_host/runfiles",
@@ -746,9 +746,9 @@ MUTANTS = [
            ATTEMPT),
     Mutant("a receiver that somebody feeds is left alone", "_host/runfiles",
            """map(_exists, [run["pid"], *run.get("programs", [])])""", """map(_exists, [run["pid"]])""", ATTEMPT),
-    Mutant("who edits authorized_keys has the lock", KEYS, "        while not has_lock(folder):\n",
+    Mutant("who edits authorized_keys has the lock", AUTHORIZED, "        while not has_lock(folder):\n",
            "        while False and not has_lock(folder):\n", ROLES),
-    Mutant("the folder of authorized_keys has one draft, which is not followed", KEYS,
+    Mutant("the folder of authorized_keys has one draft, which is not followed", AUTHORIZED,
            "        os.unlink(draft, dir_fd=folder)\n", "        pass\n", ROLES),
 ]  # fmt: skip
 
