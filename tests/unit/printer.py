@@ -21,7 +21,7 @@ class Printer(Backend):
         self.datasets, self.noise = datasets, noise
         self.commands: list[list[str]] = []
 
-    def lines(self, command: list[str], missing: list[str] | None = None) -> Iterator[str]:
+    def lines(self, command: list[str], missing: list[str] | None = None, most: float | None = None) -> Iterator[str]:
         self.commands.append(command)
         at = command.index("-o")
         columns, asked_for, names = command[at + 1], command[at + 2], command[at + 3 :]

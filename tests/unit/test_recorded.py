@@ -114,7 +114,7 @@ class Replay:
         seen = [bytes.fromhex(each).ljust(stream.RECORD, b"\0") for each in entry.get("seen", [])]
         records = "".join(f"\\{byte:03o}" for byte in b"".join(seen))
         started = _SPAWN(["/bin/sh", "-c", _STAGE, argv[0], entry.get("err", ""), end, takes, records], **options)
-        started.wrote = entry.get("written", 0)
+        started.wrote = entry.get("written", 0)  # type: ignore[attr-defined]  # what /proc would tell
         self.packages += [started.stdout] if len(seen) > 1 else []
         return started
 
