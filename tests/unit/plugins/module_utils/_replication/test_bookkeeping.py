@@ -517,7 +517,7 @@ def test_what_is_foreseen_is_finished(
     case.source.bookmarks = [
         replace(each, name=each.name.replace("tank/v#", f"{name}#")) for each in case.source.bookmarks
     ]
-    *_, last = rounds(plan_pair(case, options), options, {})
+    last = list(rounds(plan_pair(case, options), options, {}))[-1]
     if last.error:
         return
     assert last.foreseen

@@ -121,7 +121,7 @@ def test_a_new_replica_that_is_not_needed_any_more() -> None:
     assert (plan.error, plan.into, carried(plan)) == (None, "backup/v", ["2", "3"])
     assert plan.warnings == (f"{NEW} of an earlier reseed is not needed any more; destroy it",)
     assert not any(NEW in str(command) for command in argvs(plan.steps))
-    *_, last = planner.rounds(plan, RESEED, {})
+    last = list(planner.rounds(plan, RESEED, {}))[-1]
     assert [command[0] for command in argvs(last.finish)] == ["hold", "release", "set"]
 
 

@@ -129,7 +129,7 @@ OTHERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("stderr", "rc", "kind", "hint"), OTHERS, ids=[text[:60] for text, *_ in OTHERS])
+@pytest.mark.parametrize(("stderr", "rc", "kind", "hint"), OTHERS, ids=[other[0][:60] for other in OTHERS])
 def test_what_others_than_zfs_print_has_its_class_and_a_way_out(stderr: str, rc: int, kind: str, hint: str) -> None:
     error = zfs_error(["zfs", "list", "tank"], rc, stderr, "b")
     assert error.__class__ is getattr(errors, kind)
