@@ -109,7 +109,7 @@ options:
       - V(attach) waits if the stream brings a requested snapshot and fails otherwise. V(wait) always waits. V(fail)
         always fails.
       - Where the user cannot see all processes, as with C(hidepid=2) or without a C(ps) that knows C(etimes), the
-        module watches the resume token for 15 seconds. A receive to which nothing comes meanwhile counts as
+        module watches the resume token for 30 seconds. A receive to which nothing comes meanwhile counts as
         interrupted.
     type: str
     choices: [attach, wait, fail]

@@ -66,7 +66,7 @@ def test_what_login_scripts_and_sudo_write(filled: list[Backend], ansible: Ansib
 @contextmanager
 def receiving(two: Backend) -> Iterator[None]:
     """The next stream into backup/vol, from a file, slowly and by root."""
-    run = "pv -q -L 40K /run/stream | zfs receive -s -u backup/vol"
+    run = "pv -q -L 100K /run/stream | zfs receive -s -u backup/vol"
     two.run(f"nohup sh -c '{run}' > /run/receive.log 2>&1 < /dev/null & echo $! > /run/receive.pid")
     try:
         until(lambda: two.zfs("get", "-H", "-o", "value", "receive_resume_token", "backup/vol").strip() != "-", 60)
@@ -79,7 +79,7 @@ def receiving(two: Backend) -> Iterator[None]:
 def test_a_receive_that_cannot_be_seen(settled: list[Backend], hide: str) -> None:
     """Its token tells: it is waited for or refused while it goes on, and resumed when it stands still."""
     one, two = settled
-    one.fill("tank/vol", 4, 3)
+    one.fill("tank/vol", 10, 3)
     one.zfs("snapshot", "tank/vol@s3")
     stream = one.run("zfs send -L -c -i @s2 tank/vol@s3 | base64 -w 0").stdout
     two.run("base64 -d > /run/stream", input=stream)

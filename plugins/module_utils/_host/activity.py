@@ -21,7 +21,9 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as 
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import processes
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import zfs_error
 
-GROWTH = 15.0  # seconds; what arrives shows in the token with each transaction group, by default every 5 seconds
+# Seconds. What arrives shows in the token with the transaction group (zfs_txg_timeout, 5 s) that has the next batch of
+# writes (zfs_recv_write_batch_size, 1 MiB): this sees a stream of 50 KiB/s.
+GROWTH = 30.0
 _LOOK = 1.0  # seconds
 
 
