@@ -24,6 +24,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Datas
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import SnapshotName
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan, Step
 from ansible_collections.cerss.zfs.plugins.module_utils._core.text import shown
+from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import execute
@@ -324,6 +325,8 @@ def test_all_clones_are_found_where_zfs_cuts_their_list(world: World, receiving:
     with pytest.raises(Refused) as refused:
         verb(world, "zfs_snapshot", name=["tank/template@gold"], state="absent", on_dependents="fail")
     assert all(f"clone {name}" in refused.value.msg for name in names)
+    tree = inventory.read_tree(Backend(), ["tank/template"], ("type", "clones"), inventory.TREE)
+    assert tree.snapshots["tank/template@gold"].clones == found
     kept = verb(world, "zfs_snapshot_prune", name=["tank/template"], match=["*"], keep={"last": 1})
     assert kept["pruned"] == []
 
