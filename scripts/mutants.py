@@ -712,6 +712,8 @@ MUTANTS = [
            "tuple(command(batch) for batch in batches(names))", "(command([*names]),) if names else ()", GROWTH),
     Mutant("a diff is returned only in diff mode", "_module",
            "    if not module._diff:\n", "    if module.check_mode:\n", MODULE),
+    Mutant("properties fit into a command line", "_zfs/properties",
+           "if size > zfs.ARGUMENTS:", "if size > 10 * zfs.ARGUMENTS:", PROPERTIES),
     Mutant("what does not stop printing is stopped", "_host/process",
            "MAX_OUTPUT:\n            raise too_much(self.argv)", "MAX_OUTPUT:\n            return True", PROCESS),
     # While others work

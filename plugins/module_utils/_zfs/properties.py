@@ -72,6 +72,12 @@ def requested(option: Mapping[str, Any] | None, user_only: bool = False) -> Requ
         if text == "" and not is_user_property(name):
             raise BadInput(f"property {name!r} has an empty value; give a value, or null to unset it")
         result[name] = text
+    size = sum(len(f"{name}={text}".encode()) for name, text in result.items())
+    if size > zfs.ARGUMENTS:
+        raise BadInput(
+            f"properties have {size} bytes together, and a command line has room for {zfs.ARGUMENTS}; give fewer or "
+            "shorter ones"
+        )
     return result
 
 
