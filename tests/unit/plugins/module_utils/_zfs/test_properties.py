@@ -88,7 +88,7 @@ def test_yaml_values_as_text(value: Any, text: str | None) -> None:
         ({"cerss.zfs:origin": "1"}, "belongs to this collection"),
         ({"mounted": True}, "the option mounted of zfs_dataset"),
         ({"a:b": "x" * 9000}, "9000 bytes"),
-        ({f"a:b{n}": "x" * 8000 for n in range(12)}, "96070 bytes together, and a command line has room for 90000"),
+        ({f"a:b{n}": "x" * 8000 for n in range(12)}, "96062 bytes together, and a command line has room for 90000"),
         ({"used": "1"}, "it is read-only"),
         ({"recordsize": "1"}, "a volume has no such property"),
         ({"volblocksize": None}, "cannot be unset"),
