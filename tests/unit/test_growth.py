@@ -245,6 +245,12 @@ def test_foresight_looks_at_a_part_and_sees_the_same(monkeypatch: pytest.MonkeyP
     assert len(part) > 4
 
 
+def test_foresight_without_anything_requested_sees_it_all() -> None:
+    """The release of our hold may have destroyed the goal."""
+    case = behind(2, 5)
+    assert planner._After.of(case, PairOptions(include=("none",))).part(case) is case
+
+
 def sends_of(case: Pair, options: PairOptions) -> list[Any]:
     plans = rounds(plan_pair(case, options), options, {})
     return [

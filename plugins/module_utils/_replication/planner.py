@@ -305,7 +305,7 @@ class _After:
     def part(self, pair: Pair) -> Pair:
         """The pair with what its next plan looks at: the base, more than a plan can carry, and the goal."""
         common = newest_common(pair.source, pair.replica) if pair.replica else None
-        if pair.replica is None or common is None or common[1].guid not in self.index:
+        if pair.replica is None or common is None or common[1].guid not in self.index or not self.chosen:
             return pair
         there, here = common
         start = self.index[here.guid] + 1
