@@ -1,7 +1,10 @@
 # Copyright (c) 2026, cerss.zfs contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Large pools: time and memory are printed, and must stay within what a module may take (run with -s to see them)."""
+"""Large pools. Time and memory are printed (-s shows them); a module must do with little memory.
+
+All of it takes about 40 minutes on an emulated processor, a third of that until the pools are there.
+"""
 
 from __future__ import annotations
 
@@ -111,7 +114,7 @@ def one(lab: Path, lab_backends: list[Backend]) -> Backend:
     lab_command("reset", "--dir", lab)
     sizes = {"LONG": LONG, "INCREMENT": INCREMENT, "DATASETS": DATASETS, "CLONES": CLONES, "CHAIN": CHAIN}
     began = time.monotonic()
-    lab_backends[0].run(["python3", "-", json.dumps(sizes), NAME], input=BUILD, timeout=1200)
+    lab_backends[0].run(["python3", "-", json.dumps(sizes), NAME], input=BUILD, timeout=3000)
     print(f"\nbuilt within {time.monotonic() - began:.0f} s")
     return lab_backends[0]
 
@@ -159,9 +162,6 @@ def test_a_long_history(one: Backend) -> None:
     (names,) = run(one, "_snapshot.info", read("tank/long", detail="names"), passes=1)
     told(f"{LONG} snapshots, names", names)
     assert names["counts"]["total"] == LONG
-    (full,) = run(one, "_snapshot.info", read("tank/long", output_file="/tmp/long.jsonl"), passes=1)
-    told(f"{LONG} snapshots, state", full)
-    assert full["counts"]["full"] == LONG
     place = options("tank/long", target=target("local", dataset="backup/long"), intermediates=False)
     told(f"the newest of {LONG} snapshots", *run(one, "_replication.replicate", place))
     one.zfs("snapshot", "tank/long@newest")
