@@ -655,6 +655,8 @@ MUTANTS = [
            KEYS),
     Mutant("nothing is stored unencrypted unasked", "_replication/keys",
            "if not nearest.encrypted and nearest.source_mark is None:", "if not nearest.encrypted and not pair:", KEYS),
+    Mutant("a plain stream needs the keys of both sides", "_replication/planner",
+           "        keys.check_loaded(pair)\n", "        pass\n", KEYS),
     Mutant("no raw increment locks its replica", "_replication/keys",
            "if root not in (None, pair.replica_name) and not (same and here[1] not in (None, \"0\")):",
            "if root is pair:", KEYS),

@@ -114,11 +114,11 @@ def _read_above(target: Backend, pairs: Sequence[Pair]) -> None:
 
 
 def _read_keys(source: Backend, target: Backend, pairs: Sequence[Pair]) -> None:
-    raw = keys.with_keys(pairs)
-    for backend, datasets in ((source, [pair.source for pair in raw]), (target, [pair.replica for pair in raw])):
-        found = {dataset.name: dataset for dataset in datasets if dataset}
-        if found:
-            inventory.read_values(backend, found, sorted(found), keys.KEY, spoilt={})
+    for some, names in ((keys.with_keys(pairs), keys.KEY), (keys.with_locks(pairs), keys.LOCK)):
+        for backend, datasets in ((source, [pair.source for pair in some]), (target, [pair.replica for pair in some])):
+            found = {dataset.name: dataset for dataset in datasets if dataset and dataset.encrypted}
+            if found:
+                inventory.read_values(backend, found, sorted(found), names, spoilt={})
 
 
 def _read_origins(source: Backend, target: Backend, pairs: Sequence[Pair]) -> None:

@@ -22,6 +22,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import
 
 CLEAR = {"encryption": "off"}
 KEY = ("keyformat", "pbkdf2salt")  # zfs change-key makes a new salt for each passphrase; raw and hex keys have none
+LOCK = ("encryptionroot", "keystatus")
 _LOAD = "load it there with cerss.zfs.zfs_dataset (key=loaded)"
 
 
@@ -100,6 +101,26 @@ def with_keys(pairs: Sequence[Pair]) -> list[Pair]:
         for pair in pairs
         if pair.replica and pair.replica.snapshots and pair.record and pair.record.mode == RAW and pair.source.encrypted
     ]
+
+
+def with_locks(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs whose streams may be plain although a side is encrypted: its key must be loaded then."""
+    return [
+        pair
+        for pair in pairs
+        if (pair.source.encrypted or (pair.replica and pair.replica.encrypted))
+        and not (pair.record and pair.record.mode == RAW)
+    ]
+
+
+def check_loaded(pair: Pair) -> None:
+    """Raise Refused if a plain stream needs a key that is not loaded. What is made anew is checked by `check_place`."""
+    for dataset, address in ((pair.source, pair.source_address), (pair.replica, pair.target_address)):
+        if dataset and dataset.encrypted and dataset.get("keystatus") == "unavailable":
+            raise Refused(
+                f"{address} is encrypted with the key of {dataset.get('encryptionroot') or dataset.name}, which is not "
+                f"loaded, and this is no raw replica; {_LOAD}"
+            )
 
 
 def check_increment(pair: Pair) -> str | None:

@@ -492,6 +492,8 @@ def _sending(
     """The plan with streams, the marks before them and what is foreseen after them."""
     pair, goal = plan.pair, plan.goal
     changed = keys.check_increment(pair) if plan.raw and sends[0].base else None
+    if not plan.raw:
+        keys.check_loaded(pair)
     plan = replace(plan, warnings=(*plan.warnings, *([changed] if changed else [])))
     plan = replace(plan, sends=tuple(sends), more=goal is not None and sends[-1].snapshot.guid != goal.guid)
     mode = bookkeeping.mode_of(plan.raw)

@@ -123,6 +123,29 @@ def test_keys_above_are_read_only_if_there_are_any(world: World) -> None:
     assert not any("keystatus" in argv[-2] for _where, argv in world.log if argv[1] == "get")
 
 
+@pytest.mark.parametrize("side", ["tank/v", "backup/v"])
+def test_a_plain_stream_needs_the_keys(world: World, side: str) -> None:
+    """Of the source to read it, and of a replica that is encrypted on its own to write it."""
+    machine = world.here if side == "tank/v" else world.there
+    if side == "tank/v":
+        world.here.make("tank/v", fixed=encrypted("tank"))
+    else:
+        make(world, OPEN)
+    place = "backup/v" if side == "tank/v" else "backup/e/v"
+    world.here.make("tank/v@s1")
+    assert not world.replicate(target=place, raw="never").get("failed")
+    world.here.make("tank/v@s2")
+    encrypting = machine.all[side if side == "tank/v" else place].fixed
+    encrypting.update(encrypted("above", loaded=False))
+    world.revive()
+    for check in (True, False):
+        result = world.replicate(target=place, raw="never", check=check)
+        assert "is encrypted with the key of above, which is not loaded" in result["replicas"][0]["msg"]
+    assert world.changes() == []
+    encrypting.update(encrypted("above"))
+    assert not world.replicate(target=place, raw="never").get("failed")
+
+
 # -- keys that were changed ------------------------------------------------------------------------------------------
 
 
