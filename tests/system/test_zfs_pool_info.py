@@ -21,10 +21,20 @@ def read(*names: str, timeout: str = "20s") -> dict[str, Any]:
     return {"name": list(names) or None, "timeout": timeout}
 
 
+# A pool in a sparse file that outgrows its filesystem, and so is suspended
+SUSPEND = """set -e; mkdir -p /run/{0}; mount -t tmpfs -o size=40M none /run/{0}; truncate -s 100M /run/{0}/disk
+zpool create -o failmode={1} {0} /run/{0}/disk
+(setsid head -c 60M /dev/urandom > /{0}/f 2> /dev/null < /dev/null &)
+until grep -q SUSPENDED /proc/spl/kstat/zfs/{0}/state; do sleep 0.2; done"""
+MEND = """for pool in s1 s2; do mountpoint -q /run/$pool || continue
+mount -o remount,size=200M /run/$pool; zpool clear $pool
+for try in 1 2 3 4 5 6 7 8 9; do zpool destroy -f $pool && break; sleep 1; done; umount /run/$pool; done"""
+
+
 @pytest.fixture
 def backend(backends: list[Backend]) -> Iterator[Backend]:
     yield backends[0]
-    backends[0].run("zinject -c all > /dev/null; for n in s1 s2; do zpool clear $n; done", check=False)
+    backends[0].run(MEND)
 
 
 def numbers(backend: Backend, pool: str) -> list[int]:
@@ -64,16 +74,10 @@ def test_pools(backend: Backend) -> None:
     assert backend.dump() == before
 
 
-SUSPEND = """zinject -d /tmp/{0} -e io -T all {0} > /dev/null; echo x > /{0}/f
-(setsid sync -f /{0}/f > /dev/null 2>&1 < /dev/null &)
-until grep -q SUSPENDED /proc/spl/kstat/zfs/{0}/state; do sleep 0.2; done"""
-
-
 def test_suspended_pools_hang_nothing(backend: Backend, ansible: Ansible) -> None:
     """Also with failmode=continue, where zpool does not call a pool suspended."""
     for name, mode in (("s1", "wait"), ("s2", "continue")):
-        backend.run(f"truncate -s 100M /tmp/{name} && zpool create -o failmode={mode} {name} /tmp/{name}")
-        backend.run(SUSPEND.format(name))
+        backend.run(SUSPEND.format(name, mode))
     began = time.monotonic()
     (result,) = ansible.run_tasks(backend.name, [{"cerss.zfs.zfs_pool_info": {"timeout": "5s"}}])
     assert time.monotonic() - began < 45

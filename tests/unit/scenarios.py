@@ -679,10 +679,10 @@ SESSIONS: dict[str, Session] = {
         "spare '/tmp/a spare'; zpool scrub -w tank",
         pools("tank", "big"),
         # Damaged data, which a scrub finds
-        "zpool offline big /tmp/2; zfs create tank/v; zpool create -O compression=off single /tmp/5; "
-        "head -c 20M /dev/urandom > /single/f; zpool sync; "
-        "zpool export single; dd if=/dev/urandom of=/tmp/5 bs=1M seek=5 count=20 conv=notrunc 2> /dev/null; "
-        "zpool import -d /tmp single; zpool scrub -w single",
+        "zpool offline big /tmp/2; zpool create -O compression=off single /tmp/5; "
+        "yes MARK | head -c 512K > /single/f; zpool sync; "
+        "for at in $(grep -obUa -m 9 MARK /tmp/5 | cut -d : -f 1 | sort -u); do "
+        "printf X | dd of=/tmp/5 bs=1 seek=$at conv=notrunc 2> /dev/null; done; zpool scrub -w single",
         pools("single", "big"),
         # A resilver, and a scrub that is paused
         "zpool replace -w big /tmp/2 /tmp/6; head -c 60M /dev/urandom > /big/f; zpool sync; "
@@ -694,12 +694,14 @@ SESSIONS: dict[str, Session] = {
         pools(),
         pools("big", "none"),
         pools("big/x"),
-        # All reads and writes of the only device fail, so that the pool is suspended.
-        "zinject -d /tmp/5 -e io -T all single > /dev/null; echo x > /single/g; "
-        "(setsid sync -f /single/g > /dev/null 2>&1 < /dev/null &); "
-        "until grep -q SUSPENDED /proc/spl/kstat/zfs/single/state; do sleep 0.2; done",
-        pools("single", timeout="5s"),
-        "zinject -c all > /dev/null; zpool clear single; zpool destroy single; zpool destroy big",
+        # The only device cannot take any more, so that the pool is suspended until it can.
+        "mkdir -p /run/small; mount -t tmpfs -o size=40M none /run/small; truncate -s 100M /run/small/d; "
+        "zpool create full /run/small/d; "
+        "(setsid head -c 60M /dev/urandom > /full/f 2> /dev/null < /dev/null &); "
+        "until grep -q SUSPENDED /proc/spl/kstat/zfs/full/state; do sleep 0.2; done",
+        pools("full", timeout="5s"),
+        "mount -o remount,size=200M /run/small; zpool clear full; sleep 2; zpool destroy -f full; umount /run/small; "
+        "zpool destroy single; zpool destroy big; rm -f /tmp/[1-6] '/tmp/a spare'",
     ],
     # All that is parsed: what list, get, holds, allow and send print, resume tokens, and errors.
     "parsers": [
