@@ -14,6 +14,8 @@ author:
 description:
   - Returns for each filesystem or volume (zvol) its properties, its origin and clones, whether it is mounted and its
     encryption key loaded, and the replications in which it has a part.
+  - The datasets of a suspended pool cannot be read. If one is named, that is an error, otherwise a warning. The result
+    still has those of the other pools.
 options:
   name:
     description:

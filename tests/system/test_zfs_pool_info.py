@@ -22,9 +22,9 @@ def read(*names: str, timeout: str = "20s") -> dict[str, Any]:
 
 
 # A pool in a sparse file that outgrows its filesystem, and so is suspended
-SUSPEND = """set -e; mkdir -p /run/{0}; mount -t tmpfs -o size=40M none /run/{0}; truncate -s 100M /run/{0}/disk
+SUSPEND = """set -e; mkdir -p /run/{0}; mount -t tmpfs -o size=24M none /run/{0}; truncate -s 100M /run/{0}/disk
 zpool create -o failmode={1} {0} /run/{0}/disk
-(setsid head -c 60M /dev/urandom > /{0}/f 2> /dev/null < /dev/null &)
+(setsid head -c 36M /dev/urandom > /{0}/f 2> /dev/null < /dev/null &)
 until grep -q SUSPENDED /proc/spl/kstat/zfs/{0}/state; do sleep 0.2; done"""
 MEND = """for pool in s1 s2; do mountpoint -q /run/$pool || continue
 mount -o remount,size=200M /run/$pool; zpool clear $pool
@@ -87,3 +87,11 @@ def test_suspended_pools_hang_nothing(backend: Backend, ansible: Ansible) -> Non
     }  # fmt: skip
     assert pools["tank"]["healthy"]
     assert "zpool clear s2" in " ".join(pools["s2"]["problems"])
+    tasks = [{"name": ["tank", "s1"]}, {"detail": "names"}]
+    named, every = ansible.run_tasks(
+        backend.name, [{"cerss.zfs.zfs_dataset_info": task, "failed_when": False} for task in tasks]
+    )
+    assert [dataset["name"] for dataset in named["datasets"]] == ["tank"]
+    assert named["msg"] == "pool s1 is suspended, so its datasets are missing here; see zfs_pool_info"
+    assert [dataset["name"] for dataset in every["datasets"]] == ["backup", "tank"]
+    assert [warning.split()[1] for warning in every["warnings"]] == ["s1", "s2"]

@@ -123,6 +123,13 @@ CUT = (
     "> /dev/null 2>&1 < /dev/null &"
 )
 HERE = to("backup/vol", "local")
+# In every block of a file that lies in the device.
+DAMAGE = """import mmap, sys
+with open(sys.argv[1], "r+b") as file, mmap.mmap(file.fileno(), 0) as disk:
+    at = disk.find(b"MARK")
+    while at >= 0:
+        disk[at:at + 1] = b"X"
+        at = disk.find(b"MARK", at + 1000)"""
 GUID = "$(zfs get -Hp -o value guid {})"
 
 SESSIONS: dict[str, Session] = {
@@ -667,7 +674,7 @@ SESSIONS: dict[str, Session] = {
         datasets("tank/db", recursive=True, exclude=["*/tmp"]),
         datasets("tank", "tank/none", "nopool/x"),
         datasets("tank/e", "tank/e/f", properties=["compression", "org.example:owner", "keyformat", "org.example:no"]),
-        datasets("tank/db/log", properties=["no-such"]),
+        datasets("tank/db/log", properties=["nosuch"]),
         datasets("tank", recursive=True, detail="names", limit=3),
         datasets("tank/db/zv", detail="full"),
         datasets(limit=0),
@@ -681,11 +688,10 @@ SESSIONS: dict[str, Session] = {
         # Damaged data, which a scrub finds
         "zpool offline big /tmp/2; zpool create -O compression=off single /tmp/5; "
         "yes MARK | head -c 512K > /single/f; zpool sync; "
-        "for at in $(grep -obUa -m 9 MARK /tmp/5 | cut -d : -f 1 | sort -u); do "
-        "printf X | dd of=/tmp/5 bs=1 seek=$at conv=notrunc 2> /dev/null; done; zpool scrub -w single",
+        f"python3 -c '{DAMAGE}' /tmp/5; zpool scrub -w single",
         pools("single", "big"),
         # A resilver, and a scrub that is paused
-        "zpool replace -w big /tmp/2 /tmp/6; head -c 60M /dev/urandom > /big/f; zpool sync; "
+        "zpool replace -w big /tmp/2 /tmp/6; head -c 20M /dev/urandom > /big/f; zpool sync; "
         "echo 1 > /sys/module/zfs/parameters/zfs_scan_suspend_progress; zpool scrub big; sleep 2",
         pools("big"),
         "zpool scrub -p big",
@@ -695,9 +701,9 @@ SESSIONS: dict[str, Session] = {
         pools("big", "none"),
         pools("big/x"),
         # The only device cannot take any more, so that the pool is suspended until it can.
-        "mkdir -p /run/small; mount -t tmpfs -o size=40M none /run/small; truncate -s 100M /run/small/d; "
+        "mkdir -p /run/small; mount -t tmpfs -o size=24M none /run/small; truncate -s 100M /run/small/d; "
         "zpool create full /run/small/d; "
-        "(setsid head -c 60M /dev/urandom > /full/f 2> /dev/null < /dev/null &); "
+        "(setsid head -c 36M /dev/urandom > /full/f 2> /dev/null < /dev/null &); "
         "until grep -q SUSPENDED /proc/spl/kstat/zfs/full/state; do sleep 0.2; done",
         pools("full", timeout="5s"),
         "mount -o remount,size=200M /run/small; zpool clear full; sleep 2; zpool destroy -f full; umount /run/small; "

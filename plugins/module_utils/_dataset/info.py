@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, Suspended
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import is_ours
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Value
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
@@ -19,6 +19,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
     check_unique,
     matches,
 )
+from ansible_collections.cerss.zfs.plugins.module_utils._core.pool import SUSPENDED
 from ansible_collections.cerss.zfs.plugins.module_utils._core.units import iso_time, number
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory, values
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
@@ -72,22 +73,56 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:  # pyli
     if options.names == ():
         return {"changed": False, "datasets": [], "total": 0}
     backend = Backend()
-    pools = sorted({name.pool for name in options.names or ()})
-    found, _missing = inventory.read(backend, pools, depth=None, types="filesystem,volume")
+    found, suspended = _list(backend, options)
     names = chosen(options, found)
     listed = names if options.limit is None else names[: options.limit]
-    clones = _clones(found)
-    spoilt: dict[str, str] = {}
+    clones, spoilt = _clones(found), dict[str, str]()
     if options.detail == "names":
         datasets = [_identity(found[name], clones) for name in listed]
     else:
         datasets = list(_read(backend, options, {name: found[name] for name in listed}, clones, spoilt))
-    result: dict[str, Any] = {"changed": False, "datasets": datasets, "total": len(names)}
-    absent = [str(name) for name in options.names or () if str(name) not in found]
-    if absent:
-        text = f"there is no dataset {', '.join(absent)}; check name (zfs list shows all datasets)"
-        result.update(failed=True, msg=text)
-    return {**result, **({"warnings": list(spoilt.values())} if spoilt else {})}
+    errors = _missing(options, found, suspended)
+    warnings = [*spoilt.values(), *([] if options.names else map(_suspended, suspended))]
+    return {
+        "changed": False,
+        "datasets": datasets,
+        "total": len(names),
+        **({"failed": True, "msg": "; ".join(errors)} if errors else {}),
+        **({"warnings": warnings} if warnings else {}),
+    }
+
+
+def _list(backend: Backend, options: Options) -> tuple[Inventory, list[str]]:
+    """(all datasets of the pools, suspended pools that are missing there).
+
+    ``zfs list`` leaves out suspended pools without a word, unless one is named.
+    """
+    pools = sorted({name.pool for name in options.names or ()})
+    types = "filesystem,volume"
+    try:
+        found = inventory.read(backend, pools, depth=None, types=types)[0]
+        states = {} if pools else inventory.pool_states(backend)
+    except Suspended:
+        states = inventory.pool_states(backend)
+        others = [pool for pool in pools if states.get(pool) != SUSPENDED]
+        if len(others) == len(pools):
+            raise
+        found = inventory.read(backend, others, depth=None, types=types)[0] if others else {}
+    return found, sorted(name for name, state in states.items() if state == SUSPENDED and name not in found)
+
+
+def _suspended(pool: str) -> str:
+    return f"pool {pool} is suspended, so its datasets are missing here; see zfs_pool_info"
+
+
+def _missing(options: Options, found: Inventory, suspended: Sequence[str]) -> list[str]:
+    """What is to be said about the named datasets that were not found."""
+    absent = [name for name in options.names or () if str(name) not in found]
+    errors = [_suspended(pool) for pool in sorted({name.pool for name in absent} & {*suspended})]
+    unknown = [str(name) for name in absent if name.pool not in suspended]
+    if unknown:
+        errors.append(f"there is no dataset {', '.join(unknown)}; check name (zfs list shows all datasets)")
+    return errors
 
 
 def chosen(options: Options, found: Inventory) -> list[str]:

@@ -35,6 +35,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.values import (
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import pool as zpool
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import zfs_error
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.properties import Requested, at_creation
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.token import decode_token
@@ -271,6 +272,11 @@ def _things(backend: Backend, properties: Properties) -> Things:
     _read_clones(backend, [found.snapshots[name] for name, values in properties.values.items()
                            if "@" in name and _has_cut_clones(values)])  # fmt: skip
     return found
+
+
+def pool_states(backend: Backend, timeout: float | None = None) -> dict[str, str]:
+    """Imported pool -> its state as the kernel tells it (`_core.pool`). One process, which waits for no pool."""
+    return zpool.states(backend.run(zfs.pool_states(), check=False, timeout=timeout).stdout.splitlines())
 
 
 def check_values(backend: Backend, name: str, requested: Requested, size: str | int | None) -> None:

@@ -21,6 +21,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName, check_unique
 from ansible_collections.cerss.zfs.plugins.module_utils._core.pool import Pool
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
+from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import pool_states
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import pool as zpool
 
@@ -60,7 +61,7 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:  # pyli
 
 
 def _pools(backend: Backend, options: Options) -> list[Pool]:
-    kernel = zpool.states(backend.run(zfs.pool_states(), check=False, timeout=options.timeout).stdout.splitlines())
+    kernel = pool_states(backend, options.timeout)
     try:
         names, _missing = backend.read(zfs.pools(options.names or ()), options.timeout)
     except TimedOut as error:  # zpool hangs whatever pool it is asked about

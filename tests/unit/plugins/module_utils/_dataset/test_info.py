@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, Suspended
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
 from ansible_collections.cerss.zfs.plugins.module_utils._dataset import info
 from ansible_collections.cerss.zfs.plugins.module_utils._dataset.info import Options, chosen, chunks, main
@@ -117,6 +117,32 @@ def test_a_dataset_that_does_not_exist_is_an_error_with_the_other_ones(monkeypat
     result = ask(monkeypatch, HERE, name=["tank", "tank/none"])
     assert ([each["name"] for each in result["datasets"]], result["total"], result["failed"]) == (["tank"], 1, True)
     assert result["msg"].startswith("there is no dataset tank/none; check name")
+
+
+def test_a_suspended_pool_is_not_left_out_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(info.inventory, "pool_states", lambda _backend: {"tank": "suspended", "bad": "suspended"})
+    assert ask(monkeypatch, HERE)["warnings"] == [
+        "pool bad is suspended, so its datasets are missing here; see zfs_pool_info"
+    ]
+    assert "warnings" not in ask(monkeypatch, HERE, name=["tank"])
+
+
+def test_a_suspended_pool_hides_no_other_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(_backend: Host, names: list[str], **_options: Any) -> Any:
+        if "bad" in names:
+            raise Suspended(["zfs", "list"], 1, "cannot open 'bad': pool I/O is currently suspended")
+        return {"tank": Dataset("tank", "1")}, []
+
+    states = {"tank": "online", "bad": "suspended"}
+    monkeypatch.setattr(info.inventory, "read", read)
+    monkeypatch.setattr(info.inventory, "pool_states", lambda _backend: states)
+    result = ask(monkeypatch, HERE, name=["tank", "bad/x", "tank/none"])
+    assert [each["name"] for each in result["datasets"]] == ["tank"]
+    assert result["msg"].startswith("pool bad is suspended, so its datasets are missing here; see zfs_pool_info; there")
+    assert ask(monkeypatch, HERE, name=["bad"])["datasets"] == []
+    del states["bad"]
+    with pytest.raises(Suspended):
+        ask(monkeypatch, HERE, name=["bad"])
 
 
 def test_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
