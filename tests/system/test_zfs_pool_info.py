@@ -27,7 +27,7 @@ zpool create -o failmode={1} {0} /run/{0}/disk
 (setsid head -c 36M /dev/urandom > /{0}/f 2> /dev/null < /dev/null &)
 until grep -q SUSPENDED /proc/spl/kstat/zfs/{0}/state; do sleep 0.2; done"""
 MEND = """for pool in s1 s2; do mountpoint -q /run/$pool || continue
-mount -o remount,size=200M /run/$pool; zpool clear $pool
+mount -o remount,size=200M /run/$pool; zpool clear $pool; kill -9 $(pgrep -x head)
 for try in 1 2 3 4 5 6 7 8 9; do zpool destroy -f $pool && break; sleep 1; done; umount /run/$pool; done"""
 
 

@@ -706,7 +706,8 @@ SESSIONS: dict[str, Session] = {
         "(setsid head -c 36M /dev/urandom > /full/f 2> /dev/null < /dev/null &); "
         "until grep -q SUSPENDED /proc/spl/kstat/zfs/full/state; do sleep 0.2; done",
         pools("full", timeout="5s"),
-        "mount -o remount,size=200M /run/small; zpool clear full; sleep 2; zpool destroy -f full; umount /run/small; "
+        "mount -o remount,size=200M /run/small; zpool clear full; kill $(pgrep -x head) || true; "
+        "until zpool destroy -f full; do sleep 1; done; umount /run/small; "
         "zpool destroy single; zpool destroy big; rm -f /tmp/[1-6] '/tmp/a spare'",
     ],
     # All that is parsed: what list, get, holds, allow and send print, resume tokens, and errors.
