@@ -742,7 +742,7 @@ MUTANTS = [
     Mutant("only what has a device is tried again", "_host/execute",
            "    if device is None:\n        return error\n", "", EXECUTE),
     Mutant("bytes_sent is not the estimate", "_replication/transfer",
-           "return self.written or self.done", "return max(self.done, self.total or 0)", TRANSFER),
+           "return max(self.written, self.done)", "return max(self.done, self.total or 0)", TRANSFER),
     Mutant("what the sender has written is looked at before it is waited for", "_replication/transfer",
            "            self._counted = process.written(program)\n        return", "        return", TRANSFER),
     Mutant("a receiver is only ended if it is as old", "_replication/attempt",

@@ -86,8 +86,11 @@ class Meter:
 
     @property
     def sent(self) -> int:
-        """What was measured: without ``written``, what zfs send has told, which it does once a second."""
-        return self.written or self.done
+        """What was measured. Without ``written`` it is what zfs send has told, which it does once a second.
+
+        A kernel with small stacks writes in another thread (dump_bytes in dmu_send.c), so that nothing is ``written``.
+        """
+        return max(self.written, self.done)
 
     @property
     def rate(self) -> int | None:
