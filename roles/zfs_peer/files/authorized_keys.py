@@ -8,7 +8,8 @@ Usage: python3 -I authorized_keys.py [--check] FILE OWN [LINE]
 
 OWN is a regular expression that the lines of the key match. LINE takes the place of the last of them, or comes at the
 end of the file; the others are removed. Meanwhile the folder of the file is locked, so that of several who do this,
-from whatever play or controller, none loses a line. The file gets the owner of its folder and the mode 0644.
+from whatever play or controller, none loses a line. The file gets the owner and the SELinux label of its folder, and
+the mode 0644.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from collections.abc import Iterator
 
 PATIENCE = 60.0  # seconds to wait for others who change the file
 MODE = 0o644
+LABEL = "security.selinux"
 
 
 def edited(text: str, own: str, line: str | None) -> str:
@@ -88,6 +90,8 @@ def write(name: str, folder: int, text: str) -> None:
         file.flush()
         os.fchown(handle, owner.st_uid, owner.st_gid)
         os.fchmod(handle, MODE)
+        with contextlib.suppress(OSError):  # without SELinux there are no labels
+            os.setxattr(handle, LABEL, os.getxattr(folder, LABEL))
         os.fsync(handle)
     os.replace(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
 
