@@ -727,6 +727,8 @@ MUTANTS = [
            "return _aims(_plan_anew(work, task)) != _aims(former)", "return bool(_plan_anew(work, task))", ATTEMPT),
     Mutant("marks of another run may be gone", "_replication/attempt",
            "if begun(plan.pair) and receiver_of(plan, plan.pair) is None:", "if not plan:", ATTEMPT),
+    Mutant("another snapshot of the same name is no bug", "_replication/wave",
+           "            each.task.plan, each.task.again = None, True", "            each.task.again = False", ATTEMPT),
     Mutant("what an old plan destroys is looked at again", "_replication/attempt",
            "return age > OLD and bool(plan.prepare or plan.reseeds)", "return False", ATTEMPT),
     Mutant("the result shows the goal of the last plan", "_replication/report",

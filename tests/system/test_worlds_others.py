@@ -46,17 +46,18 @@ def test_a_plan_that_others_make_impossible(settled: list[Backend]) -> None:
             f"zfs snapshot {v}@c1; {before('send', f'rename {v}@c1 {v}@c2')}", options(),
             f"zfs snapshot {v}@d1; {before('send', f'snapshot {v}@d2', f'destroy {v}@d1')}", options(),
             f"zfs snapshot {v}@e1; {before('send', f'destroy {v}@d2')}", options(),
+            f"zfs snapshot {v}@e2; {before('send', f'destroy {v}@e2', f'snapshot {v}@e2')}", options(),
             f"zfs snapshot {v}@f1; {before('send', f'destroy {v}@f1')}", options(f"{v}@f1"),
             look=False, passes=1,
         )  # fmt: skip
-    assert done == ["bookmark", "hold", "send", "send", "send", "send"]
-    for (result,), goal in zip(told, ("a1", "b2", "c2", "d2", "e1")):
+    assert done == ["bookmark", "hold", "send", "send", "send", "send", "send"]
+    for (result,), goal in zip(told, ("a1", "b2", "c2", "d2", "e1", "e2")):
         assert not result.get("failed"), (goal, result)
         (replica,) = result["replicas"]
         assert (replica["source"], replica["state"]) == (f"{v}@{goal}", "full")
     assert "@f1 does not exist; create one" in told[-1][0]["msg"]
     there = [name.partition("@")[2] for name in two.dump() if name.startswith("backup/vol@")]
-    assert there == ["s1", "s2", "a1", "b2", "c2", "d2", "e1"]
+    assert there == ["s1", "s2", "a1", "b2", "c2", "d2", "e1", "e2"]
     assert not [tag for values in one.dump().values() for tag in values["holds"]]
     assert once(one)["changed"] is False
 

@@ -57,6 +57,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.report impo
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.survey import Reader
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.transfer import (
     Asked,
+    ForeignStream,
     Meter,
     run_pipe,
 )
@@ -71,8 +72,8 @@ ANNOUNCED_FROM = 64 * 1024 * 1024  # bytes of a stream that is long enough to be
 ANNOUNCED_AFTER = 60  # seconds of a stream that is, where bandwidth_limit tells how long it takes
 OLD = 60.0  # seconds after which a plan that destroys or renames something is made anew
 MOST_OUTDATED = 10  # plans of a pair that are outdated before anything arrives; somebody else is faster each time
-# What zfs says to a plan that others have made impossible since both sides were read
-_OUTDATED = (NotFound, NotBase, Diverged, Exists, Held, HasClones)
+# What comes of a plan that others have made impossible since both sides were read
+_OUTDATED = (NotFound, NotBase, Diverged, Exists, Held, HasClones, ForeignStream)
 # What zfs says if another run has done it; the name of a cursor says which snapshot it is of.
 _DONE = {
     "bookmark": ("bookmark exists",),

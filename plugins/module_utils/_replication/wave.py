@@ -109,6 +109,9 @@ def _check(work: Work, each: _Arrived) -> bool:
         return False
     receiver = receiver_of(plan, pair)
     if plan.sends and not (receiver and receiver.by_guid(plan.sends[-1].snapshot.guid)):
+        if pair.source.by_guid(plan.sends[-1].snapshot.guid) is None and not each.task.again:
+            each.task.plan, each.task.again = None, True  # another snapshot has got its name, and was sent
+            return False
         raise CerssError(
             f"{pair.target_address} does not hold {plan.sends[-1].snapshot.name} although zfs send and zfs receive "
             "reported no error; please report this as a bug"

@@ -414,6 +414,34 @@ def test_a_named_snapshot_that_was_pruned_meanwhile(world: World) -> None:
     assert "tank/v@s3 does not exist; create one" in message(world.replicate("tank/v@s3"))
 
 
+@pytest.mark.parametrize("pull", [False, True])
+@pytest.mark.parametrize("when", ["bookmark", "send"])
+def test_another_snapshot_that_has_got_the_name(world: World, pull: bool, when: str) -> None:
+    """The user has deleted one and taken it anew. Who pulls refuses the stream; who pushes sees what has arrived."""
+    one, two = (world.there, world.here) if pull else (world.here, world.there)
+    for machine, pool in ((one, "tank"), (two, "backup")):
+        machine.all.setdefault(pool, machine.make(pool))
+    one.make("tank/v@s1")
+    options: dict[str, Any] = {}
+    if pull:
+        options = {"source": {"host": THERE}, "target": {"host": "local", "dataset": "backup/v"}}
+    assert message(world.replicate(**options)) == ""
+    one.make("tank/v@s2")
+
+    def hook(_machine: str, argv: list[str]) -> None:
+        if argv[1] == when and argv[-1] != "-t":
+            world.hook = lambda *_: None
+            one.all.pop("tank/v@s2")
+            one.make("tank/v@s2")
+
+    world.hook = hook
+    result = world.replicate(**options)
+    assert message(result) == ""
+    assert (result["replicas"][0]["state"], result["replicas"][0]["guid"]) == ("full", one.all["tank/v@s2"].guid)
+    assert two.snaps("backup/v")[-1].guid == one.all["tank/v@s2"].guid
+    assert world.replicate(check=True, **options)["changed"] is False
+
+
 def test_marks_of_another_run_that_gives_up_are_made_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """This run reads the record of a replica that another host has begun and then gives up."""
     monkeypatch.setattr(runfiles, "lock", lambda _name: contextlib.nullcontext(True))
