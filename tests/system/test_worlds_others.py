@@ -20,11 +20,13 @@ from test_zfs_snapshot import VERB, absent, states
 
 pytestmark = pytest.mark.no_gate("zfs is replaced, which a service user cannot")
 
-# Before the first command of a kind, what stands in /run/before-KIND is done.
+# Before the first command of a kind (marks: whatever puts them on the source), what stands in /run/before-KIND is done.
 MEANWHILE = """#!/bin/sh
-if [ -e /run/before-$1 ]; then
-  mv /run/before-$1 /run/now
-  PATH=/usr/sbin:$PATH sh -ec "$(cat /run/now)" >&2 && echo $1 >> /run/done
+kind=$1
+case $1 in bookmark|hold|program) kind=marks;; esac
+if [ -e /run/before-$kind ]; then
+  mv /run/before-$kind /run/now
+  PATH=/usr/sbin:$PATH sh -ec "$(cat /run/now)" >&2 && echo $kind >> /run/done
 fi
 exec /usr/sbin/zfs "$@"
 """
@@ -41,8 +43,8 @@ def test_a_plan_that_others_make_impossible(settled: list[Backend]) -> None:
     with in_front_of_zfs(one, MEANWHILE, "/run/done") as done:
         told = replicate(
             one,
-            f"zfs snapshot {v}@a1; zfs snapshot {v}@a2; {before('bookmark', f'destroy {v}@a2')}", options(),
-            f"zfs snapshot {v}@b1; zfs snapshot {v}@b2; {before('hold', f'destroy {v}@b1')}", options(),
+            f"zfs snapshot {v}@a1; zfs snapshot {v}@a2; {before('marks', f'destroy {v}@a2')}", options(),
+            f"zfs snapshot {v}@b1; zfs snapshot {v}@b2; {before('marks', f'destroy {v}@b1')}", options(),
             f"zfs snapshot {v}@c1; {before('send', f'rename {v}@c1 {v}@c2')}", options(),
             f"zfs snapshot {v}@d1; {before('send', f'snapshot {v}@d2', f'destroy {v}@d1')}", options(),
             f"zfs snapshot {v}@e1; {before('send', f'destroy {v}@d2')}", options(),
@@ -50,7 +52,7 @@ def test_a_plan_that_others_make_impossible(settled: list[Backend]) -> None:
             f"zfs snapshot {v}@f1; {before('send', f'destroy {v}@f1')}", options(f"{v}@f1"),
             look=False, passes=1,
         )  # fmt: skip
-    assert done == ["bookmark", "hold", "send", "send", "send", "send", "send"]
+    assert done == ["marks", "marks", "send", "send", "send", "send", "send"]
     for (result,), goal in zip(told, ("a1", "b2", "c2", "d2", "e1", "e2")):
         assert not result.get("failed"), (goal, result)
         (replica,) = result["replicas"]
