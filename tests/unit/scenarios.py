@@ -93,6 +93,10 @@ def relationships(*names: str, **options: Any) -> Call:
     return Call("zfs_replication_info", {"name": list(names), **options}, REAL)
 
 
+def pools(*names: str, **options: Any) -> Call:
+    return Call("zfs_pool_info", {"name": list(names) or None, **options}, REAL)
+
+
 def datasets(*names: str, **options: Any) -> Call:
     return Call("zfs_dataset_info", {"name": list(names) or None, **options}, REAL)
 
@@ -119,6 +123,13 @@ CUT = (
     "> /dev/null 2>&1 < /dev/null &"
 )
 HERE = to("backup/vol", "local")
+# In every block of a file that lies in the device.
+DAMAGE = """import mmap, sys
+with open(sys.argv[1], "r+b") as file, mmap.mmap(file.fileno(), 0) as disk:
+    at = disk.find(b"MARK")
+    while at >= 0:
+        disk[at:at + 1] = b"X"
+        at = disk.find(b"MARK", at + 1000)"""
 GUID = "$(zfs get -Hp -o value guid {})"
 
 SESSIONS: dict[str, Session] = {
@@ -663,9 +674,41 @@ SESSIONS: dict[str, Session] = {
         datasets("tank/db", recursive=True, exclude=["*/tmp"]),
         datasets("tank", "tank/none", "nopool/x"),
         datasets("tank/e", "tank/e/f", properties=["compression", "org.example:owner", "keyformat", "org.example:no"]),
-        datasets("tank/db/log", properties=["no-such"]),
+        datasets("tank/db/log", properties=["nosuch"]),
         datasets("tank", recursive=True, detail="names", limit=3),
         datasets("tank/db/zv", detail="full"),
+        datasets(limit=0),
+    ],
+    # What zpool prints
+    "pool_info": [
+        "truncate -s 128M /tmp/1 /tmp/2 /tmp/3 /tmp/4 /tmp/5 /tmp/6 '/tmp/a spare'; "
+        "zpool create -o comment='made by hand' -o failmode=continue big mirror /tmp/1 /tmp/2 log /tmp/3 cache /tmp/4 "
+        "spare '/tmp/a spare'; zpool scrub -w tank",
+        pools("tank", "big"),
+        # Damaged data, which a scrub finds
+        "zpool offline big /tmp/2; zpool create -O compression=off single /tmp/5; "
+        "yes MARK | head -c 512K > /single/f; zpool sync; "
+        f"python3 -c '{DAMAGE}' /tmp/5; zpool scrub -w single",
+        pools("single", "big"),
+        # A resilver, and a scrub that is paused
+        "zpool replace -w big /tmp/2 /tmp/6; head -c 20M /dev/urandom > /big/f; zpool sync; "
+        "echo 1 > /sys/module/zfs/parameters/zfs_scan_suspend_progress; zpool scrub big; sleep 2",
+        pools("big"),
+        "zpool scrub -p big",
+        pools("big"),
+        "echo 0 > /sys/module/zfs/parameters/zfs_scan_suspend_progress; zpool scrub -s big",
+        pools(),
+        pools("big", "none"),
+        pools("big/x"),
+        # The only device cannot take any more, so that the pool is suspended until it can.
+        "mkdir -p /run/small; mount -t tmpfs -o size=24M none /run/small; truncate -s 100M /run/small/d; "
+        "zpool create full /run/small/d; "
+        "(setsid head -c 36M /dev/urandom > /full/f 2> /dev/null < /dev/null &); "
+        "until grep -q SUSPENDED /proc/spl/kstat/zfs/full/state; do sleep 0.2; done",
+        pools("full", timeout="5s"),
+        "mount -o remount,size=200M /run/small; zpool clear full; kill $(pgrep -x head) || true; "
+        "until zpool destroy -f full; do sleep 1; done; umount /run/small; "
+        "zpool destroy single; zpool destroy big; rm -f /tmp/[1-6] '/tmp/a spare'",
     ],
     # All that is parsed: what list, get, holds, allow and send print, resume tokens, and errors.
     "parsers": [
