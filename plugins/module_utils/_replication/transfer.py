@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import WAITING, told_pid
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, TimedOut
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, TimedOut, ZfsError
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
 from ansible_collections.cerss.zfs.plugins.module_utils._host import peek, process
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
@@ -438,6 +438,11 @@ class _Guard:
         return self.asked.refusal(why, received)
 
 
+def _tells_its_token_only(error: ZfsError) -> bool:
+    """True for a resumed ``zfs send -v`` that has told what the token contains, and no reason for its end."""
+    return type(error) is ZfsError and "resume token contents:" in error.stderr
+
+
 def _judge(
     processes: list[subprocess.Popen[bytes]], stderrs: list[_Stderr], senders: int, commands: list[list[str]],
     backends: list[Backend],
@@ -455,6 +460,8 @@ def _judge(
     if not errors:
         return
     # A sender that ended with a broken pipe does not say why; the receiver does.
-    sender_only_broke = len(errors) == 2 and (not errors[0].stderr.strip() or "roken pipe" in errors[0].stderr)
+    sender_only_broke = len(errors) == 2 and (
+        not errors[0].stderr.strip() or "roken pipe" in errors[0].stderr or _tells_its_token_only(errors[0])
+    )
     permanent = [error for error in errors if not error.transient]
     raise errors[1] if sender_only_broke else (permanent or errors)[0]

@@ -21,6 +21,7 @@ import pytest
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
     BadInput,
+    Busy,
     CerssError,
     NoSpace,
     NotFound,
@@ -284,6 +285,12 @@ def test_a_sender_that_fails_gives_the_reason(place: Place, sent: bytes) -> None
     with pytest.raises(NotFound):
         place.run(sent, TWO, send="cat {}; echo \"cannot open 'x@a': dataset does not exist\" >&2; exit 1")
     assert place.got.read_bytes() == b""
+
+
+def test_a_resumed_sender_that_only_broke_leaves_the_reason_to_the_receiver() -> None:
+    told = r"printf 'resume token contents:\nnvlist version: 0\n\ttoname = tank/v@a\n' >&2; exec cat /dev/zero"
+    with pytest.raises(Busy):
+        run(told, "echo 'cannot receive resume stream: dataset is busy' >&2; exit 1")
 
 
 def test_a_receiver_of_a_part_that_fails_ends_the_sender(place: Place) -> None:
