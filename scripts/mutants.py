@@ -712,6 +712,8 @@ MUTANTS = [
            "> MAX_RECORDS:", "> 2 * MAX_RECORDS:", GROWTH),
     Mutant("holds are put in batches", "_zfs/commands",
            "tuple(command(batch) for batch in batches(names))", "(command([*names]),) if names else ()", GROWTH),
+    Mutant("a secret is not shown as an option", "_module",
+           'if option.get("no_log") and isinstance(params.get(name), str):', "if name not in params:", MODULE),
     Mutant("a diff is returned only in diff mode", "_module",
            "    if not module._diff:\n", "    if module.check_mode:\n", MODULE),
     Mutant("properties fit into a command line", "_zfs/properties",

@@ -76,8 +76,12 @@ def run_module(main: Main | Mapping[str, Main], **spec: Any) -> None:
     """
     module = _Module(**spec)
     module.no_log_values = secrets(module.no_log_values, module.params.get("name"))
+    params = dict(module.params)
+    for name, option in spec["argument_spec"].items():  # Ansible shows the options: `secrets` leaves some readable
+        if option.get("no_log") and isinstance(params.get(name), str):
+            module.params[name] = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
     try:
-        result = (main if callable(main) else main[module.params["state"]])(module.params, module.check_mode)
+        result = (main if callable(main) else main[params["state"]])(params, module.check_mode)
     except CerssError as error:
         module.fail_json(**shown({"msg": error.msg, **error.details}))
     except Exception as error:  # pylint: disable=broad-except

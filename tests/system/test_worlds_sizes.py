@@ -104,7 +104,7 @@ def told(what: str, *answers: dict[str, Any]) -> None:
 
 
 def run(backend: Backend, verb: str, case: dict[str, Any], passes: int = 2) -> list[Any]:
-    found: list[Any] = verbs.run(backend, verb, [case], look=False, passes=passes)[0]
+    found: list[Any] = verbs.run(backend, verb, [case], look=False, passes=passes, timeout=7200)[0]
     return found
 
 
@@ -130,7 +130,7 @@ def test_a_master_image_with_many_clones(one: Backend) -> None:
     told(f"{CLONES} clones, info", info)
     assert info["snapshots"][0]["dependents"]["clones"] == clones
     check, _real = run(one, "_snapshot.absent", absent("tank/master@gold", on_dependents="fail"))
-    assert all(f"clone {name}" in check["msg"] for name in clones)
+    assert f"and {CLONES - 20} more" in check["msg"]
     (cascade,) = run(one, "_snapshot.absent", absent("tank/master@gold", on_dependents="cascade"), passes=0)
     told(f"{CLONES} clones, cascade in check mode", cascade)
     assert sum(text.startswith("destroy clone") for text in cascade["actions"]) == len(clones)

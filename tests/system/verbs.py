@@ -119,7 +119,12 @@ def refused(backend: Backend, verb: str, cases: Sequence[tuple[Mapping[str, Any]
 
 
 def run(
-    backend: Backend, verb: str, cases: Sequence[Mapping[str, Any] | str], look: bool = True, passes: int = 4
+    backend: Backend,
+    verb: str,
+    cases: Sequence[Mapping[str, Any] | str],
+    look: bool = True,
+    passes: int = 4,
+    timeout: float = 1200,
 ) -> list[Any]:
     """Each case in check mode, for real, in check mode, for real; a text is a shell command, run once.
 
@@ -137,7 +142,7 @@ def run(
     work = {"verb": verb, "cases": list(cases), "dump": DUMP, "look": look, "phases": phases, "user": USER}
     script = _RUNNER.format(folder=FOLDER)
     backend.run(["sh", "-c", f"cat > {FOLDER}/run.py"], input=script)
-    answers = json.loads(backend.run(["python3", f"{FOLDER}/run.py"], input=json.dumps(work), timeout=1200).stdout)
+    answers = json.loads(backend.run(["python3", f"{FOLDER}/run.py"], input=json.dumps(work), timeout=timeout).stdout)
     for case, four in zip(cases, answers):
         if not isinstance(case, str) and look:
             _compare(case, four)

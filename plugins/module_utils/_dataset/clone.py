@@ -123,7 +123,8 @@ def _present(backend: Backend, options: Options, check_mode: bool) -> dict[str, 
     if plan.changed:
         seen = _read(backend, options, snapshot)
         _verify(options, seen)
-    plan.warnings += _unmounted(options, unmounted) if not plan.warnings else []
+    foretold = any("will not be mounted" in text for text in plan.warnings)
+    plan.warnings += [] if foretold else _unmounted(options, unmounted)
     return {**plan.to_result(), "clone": _as_clone(options, seen).to_result()}
 
 

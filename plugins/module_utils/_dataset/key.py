@@ -38,6 +38,8 @@ class KeyOptions:
         given = [name for name, value in (("key_file", file), ("key_text", text)) if value]
         if given and state not in (LOADED, INHERITED):
             raise BadInput(f"{given[0]} needs key=loaded or key=inherited; add that, or leave {given[0]} out")
+        if state == UNLOADED and params.get("mounted"):
+            raise BadInput("key=unloaded cannot be combined with mounted=true, which needs the key; leave one out")
         if len(given) > 1:
             raise BadInput("key_file and key_text cannot be combined; give one of them")
         if file and not file.startswith("/"):

@@ -13,7 +13,7 @@ from typing import Any
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Snapshot
-from ansible_collections.cerss.zfs.plugins.module_utils._core.names import listing
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import listing, shortened
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Effect, Plan, Step
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity, read_activity
@@ -151,7 +151,7 @@ def _refuse_dependents(requested: Sequence[Snapshot], sending: Collection[str]) 
     for snap in requested:
         needed_by = blockers(snap) + (["the transfer that sends it"] if snap.name in sending else [])
         if needed_by:
-            found.append(f"{snap.name} is needed by {listing(needed_by)}")
+            found.append(f"{snap.name} is needed by {listing(shortened(needed_by))}")
     if found:
         raise Refused(
             f"{'; '.join(found)}. Nothing was deleted. Remove these first, or set on_dependents to defer or cascade"

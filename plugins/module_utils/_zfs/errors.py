@@ -100,7 +100,7 @@ _KINDS: tuple[tuple[str, type[ZfsError]], ...] = (
     (r"pool is read-only|Read-only file system", ReadOnly),
     (r"out of space|no space left|quota exceeded|exceeds? .*quota", NoSpace),
     (r"encryption key not loaded|key must be loaded|key is not loaded|missing keys?\b", KeyNotLoaded),
-    (r"IV set guid|inconsistent IV|raw send.*encrypt|wrapping key", BadKey),
+    (r"IV set guid|inconsistent IV|raw send.*encrypt|wrapping key|incorrect key provided", BadKey),
     (r"requires -L \(--large-block\)", LargeBlocks),
     (r"it'?s being held|snapshot is held|tag already exists on this dataset|dataset is held", Held),
     (r"dependent clones|has dependents|has children", HasClones),
@@ -117,6 +117,10 @@ _KINDS: tuple[tuple[str, type[ZfsError]], ...] = (
 
 # Ways out that are better than that of the class.
 _HINTS: tuple[tuple[str, str], ...] = (
+    (
+        r"incorrect key provided",
+        "give the key that it has now (key_file or key_text); a raw replica has that of its source",
+    ),
     (
         r"account is (currently )?not available",
         "the user's login shell there refuses logins; give it a shell such as /bin/sh (usermod -s)",

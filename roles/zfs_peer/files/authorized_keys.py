@@ -71,7 +71,9 @@ def read(name: str, folder: int) -> tuple[str, bool]:
     except FileNotFoundError:
         return "", False
     if not stat.S_ISREG(seen.st_mode):
-        sys.exit(f"{name} is not a regular file, so nobody is let in by it; replace it by one")
+        sys.exit(
+            f"{name} in the folder of the keys is not a regular file, which the role does not change; replace it by one"
+        )
     right = (seen.st_uid, seen.st_gid, stat.S_IMODE(seen.st_mode)) == (owner.st_uid, owner.st_gid, MODE)
     handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder)
     with open(handle, encoding="utf-8", errors="surrogateescape", newline="") as file:

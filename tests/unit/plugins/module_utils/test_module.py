@@ -22,6 +22,7 @@ SPEC = {
     "name": {"type": "str"},
     "count": {"type": "int", "default": 3, "aliases": ["number"]},
     "token": {"type": "dict", "no_log": True},
+    "key": {"type": "str", "no_log": True},
     "way": {"type": "dict", "options": {"host": {"type": "str", "required": True}, "port": {"type": "int"}}},
 }
 
@@ -142,6 +143,16 @@ def test_secrets_are_hidden_but_names_and_numbers_are_not_garbled(ended):
     assert "hunter2" not in str(result)
 
 
+def test_a_secret_that_is_part_of_a_name_is_not_shown_as_an_option(ended):
+    def main(options, _check):
+        return {"used": options["key"] == "hunter2"}
+
+    code, result = ended(main, name="tank/hunter2", key="hunter2")
+    assert (code, result["used"]) == (0, True)
+    shown = result["invocation"]["module_args"]
+    assert (shown["name"], "hunter2" in shown["key"]) == ("tank/hunter2", False)
+
+
 @pytest.mark.parametrize("blank", ["", " ", "\n", None])
 def test_a_blank_string_is_an_option_that_is_not_given(ended, blank):
     given = {"name": blank, "number": blank, "way": {"host": "a", "port": blank}}
@@ -151,6 +162,7 @@ def test_a_blank_string_is_an_option_that_is_not_given(ended, blank):
         "name": None,
         "count": 3,
         "token": None,
+        "key": None,
         "way": {"host": "a", "port": None},
     }
 
