@@ -100,7 +100,9 @@ options:
       - Whether O(on_divergence=reseed) keeps the old replica, until you destroy it.
       - With V(false), it is destroyed when the new one has its place, with the snapshots that the new one has not taken
         over. This is refused before anything is sent if the old replica is mounted, or if one of these snapshots has a
-        clone or a hold of others.
+        clone or a hold of others. If it is mounted or gets other snapshots meanwhile, it is kept, with a warning.
+      - V(false) cannot be combined with O(source), since the host that is pulled from could then have the replica
+        destroyed by giving up its own snapshots.
     type: bool
     default: true
   on_active:

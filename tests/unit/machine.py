@@ -358,7 +358,7 @@ class Machine:
         token = decode_token(into.token) if into else None
         why = ""
         if into is None:
-            why = "does not match incremental source" if part.base != origin else ""
+            why = "does not\nmatch incremental source" if part.base != origin else ""
         elif into.busy:
             why = "dataset is busy"
         elif token and not (resumed and token.toguid == part.snap.guid):
@@ -366,7 +366,7 @@ class Machine:
         elif not token and (part.base is None or newest is None):
             why = "destination exists, must specify -F to overwrite it"
         elif newest and newest.guid != part.base:
-            why = "most recent snapshot does not match incremental source"
+            why = "most recent snapshot does not\nmatch incremental source"
         elif into.written:
             why = "destination has been modified since most recent snapshot"
         if why:

@@ -193,15 +193,16 @@ def carry_out(work: Work, task: Task) -> None:
 
     Raises the error of the last attempt. Afterwards `wave.commit` must move the marks, also if there was no stream.
     """
-    failures, outdated, reached = 0, 0, _reached(task.pair)
+    failures, outdated, seen = 0, 0, {_reached(task.pair)}
     _lock(work, task)
     if task.plan and _is_doubtful(task.plan, time.monotonic() - task.planned):
         task.plan = None
     while True:
         try:
             plan = task.plan or _plan_anew(work, task)
-            if _reached(plan.pair) != reached:
-                failures, outdated, reached = 0, 0, _reached(plan.pair)
+            if _reached(plan.pair) not in seen:  # the other side may go back and forth
+                failures, outdated = 0, 0
+                seen.add(_reached(plan.pair))
             return _attempt(work, task, plan)
         except _Again:
             pass
@@ -214,7 +215,8 @@ def carry_out(work: Work, task: Task) -> None:
             _choose_flags(work, task, error)
         except _OUTDATED:
             outdated += 1
-            if outdated > MOST_OUTDATED or not _is_outdated(work, task):
+            again = outdated <= MOST_OUTDATED
+            if not (again and work.wanted.persistently(lambda: _is_outdated(work, task), work.options.retries)):
                 raise
             continue  # with the plan that was made anew
         except CerssError as error:
@@ -274,7 +276,8 @@ def _is_doubtful(plan: PairPlan, age: float) -> bool:
     """
     if begun(plan.pair) and receiver_of(plan, plan.pair) is None:
         return True
-    return age > OLD and bool(plan.prepare or plan.reseeds)
+    # A record is written with those of other replicas beside it, which other runs may have made meanwhile.
+    return age > OLD and bool(plan.prepare or plan.reseeds or any(map(bookkeeping.declares, plan.protect)))
 
 
 def _is_outdated(work: Work, task: Task) -> bool:
@@ -396,6 +399,9 @@ def foretold(work: Work, plans: Sequence[PairPlan]) -> list[PairPlan]:
     if not any(map(may_meet, plans)):
         return list(plans)
     found = read_receiving(work.target)
+    places = {name for plan in plans if may_meet(plan) for name in (plan.into, plan.pair.replica_name)}
+    if not (found.known or is_receiving(work.target, found, sorted(places))):
+        found = replace(found, whole=True, writers=0)  # watched once for all, not one after the other
     return [_foretold(work, plan, found) if may_meet(plan) else plan for plan in plans]
 
 

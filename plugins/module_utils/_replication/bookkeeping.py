@@ -81,7 +81,7 @@ def first_receive_properties(
     raw stream or the origin of a ``clone`` decides.
     """
     pulled = PULLED_DEFAULTS if options.pulled else {}
-    own_key = {} if beside else keys.for_replica(pair, mode)
+    own_key = keys.for_replica(pair, mode)
     requested = {**REPLICA_DEFAULTS, **FILESYSTEM_DEFAULTS, **pulled, **own_key, **options.properties}
     others = FILESYSTEM_ONLY if pair.source.type == "volume" else VOLUME_ONLY
     others |= frozenset(keys.CLEAR if mode == RAW or clone else ())

@@ -18,7 +18,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import PLAIN
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Value
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.agreement import recorded_mode
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, newest_common
 
 CLEAR = {"encryption": "off"}
 KEY = ("keyformat", "pbkdf2salt")  # zfs change-key makes a new salt for each passphrase; raw and hex keys have none
@@ -28,7 +28,11 @@ _LOAD = "load it there with cerss.zfs.zfs_dataset (key=loaded)"
 
 def needed(pairs: Sequence[Pair]) -> list[Dataset]:
     """The datasets above new replicas whose keys and marks decide."""
-    return [pair.above[0] for pair in pairs if pair.above and (pair.replica is None or pair.is_first_receive)]
+    return [
+        pair.above[0]
+        for pair in pairs
+        if pair.above and (pair.replica is None or newest_common(pair.source, pair.replica) is None)
+    ]
 
 
 def below_new_ones(pairs: Sequence[Pair], raw: str) -> list[Pair]:

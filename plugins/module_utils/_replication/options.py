@@ -95,6 +95,11 @@ class Options:
             raise BadInput(f"parallel is {params['parallel']}; it must be at least 1")
         if params["retries"] < 0:
             raise BadInput(f"retries is {params['retries']}; it cannot be negative")
+        if params.get("reseed_keep") is False and source.get("host") not in (None, LOCAL):
+            raise BadInput(
+                "reseed_keep=false is not for a source that is pulled from, which could have the replica destroyed by "
+                "giving up its own snapshots; leave it out, and destroy the old replica yourself"
+            )
         limit = params.get("bandwidth_limit")
         sender, receiver = Endpoint.from_params(source, "source"), Endpoint.from_params(target, "target")
         return cls(

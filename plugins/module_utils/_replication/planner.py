@@ -249,7 +249,9 @@ def _places_after(plan: PairPlan, arriving: Mapping[str, str]) -> dict[str, str]
         moved = {snap.guid: f"{aside}@{snap.snapshot}" for snap in pair.replica.snapshots
                  if snap.guid and snap.guid in arriving and snap.guid not in kept}  # fmt: skip
     carried = {snap.guid: f"{pair.replica_name}@{snap.snapshot}" for snap in plan.carries if snap.guid}
-    return {**moved, **carried}
+    after = plan.foreseen.replica if plan.foreseen and not plan.reseeds else None
+    renamed = {snap.guid: snap.name for snap in after.snapshots if snap.guid in arriving} if after else {}
+    return {**moved, **renamed, **carried}
 
 
 # -- one pair --------------------------------------------------------------------------------------------------------
@@ -366,7 +368,9 @@ def _differing(
     if options.keep_old:
         plan = replace(plan, warnings=(reseed.warning(pair),))
     if not begun:
-        reseed.check(pair, origin, chosen, options.keep_old)
+        reseed.check(pair, origin, chosen, options.keep_old, plan.raw and pair.source.encrypted)
+    elif not options.keep_old:
+        reseed.check_unneeded(pair, None)
     return _lane(plan, pair.new_one, _standing(pair), chosen, options, arriving, origin)
 
 

@@ -50,6 +50,8 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.survey import look_at
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 
+MOST_ORIGINS = 100  # origins of origins that are looked at; another host may tell of ever more
+
 
 @dataclass(frozen=True)
 class Options:
@@ -317,7 +319,9 @@ def _read_side(backend: Backend, name: DatasetName | None) -> list[Dataset]:
     """
     found, _missing = inventory.read(backend, [str(name)] if name else [], 1)
     origins = _origins(found.values()) if name else set()
-    while origins:
+    for _generation in range(MOST_ORIGINS):
+        if not origins:
+            break
         more, _missing = inventory.read(backend, sorted(origins), 1)
         found = {**more, **found}
         origins = _origins(more.values()) - found.keys()

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, GateRefused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, GateRefused, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._host import process, runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend, session
 from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import check_values
@@ -23,7 +24,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import Want
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt, bookkeeping, unmarked
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.attempt import Work
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import SOURCE
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import SOURCE, PairPlan
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import (
     Planned,
     Survey,
@@ -51,7 +52,7 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         planned = plan_all(survey, options.pair, assume_created=check_mode)
         if check_mode:
             planned = _without_marks(planned, survey, work)
-        _check_values(planned, work)
+        planned = _with_checked_values(planned, work)
         if any(plan.sends and not plan.error for plan in planned.plans):
             _check_far_programs(options, backends)
         if check_mode:
@@ -80,18 +81,47 @@ def _without_marks(planned: Planned, survey: Survey, work: Work) -> Planned:
     return plan_all(replace(survey, pairs=pairs), work.options.pair, assume_created=True)
 
 
-def _check_values(planned: Planned, work: Work) -> None:
-    """Raise BadInput for a value of ``properties`` that zfs does not accept, before the first replica is begun."""
-    options, asked = work.options.pair, set[bool]()
+def _with_checked_values(planned: Planned, work: Work) -> Planned:
+    """With an error for each new replica for which zfs does not accept ``properties``, before any is begun."""
+    found: dict[bool, BadInput | None] = {}
+    bad: dict[str, CerssError] = {}
     for plan in planned.plans:
-        volume = plan.pair.source.type == "volume"
-        if not plan.sends or plan.error or volume in asked or receiver_of(plan, plan.pair) is not None:
+        if not plan.sends or plan.error or receiver_of(plan, plan.pair) is not None:
             continue
-        asked.add(volume)
-        given = bookkeeping.first_receive_properties(plan.pair, options, bookkeeping.mode_of(plan.raw))
-        own: Requested = {name: value for name, value in given.items() if name in options.properties}
-        with contextlib.suppress(GateRefused):  # a gate has its own list of them
-            check_values(work.target, plan.into, own, _ANY_SIZE if volume else None)
+        volume = plan.pair.source.type == "volume"
+        if volume not in found:
+            found[volume] = _refused_value(plan, work, volume)
+        above = next((str(name) for name in DatasetName(plan.pair.replica_name).ancestors() if str(name) in bad), None)
+        error = found[volume] or _after(plan, above)
+        if error:
+            bad[plan.pair.replica_name] = error
+    plans = tuple(
+        PairPlan(plan.pair, goal=plan.goal, warnings=plan.warnings, error=error)
+        if (error := bad.get(plan.pair.replica_name))
+        else plan
+        for plan in planned.plans
+    )
+    needed = {name for plan in plans for name in plan.parents}
+    parents = {name: step for name, step in planned.parents.items() if name in needed}
+    return replace(planned, plans=plans, parents=parents)
+
+
+def _after(plan: PairPlan, failed: str | None) -> Refused | None:
+    text = f"{plan.pair.target_address} was not started because {failed} failed; fix that first"
+    return Refused(text) if failed else None
+
+
+def _refused_value(plan: PairPlan, work: Work, volume: bool) -> BadInput | None:
+    options = work.options.pair
+    given = bookkeeping.first_receive_properties(plan.pair, options, bookkeeping.mode_of(plan.raw))
+    own: Requested = {name: value for name, value in given.items() if name in options.properties}
+    try:
+        check_values(work.target, plan.into, own, _ANY_SIZE if volume else None)
+    except GateRefused:
+        return None  # a gate has its own list of them
+    except BadInput as error:
+        return error
+    return None
 
 
 def _check_programs(options: Options) -> None:

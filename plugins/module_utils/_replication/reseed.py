@@ -72,7 +72,7 @@ def origin(pair: Pair, found: Diverged | Apart) -> Origin | None:
     return found.origin
 
 
-def check(pair: Pair, start: Origin | None, carried: list[Snapshot], keep_old: bool = True) -> None:
+def check(pair: Pair, start: Origin | None, carried: list[Snapshot], keep_old: bool = True, raw: bool = False) -> None:
     """Raise Refused for what would end a reseed half-way, before anything is sent."""
     replica, where = pair.replica, f"{pair.target_address} cannot be replaced"
     if replica is None:
@@ -100,9 +100,9 @@ def check(pair: Pair, start: Origin | None, carried: list[Snapshot], keep_old: b
         )
     if pair.beside is not None and not is_begun(pair):
         raise Refused(f"{where}: {beside_name(pair)} is in the way; rename or destroy it")
-    _check_replaced(pair, replica, where)
+    _check_replaced(pair, replica, where, own_root=raw and start is None)
     if not keep_old:
-        _check_unneeded(pair, replica, start, where)
+        check_unneeded(pair, start)
     history = {snap.snapshot: snap for snap in replica.snapshots} if _takes_history(pair, start) else {}
     twice = [snap for snap in carried if snap.snapshot in history and history[snap.snapshot].guid != snap.guid]
     if twice:
@@ -111,9 +111,11 @@ def check(pair: Pair, start: Origin | None, carried: list[Snapshot], keep_old: b
         )
 
 
-def _check_replaced(pair: Pair, replica: Dataset, where: str) -> None:
+def _check_replaced(pair: Pair, replica: Dataset, where: str, own_root: bool) -> None:
+    """``own_root``: the new replica brings a key, so nothing below it can go on inheriting that of a dataset above."""
     replaced = pair.replaced or OldReplica()
-    inherited = replica.get("encryptionroot") if replica.get("encryptionroot") != replica.name else None
+    root = replica.get("encryptionroot")
+    inherited = None if own_root or root == replica.name else root
     stuck = [child for child in replaced.moving if child.get("encryptionroot") not in (child.name, inherited, None)]
     if stuck:
         raise Refused(
@@ -124,9 +126,13 @@ def _check_replaced(pair: Pair, replica: Dataset, where: str) -> None:
         raise Refused(f"{where}: its key is loaded and cannot be loaded again from keylocation=prompt; unload it")
 
 
-def _check_unneeded(pair: Pair, replica: Dataset, start: Origin | None, where: str) -> None:
-    """Whether the old replica can be destroyed, as far as it is not taken over."""
-    moved = next((at for at, snap in enumerate(replica.snapshots, 1) if start and snap.name == start.place), 0)
+def check_unneeded(pair: Pair, start: Origin | None) -> None:
+    """Raise Refused unless the old replica can be destroyed, as far as it is not taken over."""
+    replica, where = pair.replica, f"{pair.target_address} cannot be replaced"
+    if replica is None:
+        return
+    place = start.place if start else pair.new_one.origin if pair.new_one else None
+    moved = next((at for at, snap in enumerate(replica.snapshots, 1) if snap.name == place), 0)
     found = [f"{snap.name} ({', '.join(needs)})" for snap in replica.snapshots[moved:] if (needs := needs_of(snap))]
     if pair.replaced and pair.replaced.mounted:
         found.append(f"{replica.name} (mounted)")

@@ -14,6 +14,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core import model
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import LastHold, SourceMark
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Value
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import listing, shortened
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
 from ansible_collections.cerss.zfs.plugins.module_utils._host.values import read_properties
 from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import GRACE
@@ -183,8 +184,23 @@ def _swap(work: Work, each: _Arrived) -> None:
         receiver = receiver_of(plan, pair)
         work.do(bookkeeping.free(pair, receiver) if receiver else [], report)
         return
-    work.do(reseed.swap(pair, plan.keep_old), report)
+    work.do(reseed.swap(pair, plan.keep_old or _has_more(each)), report)
     each.finish = bookkeeping.finish(reseed.swapped(pair))
+
+
+def _has_more(each: _Arrived) -> bool:
+    """Whether the old replica, which is to be destroyed, is in use, or has got snapshots that no plan has listed."""
+    pair, first = each.pair, each.task.first
+    old = pair.old if reseed.is_placed(pair) or pair.replica is None else pair.replica
+    listed = {snap.guid for dataset in (first.replica, first.old) if dataset for snap in dataset.snapshots}
+    more = [snap.name for snap in old.snapshots if snap.guid not in listed] if old else []
+    more += [f"{old.name} is mounted"] if old and pair.replaced and pair.replaced.mounted else []
+    if more:
+        used = listing(shortened(more))
+        each.task.report.warn(
+            f"the old replica is kept as {reseed.old_name(pair)}, since it was used meanwhile: {used}"
+        )
+    return bool(more)
 
 
 def _together(

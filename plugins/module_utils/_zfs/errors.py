@@ -83,7 +83,7 @@ _KINDS: tuple[tuple[str, type[ZfsError]], ...] = (
         Diverged,
     ),
     (
-        r"does not match incremental source|incremental source .* (is not earlier|does not exist)|"
+        r"does not\s+match incremental source|incremental source .* (is not earlier|does not exist)|"
         r"not an earlier snapshot",
         NotBase,
     ),

@@ -141,6 +141,73 @@ def test_a_source_without_bookmarks(world: World) -> None:
     assert "zpool set feature@bookmarks=enabled tank" in message(world.replicate())
 
 
+def test_a_replica_that_goes_back_and_forth_does_not_keep_a_run_going(world: World) -> None:
+    package(world)
+    count = 0
+
+    def hook(_machine: str, argv: list[str]) -> None:
+        nonlocal count
+        if argv[1] == "receive":
+            count += 1
+            if not world.there.all.pop("backup/v@x", None):
+                world.there.make("backup/v@x")
+            raise No("cannot receive: dataset does not exist")
+
+    world.hook = hook
+    assert "does not exist" in message(world.replicate(on_divergence="rollback"))
+    assert count < 2 * attempt.MOST_OUTDATED
+
+
+def test_a_lost_connection_while_a_plan_is_made_anew_is_tried_again(world: World) -> None:
+    package(world)
+    said: list[str] = []
+
+    def hook(machine: str, argv: list[str]) -> None:
+        if argv[1] == "receive" and not said:
+            world.there.make("backup/v@s2").guid = world.here.all["tank/v@s2"].guid
+            said.append("cannot receive: most recent snapshot of backup/v does not\nmatch incremental source")
+            raise No(said[0])
+        if machine == THERE and argv[1] == "list" and len(said) == 1:
+            said.append("Connection closed by 10.0.0.1 port 22")
+            raise No(said[1])
+
+    world.hook = hook
+    assert message(world.replicate(retries=3)) == ""
+    assert len(said) == 2
+
+
+def test_an_old_plan_overwrites_no_record_of_another_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands of a delegated user cannot compare."""
+    world.root = False
+    world.here.make("tank/v@s1", "tank/w@s1")
+
+    def other(_machine: str, argv: list[str]) -> None:
+        if argv[1] == "receive":
+            world.hook = lambda *_: None
+            monkeypatch.setattr(attempt, "OLD", 0.0)
+            assert message(world.replicate("tank/w", target="backup/b/w")) == ""
+
+    world.there.make("backup/b")
+    world.hook = other
+    assert "failed" not in world.replicate("tank/v", "tank/w", target={"host": THERE, "parent": "backup", "strip": 1})
+    world.here.make("tank/w@s2")
+    assert message(world.replicate("tank/w", target="backup/b/w")) == ""
+
+
+def test_check_mode_watches_hidden_receives_once_for_all(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"tank/{number}" for number in range(4)]
+    world.here.make(*(f"{name}@s1" for name in names))
+    to = {"host": THERE, "parent": "backup", "strip": 1}
+    world.replicate(*names, target=to)
+    world.here.make(*(f"{name}@s2" for name in names))
+    world.there.make(*(f"backup/{number}@own" for number in range(4)))
+    watched: list[list[str]] = []
+    monkeypatch.setattr(activity, "process_list", lambda _backend: [])
+    monkeypatch.setattr(activity, "_grow", lambda _backend, datasets: watched.append(datasets))
+    world.replicate(*names, target=to, check=True, on_divergence="reseed")
+    assert len(watched) == 1
+
+
 # -- when it fails ---------------------------------------------------------------------------------------------------
 
 

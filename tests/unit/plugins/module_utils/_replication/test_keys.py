@@ -191,3 +191,26 @@ def test_keys_are_compared_only_where_they_travel(world: World) -> None:
     world.here.make("tank/v@s2")
     world.replicate()
     assert not any("pbkdf2salt" in argument for _where, argv in world.log for argument in argv)
+
+
+def test_a_full_reseed_below_a_raw_replica_stays_unencrypted(world: World) -> None:
+    make(world, IN_RAW)
+    world.here.make("tank/v@s1")
+    world.replicate(target="backup/e/v")
+    for name in [name for name in world.here.all if name.startswith(("tank/v@", "tank/v#"))]:
+        del world.here.all[name]
+    world.here.make("tank/v@s9")
+    world.revive()
+    world.replicate(target="backup/e/v", on_divergence="reseed")
+    (received,) = told(world, "receive")
+    assert received.startswith("encryption=off backup/e/v_new_")
+
+
+def test_what_inherits_a_key_cannot_move_below_a_new_raw_replica(world: World) -> None:
+    """That has a key of its own, and ZFS lets nothing leave its encryption root."""
+    world.here.make("tank/v", fixed=encrypted("tank/v"))
+    world.here.make("tank/v@s1")
+    for name in ("backup/e", "backup/e/v", "backup/e/v/p"):
+        world.there.make(name, fixed={**encrypted("backup/e"), "keystatus": "available"})
+    result = world.replicate(target="backup/e/v", on_divergence="reseed", check=True)
+    assert "not an encryption root" in result["replicas"][0]["msg"]

@@ -40,6 +40,11 @@ def options(*names: str, **params: Any) -> Options:
         ([], {"properties": {"cerss.zfs:x": "1"}}, "belongs to this collection"),
         ([], {"parallel": 0}, "parallel is 0"),
         ([], {"retries": -1}, "retries is -1"),
+        (
+            [],
+            {"reseed_keep": False, "source": {"host": "b"}, "target": to("backup/v", None)},
+            "is not for a source that",
+        ),
         ([], {"bandwidth_limit": "0"}, "bandwidth_limit must be greater than zero"),
         ([], {"stall_timeout": "0"}, "stall_timeout must be greater than zero"),
         ([], {"timeout": "soon"}, "'soon' is not a duration"),

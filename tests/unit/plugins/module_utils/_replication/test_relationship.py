@@ -30,9 +30,11 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     SourceMark,
     StepHold,
 )
-from ansible_collections.cerss.zfs.plugins.module_utils._core.model import PENDING_DELETE, Bookmark, Token
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import PENDING_DELETE, Bookmark, Dataset, Token
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan, Step
 from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
+from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import planner, relationship
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import SOURCE, TARGET, Pair, PairOptions
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.relationship import Options, adopt, end, pause
@@ -223,6 +225,20 @@ def test_promotions_of_others_leave_no_marks_behind(events: list[tuple[str, bool
     assert change(state="absent")["changed"]
     assert ours(world) == []
     assert change(state="absent", id=id_)["changed"] is False
+
+
+def test_a_host_that_tells_of_ever_more_origins_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    count = 0
+
+    def read(*_given: Any) -> tuple[dict[str, Dataset], list[str]]:
+        nonlocal count
+        count += 1
+        return {f"pool/{count}": Dataset(f"pool/{count}", origin=f"pool/{count + 1}@s")}, []
+
+    monkeypatch.setattr(relationship.inventory, "read", read)
+    monkeypatch.setattr(relationship, "look", lambda *_given, **_more: None)
+    relationship._read_side(Backend(), DatasetName.parse("pool/1"))
+    assert count == relationship.MOST_ORIGINS + 1
 
 
 def test_a_replica_of_others_keeps_its_hold() -> None:

@@ -192,11 +192,25 @@ def test_a_named_snapshot_that_the_root_lacks_is_assumed_in_the_tree(world: Worl
 def test_values_are_judged_before_anything_is_done(world: World, check: bool) -> None:
     world.here.make("tank/v@s1", "tank/v/new@s1", "tank/v/z@s1")
     world.here.all["tank/v/z"].type = "volume"
-    with pytest.raises(BadInput, match="zfs does not accept the properties for backup/v: 'atime' must be one of"):
-        world.replicate(recursive=True, properties={"atime": "bogus"}, check=check)
-    with pytest.raises(BadInput, match="zfs does not accept the properties for backup/v/z: 'volmode' must be one of"):
-        world.replicate("tank/v/z", target="backup/v/z", properties={"volmode": "bogus", "atime": "off"}, check=check)
+    result = world.replicate(recursive=True, properties={"atime": "bogus"}, check=check)
+    parent, child, volume = (each["msg"] for each in result["replicas"])
+    assert "zfs does not accept the properties for backup/v: 'atime' must be one of" in parent
+    assert (child, "was not started because backup/v failed" in volume) == (parent, True)
+    result = world.replicate(
+        "tank/v/z", target="backup/v/z", properties={"volmode": "bogus", "atime": "off"}, check=check
+    )
+    assert "zfs does not accept the properties for backup/v/z: 'volmode' must be one of" in result["msg"]
     assert world.changes() == []
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_value_that_is_refused_stops_only_new_replicas(world: World, check: bool) -> None:
+    world.here.make("tank/v@s1")
+    world.replicate()
+    world.here.make("tank/v@s2", "tank/v/new@s2")
+    old, new = world.replicate(recursive=True, properties={"atime": "bogus"}, check=check)["replicas"]
+    assert (old["failed"], new["failed"]) == (False, True)
+    assert len(world.there.snaps("backup/v")) == (1 if check else 2)
 
 
 def test_values_are_judged_once_for_each_type_and_only_for_new_replicas(world: World) -> None:

@@ -143,3 +143,17 @@ def test_a_refused_name_stops_no_other_dataset(world: World) -> None:
     result = world.replicate("tank/v", "tank/w", **tree)
     assert [each["failed"] for each in result["replicas"]] == [True, False]
     assert world.there.find("backup/w@s2")
+
+
+def test_a_clone_is_received_from_what_its_origin_is_called_then(world: World) -> None:
+    """A name that is rotated is taken by another snapshot."""
+    world.here.make("tank/v@s1")
+    world.replicate()
+    world.here.do_rename({}, "tank/v@s1", "tank/v@s0")
+    world.here.make("tank/v@s1")
+    world.here.make("tank/v/c", origin=world.here.all["tank/v@s0"])
+    world.here.make("tank/v/c@k1")
+    world.revive()
+    found = [world.replicate(recursive=True, check=check) for check in (True, False)]
+    assert [each["steps"][0]["origin"] for result in found for each in result["replicas"][1:]] == ["backup/v@s0"] * 2
+    assert world.count(THERE, "zfs", "receive") == 2

@@ -747,3 +747,60 @@ class _Unlocked:
 
     def __exit__(self, *_: object) -> None:
         pass
+
+
+# -- a reseed that keeps nothing -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def removable(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The target lets datasets without snapshots be destroyed."""
+    real = world.there.do_destroy
+
+    def destroy(flags: Any, name: str) -> None:
+        if "@" in name or "#" in name:
+            real(flags, name)
+        else:
+            assert not world.there.snaps(name)
+            del world.there.all[name]
+
+    monkeypatch.setattr(world.there, "do_destroy", destroy)
+
+
+@pytest.mark.usefixtures("removable")
+@pytest.mark.parametrize("used", ["", "snapshot", "mounted"])
+def test_an_old_replica_that_is_used_meanwhile_is_kept(world: World, used: str) -> None:
+    """Whatever was planned: nothing is destroyed that no plan has listed."""
+    world.here.make("tank/v@s1")
+    world.replicate()
+    world.here.make("tank/v@s2")
+    world.there.make("backup/v@own")
+
+    def use(_machine: str, argv: list[str]) -> None:
+        if argv[1] == "receive":
+            world.hook = lambda *_: None
+            if used == "snapshot":
+                world.there.make("backup/v@precious")
+            elif used:
+                world.there.all["backup/v"].fixed["mounted"] = "yes"
+
+    world.hook = use
+    result = world.replicate(on_divergence="reseed", reseed_keep=False)
+    assert not result.get("failed"), result["msg"]
+    kept = [name for name in world.there.all if name.startswith("backup/v_old_")]
+    assert bool(kept) == bool(used)
+    assert any("since it was used meanwhile: backup/v" in text for text in result["warnings"]) == bool(used)
+
+
+def test_what_needs_the_old_replica_stops_a_reseed_that_has_begun_too(world: World) -> None:
+    world.here.make("tank/v@s1")
+    world.replicate()
+    world.here.make("tank/v@s2")
+    world.there.make("backup/v@own")
+    world.hook = refusing("promote")
+    assert run(world, {"names": ("tank/v",), "on_divergence": "reseed"}).get("failed")
+    world.hook = lambda *_: None
+    world.there.all["backup/v@own"].holds.append("users")
+    for check in (True, False):
+        result = world.replicate(on_divergence="reseed", reseed_keep=False, check=check)
+        assert "backup/v@own (hold users)" in result["replicas"][0]["msg"]

@@ -34,6 +34,8 @@ RECORDED = [
         "use '-r' to force deletion of the following snapshots and bookmarks:\ntank/v@b",
         "Diverged",
     ),
+    # receive, as zfs_receive_one of libzfs prints it
+    ("cannot receive incremental stream: most recent snapshot of tank/v does not\nmatch incremental source", "NotBase"),
     # snapshot
     ("cannot create snapshot 'tank/v@a': dataset already exists\nno snapshots were created", "Exists"),
     ("cannot create snapshot 'backup/t@try': dataset is busy", "Busy"),
