@@ -94,8 +94,9 @@ reseeds: .venv/.system lab-packages ## A reseed cut at each of its commands; tak
 races: .venv/.system lab-packages ## Two controllers and foreign pruners at once, and runs that have to end; takes long, so "test" leaves it out
 	$(LAB) run --dir .cache/lab-races --machines 3 -- pytest tests/system/test_races.py tests/system/test_stops.py
 
+# Last the one that shuts out root's logins
 worlds: .venv/.system lab-packages ## Long histories, strange hosts, pools, keys and clocks; takes long, so "test" leaves it out
-	$(LAB) run -- pytest $(addprefix tests/system/test_worlds_,keys.py names.py others.py sizes.py hosts.py) # hosts: last
+	$(LAB) run -- pytest $(addprefix tests/system/test_worlds_,keys.py names.py others.py sizes.py hosts.py)
 
 .PHONY: controllers
 controllers: .venv/.make lab-packages ## Transfers and their progress under every supported ansible-core
