@@ -96,8 +96,8 @@ def _with_checked_values(planned: Planned, work: Work) -> Planned:
         if error:
             bad[plan.pair.replica_name] = error
     plans = tuple(
-        PairPlan(plan.pair, goal=plan.goal, warnings=plan.warnings, error=error)
-        if (error := bad.get(plan.pair.replica_name))
+        PairPlan(plan.pair, goal=plan.goal, warnings=plan.warnings, error=bad[plan.pair.replica_name])
+        if plan.pair.replica_name in bad
         else plan
         for plan in planned.plans
     )
