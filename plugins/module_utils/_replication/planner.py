@@ -250,7 +250,7 @@ def _places_after(plan: PairPlan, arriving: Mapping[str, str]) -> dict[str, str]
                  if snap.guid and snap.guid in arriving and snap.guid not in kept}  # fmt: skip
     carried = {snap.guid: f"{pair.replica_name}@{snap.snapshot}" for snap in plan.carries if snap.guid}
     after = plan.foreseen.replica if plan.foreseen and not plan.reseeds else None
-    renamed = {snap.guid: snap.name for snap in after.snapshots if snap.guid in arriving} if after else {}
+    renamed = {snap.guid: snap.name for snap in after.snapshots if snap.guid and snap.guid in arriving} if after else {}
     return {**moved, **renamed, **carried}
 
 
