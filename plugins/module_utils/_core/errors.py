@@ -14,8 +14,7 @@
         ├── NotFound, Exists
         ├── Held, HasClones, Busy (transient)
         ├── Diverged, NotBase, StaleToken, Inbound (transient), Interrupted (transient)
-        ├── NoSpace, ReadOnly, MissingFeature, BadProperty, BadKey
-        ├── NoSpace, ReadOnly, BadProperty, LargeBlocks
+        ├── NoSpace, ReadOnly, MissingFeature, BadProperty, LargeBlocks
         ├── BadKey
         │   └── KeyNotLoaded
         ├── Denied

@@ -440,7 +440,7 @@ class _Guard:
 
 def _tells_its_token_only(error: ZfsError) -> bool:
     """True for a resumed ``zfs send -v`` that has told what the token contains, and no reason for its end."""
-    return type(error) is ZfsError and "resume token contents:" in error.stderr
+    return error.__class__ is ZfsError and "resume token contents:" in error.stderr
 
 
 def _judge(
