@@ -395,8 +395,6 @@ MUTANTS = [
            "    for pool, found in [each for each in pools.items() if len(each[1]) > 1]:", RUN),
     Mutant("marks that have changed are not written by commands either", "_replication/wave",
            "if each not in done and each not in changed]", "if each not in done]", RUN),
-    Mutant("marks that another run counts on stay", "_replication/run",
-           "self._fail(task, error)  # marks", "self._fail(task, attempt.give_up(self.work, task, error))  #", RUN),
     Mutant("what is no text is written all the same", "_zfs/program", "os.fsencode(text)", "text.encode()", PROGRAM),
     Mutant("a result has one end for each group", "_zfs/program",
            "    if len(found) != count:", "    if not found:", PROGRAM),
