@@ -330,7 +330,8 @@ def test_all_clones_are_found_where_zfs_cuts_their_list(world: World, receiving:
     assert found == sorted([*names, *(["tank/template/%recv"] if receiving else [])])
     with pytest.raises(Refused) as refused:
         verb(world, "zfs_snapshot", name=["tank/template@gold"], state="absent", on_dependents="fail")
-    assert all(f"clone {name}" in refused.value.msg for name in names)
+    assert f"clone {names[0]}" in refused.value.msg
+    assert f"and {len(found) - 20} more" in refused.value.msg
     tree = inventory.read_tree(Backend(), ["tank/template"], ("type", "clones"), inventory.TREE)
     assert tree.snapshots["tank/template@gold"].clones == found
     kept = verb(world, "zfs_snapshot_prune", name=["tank/template"], match=["*"], keep={"last": 1})

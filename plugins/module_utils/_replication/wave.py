@@ -24,6 +24,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import receiver_of
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.report import state_now
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs.properties import AT_CREATION
 
 
 @dataclass(eq=False)
@@ -169,7 +170,13 @@ def _check_properties(work: Work, found: Sequence[_Arrived]) -> None:
 
 
 def _took(name: str, requested: str, value: Value | None) -> bool:
-    """Whether a property of a first receive is set. Some may also be inherited, as below what zfs_backend made."""
+    """Whether a property of a first receive is set. Some may also be inherited, as below what zfs_backend made.
+
+    What is fixed when a dataset is created has no source.
+    """
+    if name in AT_CREATION:
+        found = value.text if value else None
+        return found == requested or (requested == "on" and found not in (None, "off"))
     inherited = name in bookkeeping.PULLED_DEFAULTS and value is not None and value.text == requested
     return inherited or bool(value and value.local)
 

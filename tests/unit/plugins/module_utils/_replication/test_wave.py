@@ -22,7 +22,9 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     ReplicaRecords,
     SourceMark,
 )
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Value
 from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import wave
 from ansible_collections.cerss.zfs.tests.unit.machine import No, Thing
 from ansible_collections.cerss.zfs.tests.unit.scenarios import Call
 from ansible_collections.cerss.zfs.tests.unit.transcript import entrance
@@ -159,6 +161,21 @@ def test_an_end_by_another_controller_is_not_undone(world: World, package: bool,
     assert [name for name in world.here.all if "#" in name] == []
     assert world.here.all["tank/0"].props == {}
     assert not any(snap.holds for snap in [*world.here.snaps("tank/0"), *world.there.snaps("backup/0")])
+
+
+@pytest.mark.parametrize(
+    ("name", "requested", "text", "source", "took"),
+    [
+        ("encryption", "off", "off", "-", True),
+        ("encryption", "on", "aes-256-gcm", "-", True),
+        ("encryption", "on", "off", "-", False),
+        ("compression", "lz4", "lz4", "local", True),
+        ("compression", "lz4", "lz4", "inherited from backup", False),
+        ("readonly", "on", "on", "inherited from backup", False),
+    ],
+)
+def test_which_properties_a_receive_has_set(name: str, requested: str, text: str, source: str, took: bool) -> None:
+    assert wave._took(name, requested, Value(text, source)) is took
 
 
 def test_a_newer_snapshot_of_another_run_is_not_set_back(world: World) -> None:
