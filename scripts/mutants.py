@@ -700,7 +700,7 @@ MUTANTS = [
            "first + 2 * PACKAGE,", "first + PACKAGE // 3,", GROWTH),
     Mutant("a report keeps no histories", "_replication/report",
            "        self.plans[-1] = self.plans[-1].told()\n", "", GROWTH),
-    Mutant("check mode foretells which cursors are swept", "_replication/bookkeeping",
+    Mutant("check mode reports which cursors will be removed", "_replication/bookkeeping",
            "bookmarks=left)", "bookmarks=pair.source.bookmarks)", GROWTH),
     Mutant("the times of cursors are known when there are many", "_replication/detail",
            "len(own) + more > MANY_CURSORS", "len(own) > MANY_CURSORS", GROWTH),

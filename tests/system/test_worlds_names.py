@@ -38,7 +38,7 @@ def named(backend: Backend, dataset: str) -> dict[str, str]:
 
 
 def failed(backend: Backend, **more: Any) -> str:
-    """The message that check mode foretells and the real run gives; neither changes anything."""
+    """The error message, which is the same in check mode and in a real run. Neither changes anything."""
     before = backend.dump()
     ((check, real),) = replicate(backend, options(**more), look=False, passes=2)
     assert check["msg"] == real["msg"]

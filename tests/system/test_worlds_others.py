@@ -20,7 +20,8 @@ from test_zfs_snapshot import VERB, absent, states
 
 pytestmark = pytest.mark.no_gate("zfs is replaced, which a service user cannot")
 
-# Before the first command of a kind (marks: whatever puts them on the source), what stands in /run/before-KIND is done.
+# Runs the script /run/before-KIND before the first command of that kind. The kind "marks" is any command that sets
+# marks on the source.
 MEANWHILE = """#!/bin/sh
 kind=$1
 case $1 in bookmark|hold|program) kind=marks;; esac

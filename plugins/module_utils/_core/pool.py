@@ -24,8 +24,8 @@ _SHOWN = frozenset(("name", "guid", "health", "readonly", "size", "allocated", "
 class Vdev:
     """A device, or a group of devices, of a pool. Errors are None for a hot spare, which has no counters.
 
-    ``type``: disk for a device, whatever it is; otherwise what stands before the dash in its name, such as mirror,
-    raidz2, draid1, replacing or spare. ``role``: data, special, dedup, log, cache or spare. ``parent``: the name of the
+    ``type``: disk for any single device; for a group the part of its name before the dash, such as mirror, raidz2,
+    draid1, replacing or spare. ``role``: data, special, dedup, log, cache or spare. ``parent``: the name of the
     group that it is in, None at the top. ``note``: what zpool adds, such as ``too many errors``.
     """
 

@@ -25,6 +25,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     is_ours,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Hold, Snapshot, Value
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.values import (
     MOST,
@@ -165,7 +166,7 @@ def _read_clones(backend: Backend, snapshots: Iterable[Snapshot]) -> None:
     by_name = {snapshot.name: snapshot for snapshot in snapshots}
     found: dict[str, set[str]] = {name: set() for name in by_name}
     with contextlib.suppress(GateRefused):  # then those that are known are all that the gate shows
-        for pool in sorted({name.partition("/")[0].partition("@")[0] for name in by_name}):
+        for pool in sorted({DatasetName(snapshot.dataset).pool for snapshot in by_name.values()}):
             lines, _missing = backend.read(zfs.list_([pool], "filesystem,volume", depth=None))
             for name, _guid, _txg, origin, _inconsistent in output.listed(lines, backend.endpoint.label):
                 found.get(origin or "", set()).add(name)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
-from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import pool as zpool
 
 COMPRESSIONS = ("lz4_compress", "zstd_compress")  # needed only for blocks that are sent as they are on the disk
 # The features that a stream may need (recv_begin_check_feature_flags_impl in dmu_recv.c); without the last one, no
@@ -29,7 +29,7 @@ def read(backend: Backend, pool: str, *names: str) -> dict[str, str]:
         result = backend.run(zfs.pool_values(pool, names), check=False)
     except CerssError:
         return {}
-    return {row[0]: row[1] for row in output.rows(result.stdout.splitlines()) if len(row) == 2}
+    return zpool.properties(result.stdout.split("\n"))
 
 
 def is_readonly(backend: Backend, pool: str) -> bool:

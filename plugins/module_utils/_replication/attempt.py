@@ -232,7 +232,7 @@ def _choose_flags(work: Work, task: Task, error: MissingFeature) -> None:
 
     That is the only flag which may differ from one increment to the next.
     """
-    source, target = (DatasetName(name).pool for name in (task.pair.source.name, task.pair.replica_name))
+    source, target = task.pair.source_pool, DatasetName(task.pair.replica_name).pool
     if error.argv[1] == "bookmark":
         error.msg += f"; enable it with: zpool set feature@bookmarks=enabled {source}"
     if error.argv[1] != "receive":

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     CommitPoint,
     CommitPoints,
@@ -21,6 +21,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     SourceMark,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Snapshot, Token
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
 
 MOST_SHOWN = 10  # snapshots of a stream that a result names
@@ -181,6 +182,11 @@ class Pair:
         return record.target == self.replica_name or record.target.endswith(f":{self.replica_name}")
 
     @property
+    def source_pool(self) -> str:
+        """The name of the source's pool. ``pool`` is the id of the target's."""
+        return DatasetName(self.source.name).pool
+
+    @property
     def is_ours(self) -> bool:
         """True if the replica's mark alone tells that it was started from this source, which has no record of it."""
         mark = self.mark
@@ -200,6 +206,11 @@ class Pair:
     def is_first_receive(self) -> bool:
         """True if the replica holds only a part of its first snapshot."""
         return is_first_receive(self.replica)
+
+
+def not_started(pair: Pair, failed: str) -> Refused:
+    """The error of a pair that needs another one, which has failed."""
+    return Refused(f"{pair.target_address} was not started because {failed} failed; fix that first")
 
 
 def only_holds(dataset: Dataset | None) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, GateRefused, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, GateRefused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._host import process, runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend, session
@@ -24,7 +24,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import Want
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt, bookkeeping, unmarked
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.attempt import Work
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import SOURCE, PairPlan
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import SOURCE, PairPlan, not_started
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import (
     Planned,
     Survey,
@@ -92,7 +92,7 @@ def _with_checked_values(planned: Planned, work: Work) -> Planned:
         if volume not in found:
             found[volume] = _refused_value(plan, work, volume)
         above = next((str(name) for name in DatasetName(plan.pair.replica_name).ancestors() if str(name) in bad), None)
-        error = found[volume] or _after(plan, above)
+        error = found[volume] or (not_started(plan.pair, above) if above else None)
         if error:
             bad[plan.pair.replica_name] = error
     plans = tuple(
@@ -104,11 +104,6 @@ def _with_checked_values(planned: Planned, work: Work) -> Planned:
     needed = {name for plan in plans for name in plan.parents}
     parents = {name: step for name, step in planned.parents.items() if name in needed}
     return replace(planned, plans=plans, parents=parents)
-
-
-def _after(plan: PairPlan, failed: str | None) -> Refused | None:
-    text = f"{plan.pair.target_address} was not started because {failed} failed; fix that first"
-    return Refused(text) if failed else None
 
 
 def _refused_value(plan: PairPlan, work: Work, volume: bool) -> BadInput | None:

@@ -16,13 +16,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, Exists, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, Exists
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
 from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wait_for
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt, together, wave
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.attempt import Task, Work
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import PairPlan
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import PairPlan, not_started
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import Planned
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.report import PairReport
 
@@ -115,10 +115,7 @@ class Run:
             failed = next((other for other, _moved in needs if other.report.error), None)
             if failed:
                 self._waiting.remove(task)
-                error = Refused(
-                    f"{task.pair.target_address} was not started because {failed.pair.target_address} failed; fix that "
-                    "first"
-                )
+                error = not_started(task.pair, failed.pair.target_address)
                 self._fail(task, error)  # marks that it has got stay: another run may count on them
             elif all(other in self._ended or (other in here and not moved) for other, moved in needs):
                 if not task.asked:

@@ -15,7 +15,6 @@ from itertools import chain
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import CommitPoints, ReplicaRecords
-from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.attempt import Task, Work
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import SOURCE, Pair
@@ -30,10 +29,6 @@ class Part:
     task: Task
     pair: Pair
     steps: Sequence[Step]
-
-    @property
-    def pool(self) -> str:
-        return DatasetName(self.pair.source.name).pool
 
     def operations(self) -> list[list[str]] | None:
         """For a program, which compares the record and the commit point first; None if a program cannot do it."""
@@ -55,7 +50,7 @@ def carry_out(work: Work, parts: Iterable[Part], grace: float = 0.0) -> tuple[li
     for part in parts:
         operations = part.operations() if work.source.is_root else None
         if operations:
-            pools.setdefault(part.pool, []).append((part, operations))
+            pools.setdefault(part.pair.source_pool, []).append((part, operations))
     for pool, found in pools.items():
         ends = _run(work, pool, [operations for _part, operations in found], grace)
         for (part, _operations), end in zip(found, ends):

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._host import pools
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair
@@ -20,10 +19,6 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import
 
 def find(source: Backend, pairs: Sequence[Pair], doubtful: Callable[[Pair], bool]) -> list[Pair]:
     """The pairs, with `Link.unmarked` where that is so. One process for each pool of a ``doubtful`` pair."""
-    asked = dict.fromkeys(_pool(pair) for pair in pairs if not pair.trouble and doubtful(pair))
+    asked = dict.fromkeys(pair.source_pool for pair in pairs if not pair.trouble and doubtful(pair))
     readonly = {name for name in asked if pools.is_readonly(source, name)}
-    return [pair.without_marks() if _pool(pair) in readonly else pair for pair in pairs]
-
-
-def _pool(pair: Pair) -> str:
-    return DatasetName(pair.source.name).pool
+    return [pair.without_marks() if pair.source_pool in readonly else pair for pair in pairs]

@@ -51,7 +51,7 @@ _PERCENT = re.compile(r"(\d+\.\d\d)% done, issued I/O")
 
 
 def properties(lines: Iterable[str]) -> dict[str, str]:
-    """The values by name of `commands.pool_properties`. Native ones come first, so nobody's value replaces them.
+    """The values by name of `commands.pool_values`. Native ones come first, so nobody's value replaces them.
 
     >>> properties(["size\\t1023", "org:note\\tsecond", "size\\t1"])
     {'size': '1023', 'org:note': 'second'}

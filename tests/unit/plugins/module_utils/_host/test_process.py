@@ -117,18 +117,24 @@ def test_lines_that_do_not_stop_are_stopped(monkeypatch):
         deque(process.Lines(["cat", "/dev/zero"]), maxlen=1)
 
 
-@pytest.mark.parametrize("script", ["yes", "yes >&2", "cat /dev/zero", "yes & yes >&2"])
-def test_what_does_not_stop_printing_is_stopped(monkeypatch, script):
-    monkeypatch.setattr(process, "MAX_OUTPUT", 1_000_000)
-    monkeypatch.setattr(process, "PATIENCE", 0.1)
-    spawn, groups = process.spawn, []
+@pytest.fixture
+def groups(monkeypatch):
+    """The process groups of the programs that are started."""
+    spawn, found = process.spawn, []
 
     def spawned(*args, **options):
         program = spawn(*args, **options)
-        groups.append(program.pid)
+        found.append(program.pid)
         return program
 
     monkeypatch.setattr(process, "spawn", spawned)
+    return found
+
+
+@pytest.mark.parametrize("script", ["yes", "yes >&2", "cat /dev/zero", "yes & yes >&2"])
+def test_what_does_not_stop_printing_is_stopped(monkeypatch, groups, script):
+    monkeypatch.setattr(process, "MAX_OUTPUT", 1_000_000)
+    monkeypatch.setattr(process, "PATIENCE", 0.1)
     with pytest.raises(CerssError, match=r"^sh .* printed more than 1000000 bytes and was stopped; check what answers"):
         process.run(["sh", "-c", script])
     wait_until_gone(groups[0])
@@ -210,15 +216,7 @@ def test_the_end_of_the_stderr_of_a_command_is_kept(command):
     assert (rc, len(stderr), stderr[-6:]) == (3, 64 * 1024, "y\nend\n")
 
 
-def test_at_a_timeout_a_command_is_ended_with_its_group(command, monkeypatch):
-    spawn, groups = process.spawn, []
-
-    def spawned(*args, **options):
-        program = spawn(*args, **options)
-        groups.append(program.pid)
-        return program
-
-    monkeypatch.setattr(process, "spawn", spawned)
+def test_at_a_timeout_a_command_is_ended_with_its_group(command, groups):
     with pytest.raises(TimedOut, match=r"^it did not end within 0.2 s and was stopped$"):
         command("trap '' TERM; sleep 600 & sleep 600", timeout=0.2)
     wait_until_gone(*groups)
