@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -193,9 +194,57 @@ def check_property(name: str, value: str | None, user_only: bool = False) -> Non
         raise BadInput(f"property {name!r} is not a valid property name")
 
 
-def matches(text: str, patterns: list[str]) -> bool:
-    """True when one of the globs matches the whole text, with case (fnmatch.fnmatchcase)."""
-    return any(fnmatch.fnmatchcase(text, pattern) for pattern in patterns)
+EXPRESSION = "re:"  # begins a pattern that is a regular expression
+
+
+def check_patterns(patterns: Iterable[str] | None, option: str) -> tuple[str, ...]:
+    """The same patterns without blank ones. Raise BadInput for a regular expression that Python does not take."""
+    found = tuple(pattern for pattern in patterns or () if pattern.strip())
+    for pattern in found:
+        try:
+            _compiled(pattern)
+        except re.error as error:  # noqa: PERF203
+            raise BadInput(
+                f"{option}: {pattern!r} is not a regular expression ({error}); correct it. In a playbook give patterns "
+                "as a YAML list, since a single text is split at its commas"
+            ) from None
+    return found
+
+
+def matches(text: str, patterns: Iterable[str]) -> bool:
+    """True when one of the patterns matches the whole text, with case.
+
+    A pattern is a glob (`fnmatch.fnmatchcase`), or after ``re:`` a regular expression of Python.
+
+    >>> matches("daily-1", ["hourly-*", "daily-*"]), matches("daily-1", ["re:(daily|weekly)-[0-9]+"])
+    (True, True)
+    >>> matches("daily-1", ["re:daily"])
+    False
+    """
+    return any(_compiled(pattern).fullmatch(text) for pattern in patterns)
+
+
+@functools.lru_cache(maxsize=1000)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern[len(EXPRESSION) :] if pattern.startswith(EXPRESSION) else fnmatch.translate(pattern))
+
+
+def remaining(names: Iterable[str], exclude: Sequence[str]) -> list[str]:
+    """The datasets, parents before children, without those that a pattern matches and everything below them.
+
+    >>> remaining(["a/b/c", "a", "a/b", "a-b"], ["a/b"])
+    ['a', 'a-b']
+    """
+    found: list[str] = []
+    skipped = None
+    for name in sorted(names, key=lambda name: name.split("/")):
+        if skipped is not None and name.startswith(f"{skipped}/"):
+            continue
+        if matches(name, exclude):
+            skipped = name
+        else:
+            found.append(name)
+    return found
 
 
 def shortened(texts: Sequence[str], most: int = 20) -> list[str]:

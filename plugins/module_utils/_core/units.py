@@ -11,18 +11,23 @@ from datetime import datetime, timezone
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
 
-_DURATION = re.compile(r"([0-9]+)([smhdw]?)\Z")
+_DURATION = re.compile(r"[0-9]+|([0-9]+[smhdw])+")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+MAX_DURATION = 40  # characters
 SKEW = 60  # seconds that the clocks of two hosts may differ
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTPE]?)(?:i?B)?\Z", re.IGNORECASE)
 
 
 def duration(text: str | int, option: str) -> int:
-    """``90s``, ``15m``, ``2h``, ``7d``, ``4w`` or whole seconds, as seconds. BadInput names ``option``."""
-    found = _DURATION.match(str(text).strip())
-    if not found:
-        raise BadInput(f"{option}: {text!r} is not a duration; write 90s, 15m, 2h, 7d, 4w or whole seconds")
-    return int(found.group(1)) * _SECONDS[found.group(2)]
+    """``90s``, ``15m``, ``2h``, ``7d``, ``4w``, ``1h30m`` or whole seconds, as seconds. BadInput names ``option``.
+
+    >>> duration("1h30m", "timeout"), duration(90, "timeout")
+    (5400, 90)
+    """
+    text = str(text).strip()
+    if len(text) > MAX_DURATION or not _DURATION.fullmatch(text):
+        raise BadInput(f"{option}: {text!r} is not a duration; write 90s, 15m, 2h, 7d, 4w, 1h30m or whole seconds")
+    return sum(int(number) * _SECONDS[unit] for number, unit in re.findall(r"([0-9]+)([smhdw]?)", text))
 
 
 def size(text: str | int, option: str) -> int:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, Suspended
@@ -15,9 +15,10 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import is_ou
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Value
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
     DatasetName,
+    check_patterns,
     check_property,
     check_unique,
-    matches,
+    remaining,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.pool import SUSPENDED
 from ansible_collections.cerss.zfs.plugins.module_utils._core.units import iso_time, number
@@ -39,7 +40,7 @@ class Options:
 
     names: tuple[DatasetName, ...] | None = None
     recursive: bool = False
-    exclude: list[str] = field(default_factory=list)
+    exclude: tuple[str, ...] = ()
     detail: str = "state"
     properties: tuple[str, ...] | None = None
     limit: int | None = None
@@ -60,7 +61,7 @@ class Options:
         return cls(
             names=None if names is None else tuple(map(DatasetName.parse, names)),
             recursive=params["recursive"],
-            exclude=params["exclude"],
+            exclude=check_patterns(params["exclude"], "exclude"),
             detail=detail,
             properties=None if properties is None else tuple(properties),
             limit=limit,
@@ -134,9 +135,7 @@ def chosen(options: Options, found: Inventory) -> list[str]:
         names = [name for name in found if any(root.covers(name) for root in roots)]
     else:
         names = [str(root) for root in roots if str(root) in found]
-    skipped = [DatasetName(name) for name in names if matches(name, options.exclude)]
-    names = [name for name in names if not any(skip.covers(name) for skip in skipped)]
-    return sorted(names, key=lambda name: name.split("/"))
+    return remaining(names, options.exclude)
 
 
 def _clones(found: Inventory) -> dict[str, list[str]]:

@@ -14,10 +14,12 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
     DatasetName,
     SnapshotName,
     check_hold_tag,
+    check_patterns,
     check_property,
     check_unique,
     dataset_or_snapshot,
     matches,
+    remaining,
 )
 
 parts = st.text("abcXYZ019_.:- ", min_size=1, max_size=8).filter(lambda text: text not in (".", ".."))
@@ -157,6 +159,30 @@ def test_native_properties() -> None:
     check_property("userquota@joe", "1G")
     with pytest.raises(BadInput, match="not a valid property name"):
         check_property("-o", "x")
+
+
+@pytest.mark.parametrize("pattern", ["re:(", "re:[", "re:a{2,1}"])
+def test_an_expression_that_does_not_compile(pattern: str) -> None:
+    with pytest.raises(BadInput, match=r"match: .* is not a regular expression .* as a YAML list"):
+        check_patterns(["*", pattern], "match")
+
+
+def test_blank_patterns_are_not_given() -> None:
+    assert check_patterns(["", " ", "a*"], "match") == ("a*",)
+    assert check_patterns(None, "match") == ()
+
+
+@given(
+    st.lists(st.sampled_from(["a", "a/b", "a/b/c", "a-b", "a-b/c", "ab"]), unique=True),
+    st.sampled_from(["a", "a/*", "re:a.b"]),
+)
+def test_what_remains_has_nothing_below_what_is_left_out(names: list[str], pattern: str) -> None:
+    left = remaining(names, [pattern])
+    out = [name for name in names if matches(name, [pattern])]
+    assert left == sorted(
+        (name for name in names if not any(name == each or name.startswith(f"{each}/") for each in out)),
+        key=lambda name: name.split("/"),
+    )
 
 
 def test_matches_is_a_glob_over_the_whole_text() -> None:

@@ -16,13 +16,14 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadI
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90), ("15m", 900), ("2h", 7200), ("7d", 604800), ("4w", 2419200), ("5", 5), (5, 5)]
+    ("text", "seconds"),
+    [("90s", 90), ("15m", 900), ("2h", 7200), ("7d", 604800), ("4w", 2419200), ("5", 5), (5, 5), ("1h30m", 5400)],
 )
 def test_duration(text: Any, seconds: int) -> None:
     assert units.duration(text, "x") == seconds
 
 
-@pytest.mark.parametrize("text", ["", "1y", "-1", "1.5h", "h", "1 h x", "\u0661h"])
+@pytest.mark.parametrize("text", ["", "1y", "-1", "1.5h", "h", "1 h x", "1h30", "1" * 41, "\u0661h"])
 def test_invalid_duration(text: str) -> None:
     with pytest.raises(BadInput, match=r"wait: .* is not a duration; write 90s"):
         units.duration(text, "wait")
