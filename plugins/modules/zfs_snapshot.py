@@ -327,6 +327,7 @@ actions:
     - put hold audit on tank/vol@monday
 """
 
+from ansible_collections.cerss.zfs.plugins.module_utils._host.selection import OPTIONS
 from ansible_collections.cerss.zfs.plugins.module_utils._module import run_module
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import absent, present
 
@@ -344,9 +345,11 @@ def main() -> None:
     run_module(
         {"present": present.main, "absent": absent.main},
         argument_spec={
-            "name": {"type": "list", "elements": "str", "required": True},
+            "name": {"type": "list", "elements": "str"},
+            "snapshot": {"type": "str"},
+            "utc": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "recursive": {"type": "bool", "default": False},
+            **OPTIONS,
             "properties": {"type": "dict"},
             "holds": {"type": "list", "elements": "str"},
             "purge_holds": {"type": "bool", "default": False},
@@ -358,7 +361,7 @@ def main() -> None:
             "after": commands,
             "on_dependents": {"type": "str", "choices": ["defer", "fail", "cascade"], "default": "defer"},
             "on_replica": {"type": "str", "choices": ["refuse", "allow"], "default": "refuse"},
-            "wait": {"type": "int", "default": 0},
+            "wait": {"type": "str", "default": "0"},
         },
         supports_check_mode=True,
     )

@@ -26,7 +26,8 @@ _USER_PROPERTY = re.compile(r"[a-z0-9_.\-]*:[a-z0-9_.\-:]*\Z")
 _NATIVE_PROPERTY = re.compile(r"[a-z0-9@_]+\Z")
 
 
-def _check_component(text: str, whole: str, kind: str) -> None:
+def check_component(text: str, whole: str, kind: str) -> None:
+    """Raise BadInput unless ``text`` could stand between two separators of a name. ``whole``: what the error shows."""
     if not text:
         raise BadInput(f"{whole!r} is not a valid {kind} name: a part of it is empty")
     if text in (".", ".."):
@@ -61,7 +62,7 @@ class DatasetName:
         _check_length(text, "dataset")
         parts = text.split("/")
         for part in parts:
-            _check_component(part, text, "dataset")
+            check_component(part, text, "dataset")
         # ZFS reserves some names for vdevs when a pool is created, but a pool that exists may have any of them.
         if not parts[0][0].isalpha():
             raise BadInput(f"{text!r} is not a valid dataset name: {parts[0]!r} cannot be the name of a pool")
@@ -111,7 +112,7 @@ class SnapshotName:
             raise BadInput(f"{text!r} names no snapshot; give it as pool/dataset@snapshot")
         _check_length(text, "snapshot")
         dataset = DatasetName.parse(head)
-        _check_component(tail, text, "snapshot")
+        check_component(tail, text, "snapshot")
         return cls(dataset, tail)
 
     def __str__(self) -> str:
@@ -133,7 +134,7 @@ class BookmarkName:
             raise BadInput(f"{text!r} names no bookmark; give it as pool/dataset#bookmark")
         _check_length(text, "bookmark")
         dataset = DatasetName.parse(head)
-        _check_component(tail, text, "bookmark")
+        check_component(tail, text, "bookmark")
         return cls(dataset, tail)
 
     def __str__(self) -> str:

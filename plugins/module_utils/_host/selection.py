@@ -6,14 +6,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
+    DatasetName,
     check_patterns,
     is_user_property,
+    matches,
     remaining,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
@@ -54,9 +57,26 @@ class Selection:
         )
 
     @property
+    def deep(self) -> bool:
+        """True if datasets below the roots may be meant."""
+        return self.recursive or self.selector is not None or self.roots is None
+
+    @property
     def depth(self) -> int | None:
         """For `inventory.read`, of ``roots``."""
-        return None if self.recursive or self.selector or self.roots is None else 1
+        return None if self.deep else 1
+
+    def covers(self, name: str) -> bool:
+        """True for a root that is not excluded and, if the selection is deep, for what is below one."""
+        lineage = [name, *map(str, reversed(DatasetName(name).ancestors()))]
+        roots = [at for at, each in enumerate(lineage) if self._roots is None or each in self._roots]
+        if not roots or (roots[0] and not self.deep):
+            return False
+        return not any(matches(each, self.exclude) for each in lineage[: roots[-1] + 1])
+
+    @functools.cached_property
+    def _roots(self) -> frozenset[str] | None:
+        return None if self.roots is None else frozenset(self.roots)
 
     def choose(self, backend: Backend, found: Iterable[str]) -> tuple[list[str], list[str]]:
         """(the datasets that are meant, warnings), parents before children. ``found``: what was read of ``roots``.

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,7 +24,12 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import I
 from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wait_for
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import deletion, objects
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.dependents import Closure, blockers, closure_of
-from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.options import Options, datasets_of, expanded, result
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.options import (
+    Options,
+    datasets_of,
+    result,
+    snapshots_of,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 
 _POLL = 1.0  # seconds between two looks at pending deletions
@@ -38,38 +44,44 @@ class Seen:
     datasets: Inventory
     running: Activity
     closure: Closure = field(default_factory=Closure)
+    warnings: list[str] = field(default_factory=list)
 
 
 def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    options, backend = Options.from_params(params), Backend()
+    options, backend = Options.from_params(params, time.time()), Backend()
+    if options.selection.roots == ():
+        return result(Plan(), [], {})
     seen = _read(backend, options)
     _refuse_inbound(seen)
     planned = plan_absent(options, list(seen.current.values()), seen.closure, seen.running)
     if check_mode:
         failures = planned.deletion.failures
-        return result(planned.plan, foretold(seen, planned.plan), failures, list(failures))
+        plan = Plan(planned.plan.steps, seen.warnings)
+        return result(plan, foretold(seen, plan), failures, list(failures))
     execute(backend, planned.cascade)
     outcome = deletion.delete(backend, planned.deletion)
     snapshots = [_copy(name, seen.current) for name in seen.names]
     if planned.plan.changed or outcome.failures or options.wait:
         snapshots = _reread(backend, seen.datasets, snapshots, options.wait)
-    return _result(planned, outcome, snapshots)
+    return _result(planned, outcome, snapshots, seen.warnings)
 
 
-def _result(planned: Absent, outcome: deletion.Outcome, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
+def _result(
+    planned: Absent, outcome: deletion.Outcome, snapshots: Sequence[Snapshot], warnings: list[str]
+) -> dict[str, Any]:
     """The re-read ``snapshots`` decide what has failed, whatever the commands reported."""
     failures = _failures(snapshots, outcome.failures)
     done = [effect for effect in outcome.done if effect.name not in failures]
     steps = [*planned.cascade.steps, *([Step(tuple(done))] if done else [])]
-    return result(Plan(steps), snapshots, failures, [name for name in outcome.busy if name in failures])
+    return result(Plan(steps, warnings), snapshots, failures, [name for name in outcome.busy if name in failures])
 
 
 def _read(backend: Backend, options: Options) -> Seen:
     """A cascade needs whole pools. Slow columns are read only for what would be deleted, and for its datasets."""
     cascade = options.on_dependents == "cascade"
     roots = list(dict.fromkeys(name.dataset.pool for name in options.names)) if cascade else datasets_of(options)
-    found, _missing = inventory.read(backend, roots, None if options.recursive or cascade else 1)
-    names = expanded(options, found)
+    found, _missing = inventory.read(backend, roots, None if cascade else options.selection.depth)
+    names, warnings = snapshots_of(options, backend, found)
     existing = {snapshot.name: snapshot for dataset in found.values() for snapshot in dataset.snapshots}
     current = {name: existing[name] for name in names if name in existing}
     datasets = {name: found[name] for name in dict.fromkeys(name.partition("@")[0] for name in names) if name in found}
@@ -80,7 +92,7 @@ def _read(backend: Backend, options: Options) -> Seen:
     clones = {clone.name: clone for clone in closure.clones}
     objects.fill(backend, {**datasets, **clones}, [*current.values(), *closure.snapshots], running)
     objects.fill_records(backend, clones)
-    return Seen(names, current, datasets, running, closure)
+    return Seen(names, current, datasets, running, closure, warnings)
 
 
 def _refuse_inbound(seen: Seen) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,8 +30,8 @@ from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.hooks import S
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.options import (
     Options,
     datasets_of,
-    expanded,
     result,
+    snapshots_of,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 
@@ -38,14 +39,18 @@ Diff = tuple[dict[str, Any], dict[str, Any]]
 
 
 def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    options, backend = Options.from_params(params), Backend()
+    options, backend = Options.from_params(params, time.time()), Backend()
     found = _read(backend, options)
-    names, warnings = _ready(options, expanded(options, found), found)
+    names, warnings = snapshots_of(options, backend, found)
+    names, early = _ready(options, names, found)
+    warnings += early
+    if not names:
+        return result(Plan([], warnings), [], {})
     for name in names:
         SnapshotName.parse(name)
     current = {snapshot.name: snapshot for dataset in found.values() for snapshot in dataset.snapshots}
     running = read_activity(backend)
-    datasets = {name.partition("@")[0]: found[name.partition("@")[0]] for name in names}
+    datasets = _datasets(names, found)
     for dataset in datasets.values():
         objects.link(dataset)
     age_matters = options.min_age is not None and any(name not in current for name in names)
@@ -54,12 +59,12 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     objects.fill(backend, datasets, list(known.values()), running, keep=list(options.properties))
     names, left_out = without_replicas(options, names, datasets)
     warnings += left_out
-    datasets = {name: datasets[name] for name in dict.fromkeys(name.partition("@")[0] for name in names)}
-    young = {name: young[name] for name in young if name in datasets}
-    future = [snap for snap in young.values() if snap.created is not None and snap.created > running.now]
-    warnings += [f"{objects.from_the_future(snap)}, so it does not count for min_age" for snap in future]
-    if age_matters and _all_young(backend, datasets, young, options, running):
-        return result(Plan([], warnings), [young[name] for name in datasets], {})
+    datasets = _datasets(names, datasets)
+    if age_matters:
+        young = {name: young[name] for name in young if name in datasets}
+        warnings += _from_the_future(young, running.now)
+        if _all_young(backend, datasets, young, options, running):
+            return result(Plan([], warnings), [young[name] for name in datasets], {})
     planned = plan_present(options, names, datasets, running)
     planned.warnings += warnings
     if check_mode:
@@ -73,7 +78,9 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
 
 
 def _read(backend: Backend, options: Options) -> Inventory:
-    found, missing = inventory.read(backend, datasets_of(options), None if options.recursive else 1)
+    if options.selection.roots == ():
+        return {}
+    found, missing = inventory.read(backend, datasets_of(options), options.selection.depth)
     if missing:
         raise BadInput(
             f"there is no dataset {', '.join(sorted(missing))}, so no snapshot was created; check name, or create it "
@@ -82,9 +89,19 @@ def _read(backend: Backend, options: Options) -> Inventory:
     return found
 
 
+def _datasets(names: Sequence[str], found: Inventory) -> Inventory:
+    """Those of the snapshots."""
+    return {name: found[name] for name in dict.fromkeys(name.partition("@")[0] for name in names)}
+
+
+def _from_the_future(young: Mapping[str, Snapshot], now: float) -> list[str]:
+    future = [snap for snap in young.values() if snap.created is not None and snap.created > now]
+    return [f"{objects.from_the_future(snap)}, so it does not count for min_age" for snap in future]
+
+
 def _ready(options: Options, names: Sequence[str], found: Inventory) -> tuple[list[str], list[str]]:
     """(names to work on, warnings). A dataset that is being received for the first time is skipped unless named."""
-    named = {str(name) for name in options.names}
+    named = options.named
     early = [name for name in names if found[name.partition("@")[0]].inconsistent and name not in named]
     warnings = [f"{name} is skipped, since its dataset is being received for the first time" for name in early]
     return [name for name in names if name not in early], warnings
@@ -102,7 +119,8 @@ def without_replicas(options: Options, names: Sequence[str], datasets: Inventory
         for name in names
         if (dataset := datasets[name.partition("@")[0]]).is_replica and not dataset.by_name(name)
     }
-    refused = {name: what for name, what in new.items() if name in {str(named) for named in options.names}}
+    named = options.named
+    refused = {name: what for name, what in new.items() if name in named}
     if refused:
         raise Refused(
             f"{_on_replicas(refused)}. Snapshots there would make its next increment fail, so nothing was created. "
@@ -430,7 +448,7 @@ def _foretold(options: Options, name: str, old: Snapshot | None, dataset: Datase
         snap.properties = {key: value for key, value in properties.items() if value is not None}
     if options.temporary is not None or not old:
         snap.temporary = bool(options.temporary)
-    if options.temporary is False:
+    if options.unlimited:
         snap.lifetime = None
     snap.lifetime = options.lifetime if options.lifetime is not None else snap.lifetime
     holds = [hold for hold in snap.holds or [] if not _purged(hold.tag, options)]
