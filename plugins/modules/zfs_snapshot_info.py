@@ -259,6 +259,7 @@ output_file:
   sample: /var/tmp/snapshots.jsonl
 """
 
+from ansible_collections.cerss.zfs.plugins.module_utils._host.selection import OPTIONS
 from ansible_collections.cerss.zfs.plugins.module_utils._module import run_module
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import info
 
@@ -268,7 +269,7 @@ def main() -> None:
         info.main,
         argument_spec={
             "name": {"type": "list", "elements": "str"},
-            "recursive": {"type": "bool", "default": False},
+            **OPTIONS,
             "states": {
                 "type": "list",
                 "elements": "str",
@@ -277,6 +278,7 @@ def main() -> None:
             "match": {"type": "list", "elements": "str"},
             "detail": {"type": "str", "choices": ["names", "state", "full"], "default": "state"},
             "properties": {"type": "list", "elements": "str"},
+            "newest": {"type": "int"},
             "limit": {"type": "int"},
             "output_file": {"type": "path"},
         },

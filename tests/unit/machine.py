@@ -20,8 +20,8 @@ from typing import Any
 from ansible_collections.cerss.zfs.plugins.module_utils._host.process import Result
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.token import decode_token
 
-VALUED = {"list": "-d -t -o -s", "get": "-o -s", "create": "-o -V", "receive": "-o", "send": "-i -I -t",
-          "allow": "-u"}  # fmt: skip
+VALUED = {"list": "-d -t -o -s", "get": "-o -s", "create": "-o -V", "snapshot": "-o", "receive": "-o",
+          "send": "-i -I -t", "allow": "-u"}  # fmt: skip
 SHOWN = 8191  # bytes of a list of clones
 ENCRYPTED = {"encryption": "aes-256-gcm", "keystatus": "available"}
 
@@ -74,6 +74,15 @@ def flags_of(argv: list[str]) -> tuple[dict[str, list[str]], list[str]]:
 
 def settings(texts: list[str]) -> dict[str, str]:
     return dict(text.split("=", 1) for text in texts)
+
+
+def by_txg(thing: Thing) -> int:
+    return thing.txg
+
+
+def by_dataset(thing: Thing) -> tuple[str, bool, int]:
+    """Each dataset is followed by its snapshots, and these by its bookmarks."""
+    return re.split("[@#]", thing.name)[0], "#" in thing.name, thing.txg
 
 
 class Machine:
@@ -149,7 +158,7 @@ class Machine:
     def do_list(self, flags: dict[str, list[str]], *names: str) -> str:
         depth = 99 if "-r" in flags else int(flags.get("-d", ["0"])[0])
         rows, asked = [], {*names}
-        for thing in sorted(self.all.values(), key=lambda thing: thing.txg):
+        for thing in sorted(self.all.values(), key=by_txg if "-s" in flags else by_dataset):
             above = [thing.name[: found.start()] for found in re.finditer("[/@#]", thing.name)]
             near = (number for number, name in enumerate([thing.name, *reversed(above)]) if name in asked)
             steps = next(near, 100 if names else 0)
@@ -180,14 +189,17 @@ class Machine:
             source, text = self.value(above, key) if above != name and "#" not in name else ("-", "-")
             return (f"inherited from {above}" if source == "local" else source), text
         values = {"guid": thing.guid, "type": thing.type, "written": str(thing.written), "creation": str(thing.txg),
-                  "receive_resume_token": thing.token or "-", "available": str(10**12), "used": "5000",
-                  "origin": thing.origin.name if thing.origin else "-", "encryption": "off",
+                  "createtxg": str(thing.txg), "receive_resume_token": thing.token or "-", "available": str(10**12),
+                  "used": "5000", "origin": thing.origin.name if thing.origin else "-", "encryption": "off",
                   "keylocation": "none"}  # fmt: skip
         if thing.type == "snapshot":
             values.update(userrefs=str(len(thing.holds)), defer_destroy="on" if thing.deferred else "off",
                           clones=",".join(sorted(self.cloned.get(thing, [])))[:SHOWN] or "-", written=str(thing.size),
                           referenced=str(thing.size))  # fmt: skip
         return "-", {**values, **thing.fixed}.get(key, "-")
+
+    def do_snapshot(self, flags: dict[str, list[str]], *names: str) -> None:
+        self.make(*names, props=settings(flags.get("-o", [])))
 
     def do_holds(self, _flags: Any, *names: str) -> str:
         return "".join(f"{name}\t{tag}\t99\n" for name in names for tag in self.all[name].holds)

@@ -67,13 +67,13 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
 
 
 def _result(
-    planned: Absent, outcome: deletion.Outcome, snapshots: Sequence[Snapshot], warnings: list[str]
+    planned: Absent, outcome: deletion.Outcome, snapshots: Sequence[Snapshot], warnings: Sequence[str] = ()
 ) -> dict[str, Any]:
     """The re-read ``snapshots`` decide what has failed, whatever the commands reported."""
     failures = _failures(snapshots, outcome.failures)
     done = [effect for effect in outcome.done if effect.name not in failures]
     steps = [*planned.cascade.steps, *([Step(tuple(done))] if done else [])]
-    return result(Plan(steps, warnings), snapshots, failures, [name for name in outcome.busy if name in failures])
+    return result(Plan(steps, [*warnings]), snapshots, failures, [name for name in outcome.busy if name in failures])
 
 
 def _read(backend: Backend, options: Options) -> Seen:

@@ -8,31 +8,38 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core import model
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
+from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, Suspended
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import is_ours
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
     DatasetName,
     SnapshotName,
+    check_patterns,
     check_property,
     check_unique,
     dataset_or_snapshot,
     matches,
 )
+from ansible_collections.cerss.zfs.plugins.module_utils._core.pool import SUSPENDED
 from ansible_collections.cerss.zfs.plugins.module_utils._core.text import shown
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import read_activity
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
+from ansible_collections.cerss.zfs.plugins.module_utils._host.selection import Selection
+from ansible_collections.cerss.zfs.plugins.module_utils._host.values import read_properties
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import objects
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.newest import Newest, Result
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output
 
@@ -42,15 +49,16 @@ RECENT = 1000  # snapshots of a dataset that are remembered, since an inbound on
 
 @dataclass
 class Options:
-    """The checked options. ``keep``: the option ``properties``. ``limit``: None for all."""
+    """The checked options. ``keep``: the option ``properties``. ``newest`` and ``limit``: None for all."""
 
     datasets: list[DatasetName]
     snapshots: list[SnapshotName]
-    recursive: bool = False
-    match: list[str] = field(default_factory=list)
+    selection: Selection
+    match: tuple[str, ...] = ()
     states: list[str] = field(default_factory=list)
     detail: str = "state"
     keep: list[str] = field(default_factory=list)
+    newest: int | None = None
     limit: int | None = None
 
     @classmethod
@@ -58,38 +66,29 @@ class Options:
         names = params["name"] or []
         check_unique(names, "name")
         parsed = [dataset_or_snapshot(name) for name in names]
-        detail, states, keep = params["detail"], params["states"] or [], params["properties"] or []
-        if detail == "names" and (states or keep):
-            raise BadInput(
-                f"{'states' if states else 'properties'} cannot be combined with detail=names, which does not read "
-                "them; set detail to state or full"
-            )
-        for name in keep:
-            if is_ours(name):
-                raise BadInput(f"properties: {name!r} is internal to this collection; use the other keys of the result")
-            check_property(name, None)
-        if params["limit"] is not None and params["limit"] < 0:
-            raise BadInput(
-                f"limit is {params['limit']}; give the number of snapshots to return, or 0 for the counts alone"
-            )
+        roots = [name.path if isinstance(name, DatasetName) else name.dataset.path for name in parsed]
+        _check_combinations(params)
         return cls(
             datasets=[name for name in parsed if isinstance(name, DatasetName)],
             snapshots=[name for name in parsed if isinstance(name, SnapshotName)],
-            recursive=params["recursive"],
-            match=params["match"] or [],
-            states=states,
-            detail=detail,
-            keep=keep,
+            selection=Selection.from_params(params, None if params["name"] is None else roots),
+            match=check_patterns(params["match"], "match"),
+            states=params["states"] or [],
+            detail=params["detail"],
+            keep=params["properties"] or [],
+            newest=params["newest"],
             limit=params["limit"],
         )
 
     @property
     def everything(self) -> bool:
-        return not self.datasets and not self.snapshots
+        return self.selection.roots is None
 
     def parts(self, dataset: str) -> set[str] | None:
         """The requested snapshots of a dataset, by the part after the @; None for all of them."""
-        near = {dataset, *(map(str, DatasetName(dataset).ancestors()) if self.recursive else ())}
+        if not self.selection.covers(dataset):
+            return set()
+        near = {dataset, *(map(str, DatasetName(dataset).ancestors()) if self.selection.deep else ())}
         if self.everything or not near.isdisjoint(self._whole):
             return None
         return {part for path in near for part in self._parts.get(path, ())}
@@ -109,70 +108,159 @@ class Options:
         """True if the snapshot belongs to the answer. ``part``: after the @. ``parts``: see `parts`."""
         return (parts is None or part in parts) and (not self.match or matches(part, self.match))
 
-    def roots(self) -> list[str]:
-        """Names of the datasets to list, in the order of the option ``name``; empty for all pools."""
-        return list(
-            dict.fromkeys([str(name) for name in self.datasets] + [str(name.dataset) for name in self.snapshots])
-        )
+    def expected(self) -> set[str]:
+        """Full names of the snapshots that are absent if they are not found; none with ``select``."""
+        if self.selection.selector:
+            return set()
+        return {str(name) for name in self.snapshots if self.selects(name.snapshot, self.parts(name.dataset.path))}
 
-    def depth(self) -> int | None:
-        return None if self.recursive or self.everything else 1
+
+def _check_combinations(params: Mapping[str, Any]) -> None:
+    states, keep = params["states"] or [], params["properties"] or []
+    if params["detail"] == "names" and (states or keep):
+        raise BadInput(
+            f"{'states' if states else 'properties'} cannot be combined with detail=names, which does not read "
+            "them; set detail to state or full"
+        )
+    for name in keep:
+        if is_ours(name):
+            raise BadInput(f"properties: {name!r} is internal to this collection; use the other keys of the result")
+        check_property(name, None)
+    newest, limit = params["newest"], params["limit"]
+    if newest is not None and newest < 1:
+        raise BadInput(f"newest is {newest}; give the number of snapshots to return of each dataset, 1 or more")
+    if limit is not None and limit < 0:
+        raise BadInput(f"limit is {limit}; give the number of snapshots to return, or 0 for the counts alone")
+
+
+@dataclass
+class Notes:
+    """What was noticed on the way. ``spoilt``: name -> why it cannot be read. ``suspended``: pools."""
+
+    spoilt: dict[str, str] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    suspended: frozenset[str] = frozenset()
+
+
+Found = Iterator[tuple[str, Result]]
 
 
 def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    options = Options.from_params(params)
-    backend = Backend()
-    spoilt: dict[str, str] = {}
-    found = _names_only(backend, options) if options.detail == "names" else _full(backend, options, spoilt)
-    counts: dict[str, int | None] = dict.fromkeys(model.STATES, None if options.detail == "names" else 0)
-    counts["total"] = total = listed = 0
+    options, backend, notes = Options.from_params(params), Backend(), Notes()
+    names_only = options.detail == "names"
+    found: Found = iter(())
+    if options.selection.roots != ():
+        found = _names_only(backend, options, notes) if names_only else _full(backend, options, notes)
+    counts: dict[str, int | None] = dict.fromkeys((*model.STATES, "total"), None if names_only else 0)
     path = params["output_file"]
     with _sink(path, write=not check_mode) as sink:
-        for state, result in found:
-            total += 1
-            if state:
-                counts[state] = (counts[state] or 0) + 1
-            if (not options.states or state in options.states) and (options.limit is None or listed < options.limit):
-                listed += 1
+        if options.limit is None:
+            _put(found, options, counts, sink)
+        else:
+            newest = Newest(options.limit)
+            _put(found, options, counts, newest)
+            for result in newest.results(functools.partial(_created, backend)):
                 sink.add(result)
+    return {
+        "changed": False,
+        "snapshots": sink.objects,
+        "counts": counts,
+        "output_file": path,
+        **({"warnings": list(notes.spoilt.values())} if notes.spoilt else {}),
+        **({"failed": True, "msg": "; ".join(notes.errors)} if notes.errors else {}),
+    }
+
+
+def _put(found: Found, options: Options, counts: dict[str, int | None], place: _Sink | Newest) -> None:
+    """Count all that is found, and put what is in one of the requested states into its place."""
+    total = 0
+    for state, result in found:
+        total += 1
+        if state:
+            counts[state] = (counts[state] or 0) + 1
+        if not options.states or state in options.states:
+            place.add(result)
     counts["total"] = total
-    result = {"changed": False, "snapshots": sink.objects, "counts": counts, "output_file": path}
-    return {**result, **({"warnings": list(spoilt.values())} if spoilt else {})}
 
 
-Found = Iterator[tuple[str, dict[str, Any]]]
+def _created(backend: Backend, results: Sequence[Result]) -> dict[str, int | None]:
+    """Snapshot -> when it was created. With detail=names one zfs process per batch of names."""
+    if "created_epoch" in results[0]:
+        return {result["name"]: result["created_epoch"] for result in results}
+    values = read_properties(backend, [result["name"] for result in results], ["creation"]).values
+    return {name: units.number(each["creation"].text) for name, each in values.items()}
 
 
-def _names_only(backend: Backend, options: Options) -> Found:
+def _names_only(backend: Backend, options: Options, notes: Notes) -> Found:
     """Names, GUIDs and order in one zfs process, which opens no snapshot. The state is empty unless it is absent."""
-    roots = options.roots() if options.datasets or options.recursive else [str(name) for name in options.snapshots]
-    depth = options.depth() if options.datasets or options.recursive or options.everything else 0
-    absent = {str(name) for name in options.snapshots}
-    missing: list[str] = []
+    absent = options.expected()
+    deep = options.selection.deep
+    roots = (
+        list(options.selection.roots or ()) if options.datasets or deep else [str(name) for name in options.snapshots]
+    )
+    depth = options.selection.depth if options.datasets or deep else 0
     command = zfs.list_(roots, "snapshot", ("name", "guid", "createtxg"), depth, by_dataset=True)
-    current, parts = "", None
-    for name, guid, createtxg in output.rows(backend.lines(command, missing, math.inf)):
-        dataset, _at, part = name.partition("@")
-        if dataset != current:
-            current, parts = dataset, options.parts(dataset)
-        if options.selects(part, parts):
-            absent.discard(name)
-            yield "", {"name": name, "guid": guid, "createtxg": int(createtxg), "state": None}
-    _check_datasets(options, missing)
-    for name in sorted(absent):
-        if options.selects(name.partition("@")[2], None):
-            yield model.ABSENT, {"name": name, "guid": None, "createtxg": None, "state": model.ABSENT}
+    rows = _of_datasets(options, _rows(backend, options, command, notes), absent)
+    for name, guid, createtxg in _selected(backend, options, rows, notes) if options.selection.selector else rows:
+        yield "", {"name": name, "guid": guid, "createtxg": int(createtxg), "state": None}
+    for name in _missing(absent, notes):
+        yield model.ABSENT, {"name": name, "guid": None, "createtxg": None, "state": model.ABSENT}
 
 
-def _check_datasets(options: Options, missing: Iterable[str]) -> None:
-    named = sorted({name.path for name in options.datasets} & set(missing))
+def _rows(backend: Backend, options: Options, command: list[str], notes: Notes) -> Iterator[list[str]]:
+    """The rows of ``zfs list``. After the last one ``notes`` tells which named datasets are not there."""
+    missing: list[str] = []
+    try:
+        yield from output.rows(backend.lines(command, missing, math.inf))
+    except Suspended:
+        states = inventory.pool_states(backend)
+        pools = {DatasetName(root).pool for root in options.selection.roots or ()}
+        notes.suspended = frozenset(pool for pool in pools if states.get(pool) == SUSPENDED)
+        if not notes.suspended:
+            raise
+        notes.errors += [
+            f"pool {pool} is suspended, so its snapshots are missing here; see zfs_pool_info"
+            for pool in sorted(notes.suspended)
+        ]
+    named = sorted({name.path for name in options.datasets} & {*missing})
     if named:
-        raise BadInput(f"there is no dataset {', '.join(named)}; check name (zfs list shows all datasets)")
+        notes.errors.append(f"there is no dataset {', '.join(named)}; check name (zfs list shows all datasets)")
 
 
-def _full(backend: Backend, options: Options, spoilt: dict[str, str]) -> Found:
-    """``spoilt`` gets the names that cannot be read, with the reason."""
-    for snapshot in _Listing(backend, options, spoilt).snapshots():
+def _missing(absent: Iterable[str], notes: Notes) -> list[str]:
+    """Those that are surely absent."""
+    return [name for name in sorted(absent) if DatasetName(name.partition("@")[0]).pool not in notes.suspended]
+
+
+def _of_datasets(options: Options, rows: Iterable[list[str]], absent: set[str]) -> Iterator[list[str]]:
+    """The rows of the answer, with ``newest`` that many of each dataset. ``absent`` loses the names that are found."""
+    for dataset, group in itertools.groupby(rows, lambda row: row[0].partition("@")[0]):
+        parts = options.parts(dataset)
+        chosen = _found((row for row in group if options.selects(row[0].partition("@")[2], parts)), absent)
+        yield from chosen if options.newest is None else deque(chosen, options.newest)
+
+
+def _found(rows: Iterable[list[str]], absent: set[str]) -> Iterator[list[str]]:
+    for row in rows:
+        absent.discard(row[0])
+        yield row
+
+
+def _selected(backend: Backend, options: Options, rows: Iterator[list[str]], notes: Notes) -> Iterator[list[str]]:
+    """The rows of datasets that ``select`` chooses. One zfs process for each CHUNK of rows."""
+    while chunk := list(itertools.islice(rows, CHUNK)):
+        chosen = _chosen(backend, options, dict.fromkeys(row[0].partition("@")[0] for row in chunk), notes)
+        yield from (row for row in chunk if row[0].partition("@")[0] in chosen)
+
+
+def _chosen(backend: Backend, options: Options, datasets: Iterable[str], notes: Notes) -> set[str]:
+    names, warnings = options.selection.choose(backend, datasets)
+    notes.spoilt.update(zip(warnings, warnings))
+    return {*names}
+
+
+def _full(backend: Backend, options: Options, notes: Notes) -> Found:
+    for snapshot in _Listing(backend, options, notes).snapshots():
         yield snapshot.state, snapshot.to_result()
 
 
@@ -180,12 +268,13 @@ def _full(backend: Backend, options: Options, spoilt: dict[str, str]) -> Found:
 class _Chunk:
     """Datasets in the order of the listing, and those of their snapshots that belong to the answer.
 
-    ``parts``: see `Options.parts`, of the newest dataset.
+    ``parts``: see `Options.parts`, of the newest dataset. ``recent``: with the option ``newest``, its snapshots so far.
     """
 
     datasets: dict[str, Dataset] = field(default_factory=dict)
     chosen: list[Snapshot] = field(default_factory=list)
     parts: set[str] | None = None
+    recent: deque[Snapshot] = field(default_factory=deque)
     argument_bytes: int = zfs.LOCAL_ARGUMENTS
 
     def add(self, options: Options, row: Sequence[str]) -> str | None:
@@ -193,13 +282,15 @@ class _Chunk:
         name, guid, createtxg, origin, inconsistent = row
         path, at, part = name.partition("@")
         if at:
-            return self._add_snapshot(path, Snapshot(name, guid, int(createtxg)), options.selects(part, self.parts))
+            chosen = options.selects(part, self.parts)
+            return self._add_snapshot(path, Snapshot(name, guid, int(createtxg)), chosen, options.newest)
         if "#" in name:
             bookmark = Bookmark(name, guid, int(createtxg))
             path = name.partition("#")[0]
             if path in self.datasets and bookmark.cursor:
                 self.datasets[path].bookmarks.append(bookmark)
             return None
+        self.settle()
         self.parts = options.parts(name)
         if self.parts is None or self.parts:
             dataset = Dataset(name, guid, int(createtxg), None if origin == "-" else origin)
@@ -207,7 +298,7 @@ class _Chunk:
             self.datasets[name] = dataset
         return None
 
-    def _add_snapshot(self, path: str, snapshot: Snapshot, chosen: bool) -> str | None:
+    def _add_snapshot(self, path: str, snapshot: Snapshot, chosen: bool, newest: int | None) -> str | None:
         dataset = self.datasets.get(path)
         if dataset is None:
             return None
@@ -218,43 +309,56 @@ class _Chunk:
             del dataset.snapshots[:RECENT]
         if not chosen:
             return None
-        self.chosen.append(snapshot)
-        self.argument_bytes -= len(snapshot.name.encode()) + 3
+        self.recent.append(snapshot)
+        if newest is None:
+            self.settle()
+        elif len(self.recent) > newest:
+            self.recent.popleft()
         return snapshot.name
+
+    def settle(self) -> None:
+        """No more snapshots of the newest dataset come that are newer than these."""
+        self.chosen += self.recent
+        self.argument_bytes -= sum(len(snapshot.name.encode()) + 3 for snapshot in self.recent)
+        self.recent.clear()
 
     @property
     def full(self) -> bool:
         return len(self.chosen) + len(self.datasets) >= CHUNK or self.argument_bytes <= 0
 
+    def keep_only(self, names: Collection[str]) -> None:
+        """Drop the other datasets with their snapshots."""
+        self.datasets = {name: dataset for name, dataset in self.datasets.items() if name in names}
+        self.chosen = [snapshot for snapshot in self.chosen if snapshot.dataset in names]
+
 
 class _Listing:
     """The snapshots of the answer: four zfs processes for up to CHUNK of them, and four for each further CHUNK.
 
-    One more for each CHUNK with sources of replications.
+    One more for each CHUNK with sources of replications, and one more if ``select`` chooses the datasets.
     """
 
-    def __init__(self, backend: Backend, options: Options, spoilt: dict[str, str]) -> None:
-        self.backend, self.options, self.spoilt = backend, options, spoilt
+    def __init__(self, backend: Backend, options: Options, notes: Notes) -> None:
+        self.backend, self.options, self.notes = backend, options, notes
         self.running = read_activity(backend)
-        self.absent = {str(name) for name in options.snapshots}  # requested and not found so far
+        self.expected = options.expected()
+        self.absent = {*self.expected}  # those that were not found so far
 
     def snapshots(self) -> Iterator[Snapshot]:
-        options = self.options
-        missing: list[str] = []
-        command = zfs.list_(options.roots(), inventory.ALL_TYPES, depth=options.depth(), by_dataset=True)
+        selection = self.options.selection
+        command = zfs.list_(selection.roots or (), inventory.ALL_TYPES, depth=selection.depth, by_dataset=True)
         chunk = _Chunk()
-        for row in output.rows(self.backend.lines(command, missing, math.inf)):
-            self.absent.discard(chunk.add(options, row) or "")
+        for row in _rows(self.backend, self.options, command, self.notes):
+            self.absent.discard(chunk.add(self.options, row) or "")
             if chunk.full:
                 last = list(chunk.datasets.values())[-1]
                 yield from self._filled(chunk, last)
-                chunk = _Chunk({last.name: last}, parts=chunk.parts)
-        _check_datasets(options, missing)
+                chunk = _Chunk({last.name: last}, parts=chunk.parts, recent=chunk.recent)
+        chunk.settle()
         yield from self._filled(chunk, None)
         creating = self.running.creating()
-        for name in sorted(self.absent):
-            if options.selects(name.partition("@")[2], None):
-                yield Snapshot(name, state=model.CREATING if name in creating else model.ABSENT)
+        for name in _missing(self.absent, self.notes):
+            yield Snapshot(name, state=model.CREATING if name in creating else model.ABSENT)
 
     def _filled(self, chunk: _Chunk, unfinished: Dataset | None) -> Iterator[Snapshot]:
         """The chunk's snapshots as complete objects. Those inbound and being created come last in their dataset.
@@ -262,21 +366,23 @@ class _Listing:
         ``unfinished``: the dataset whose snapshots the listing has not ended yet; its bookmarks come after them.
         """
         options = self.options
-        if unfinished:
+        if options.selection.selector:
+            chunk.keep_only(_chosen(self.backend, options, chunk.datasets, self.notes))
+        if unfinished and chunk.datasets:
             for dataset in inventory.read(self.backend, list(chunk.datasets), types="bookmark")[0].values():
                 chunk.datasets[dataset.name].bookmarks = [bookmark for _cursor, bookmark in dataset.cursors()]
         objects.fill(
-            self.backend, chunk.datasets, chunk.chosen, self.running, options.detail, options.keep, self.spoilt
+            self.backend, chunk.datasets, chunk.chosen, self.running, options.detail, options.keep, self.notes.spoilt
         )
         by_dataset: dict[str, list[Snapshot]] = {}
         for snapshot in chunk.chosen:
             if snapshot.state != model.ABSENT:
                 by_dataset.setdefault(snapshot.dataset, []).append(snapshot)
-            elif not options.everything and snapshot.name in {str(name) for name in options.snapshots}:
+            elif snapshot.name in self.expected:
                 self.absent.add(snapshot.name)
         for name, dataset in chunk.datasets.items():
             existing = by_dataset.get(name, [])
-            coming = [] if dataset is unfinished else self._coming(dataset, existing)
+            coming = [] if dataset is unfinished or options.newest else self._coming(dataset, existing)
             self.absent.difference_update(snapshot.name for snapshot in existing + coming)
             yield from existing + coming
 

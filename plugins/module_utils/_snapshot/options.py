@@ -37,8 +37,8 @@ NEVER = "never"  # of the option expires
 class Options:
     """The checked options. ``lifetime`` and ``min_age`` in seconds; ``wait`` in seconds, for pending deletions.
 
-    ``names``: the snapshots in ``name``, or of the datasets in it. ``everywhere``: the name of the snapshots if ``name``
-    is not given. ``unlimited``: an existing lifetime is removed.
+    ``names``: the snapshots in ``name``, or of the datasets in it. ``everywhere``: the part after the @ if ``name`` is
+    not given. ``unlimited``: an existing lifetime is removed.
     """
 
     names: list[SnapshotName]

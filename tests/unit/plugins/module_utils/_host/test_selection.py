@@ -77,3 +77,29 @@ def test_what_is_read() -> None:
     assert selection(roots=["tank"], recursive=True).depth is None
     assert selection(roots=["tank"], select=by_value).depth is None
     assert selection(select=by_value).depth is None
+
+
+@pytest.mark.parametrize(
+    ("params", "covered"),
+    [
+        ({}, ["tank", "tank/db", "tank/db/a", "tank/db/b", "tank/home", "tank/odd"]),
+        ({"roots": []}, []),
+        ({"roots": ["tank"]}, ["tank"]),
+        ({"roots": ["tank/db"], "recursive": True}, ["tank/db", "tank/db/a", "tank/db/b"]),
+        ({"roots": ["tank/d"], "recursive": True}, []),
+        ({"exclude": ["tank/db"]}, ["tank", "tank/home", "tank/odd"]),
+        ({"roots": ["tank", "tank/db"], "exclude": ["tank"]}, []),
+        ({"roots": ["tank/db/a"], "exclude": ["tank/db"]}, ["tank/db/a"]),
+        (
+            {"roots": ["tank", "tank/db/a"], "exclude": ["tank/db"], "recursive": True},
+            ["tank", "tank/home", "tank/odd"],
+        ),
+    ],
+)
+def test_covers(params: dict[str, Any], covered: list[str]) -> None:
+    """One at a time as `choose` does for all."""
+    given = selection(**params)
+    assert [name for name in TREE if given.covers(name)] == covered
+    if given.roots:
+        below = [name for name in TREE if Selection(given.roots, given.recursive).covers(name)]
+        assert given.choose(Printer(TREE), below)[0] == covered

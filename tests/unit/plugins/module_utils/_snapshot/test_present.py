@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import itertools
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +32,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.present import
 from ansible_collections.cerss.zfs.tests.unit.printer import Host, Set
 from ansible_collections.cerss.zfs.tests.unit.scenarios import Call
 from ansible_collections.cerss.zfs.tests.unit.transcript import entrance
+from ansible_collections.cerss.zfs.tests.unit.world import World
 
 NOW = Activity(now=2000.0)
 
@@ -98,7 +102,7 @@ def test_inbound_cannot_be_created() -> None:
 
 def test_what_is_first_received_below_is_skipped_unless_named() -> None:
     found = {"tank": Dataset("tank"), "tank/new": Dataset("tank/new", inconsistent=True)}
-    requested = options("tank@s", recursive=True)
+    requested = options("tank@s")
     names, warnings = _ready(requested, ["tank@s", "tank/new@s"], found)
     assert names == ["tank@s"]
     assert warnings == ["tank/new@s is skipped, since its dataset is being received for the first time"]
@@ -145,6 +149,7 @@ def test_check_mode_tells_what_will_be() -> None:
         holds=["keep"],
         purge_holds=True,
         temporary=False,
+        unlimited=True,
     )
     old, new = foretold(requested, ["tank/v@s", "tank/v@new"], existing, datasets)
     assert (old.properties, old.lifetime, old.temporary) == ({"a:b": "1", "a:d": "3"}, None, False)
@@ -189,7 +194,7 @@ def test_nothing_is_created_on_a_replica_that_is_named(mark: str | None) -> None
 
 def test_replicas_below_are_left_out_with_a_warning() -> None:
     names = ["tank/v@s", "tank/v/r@s", "tank/v/r@old"]
-    left, warnings = without_replicas(options(recursive=True), names, replicas("tank/v/r"))
+    left, warnings = without_replicas(options(), names, replicas("tank/v/r"))
     assert left == ["tank/v@s", "tank/v/r@old"]
     assert warnings == [
         "tank/v/r@s cannot be created: tank/v/r is replica of the replication 00112233445566aa; it is left out "
@@ -200,6 +205,11 @@ def test_replicas_below_are_left_out_with_a_warning() -> None:
 def test_a_released_replica_is_like_any_dataset() -> None:
     mark = SourceMark("00112233445566aa", "host", "a/v", "7", "plain", released=True).format()
     assert without_replicas(options("tank/r@s"), ["tank/r@s"], replicas("tank/r", mark=mark)) == (["tank/r@s"], [])
+
+
+def run(check: bool, **options: Any) -> dict[str, Any]:
+    verb, params = entrance(Call("zfs_snapshot", options))
+    return verb(params, check)
 
 
 @pytest.mark.parametrize(
@@ -215,8 +225,118 @@ def test_a_snapshot_from_the_future_is_not_young(
     known: Set = {"tank/v": {}, "tank/v@hourly-1": old}
     monkeypatch.setattr(present, "Backend", lambda: Host(known))
     monkeypatch.setattr(present, "read_activity", lambda _backend: Activity(now=float(now)))
-    call = Call("zfs_snapshot", {"name": ["tank/v@hourly-2"], "min_age": "1h", "match": ["hourly-*"]})
-    verb, params = entrance(call)
-    result = verb(params, True)
+    result = run(True, name=["tank/v@hourly-2"], min_age="1h", match=["hourly-*"])
     assert result["changed"] is not young
     assert any("tank/v@hourly-1 was created in the future" in text for text in result["warnings"]) is warned
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "created", "changed"),
+    [
+        ("nightly-2026-11-22_20-00", 11 * 3600, False),
+        ("nightly-2026-11-22_06-00", 25 * 3600, True),
+        ("nightly-before-upgrade", 3600, True),
+        ("hourly-2026-11-23_06-00", 3600, True),
+    ],
+)
+def test_only_what_the_template_makes_counts_for_min_age(
+    snapshot: str, created: int, changed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1_795_417_682.0  # 2026-11-23T07:08:02Z
+    known: Set = {"tank/v": {}, f"tank/v@{snapshot}": {"creation": ("-", str(int(now) - created))}}
+    known[f"tank/v@{snapshot}"].update(userrefs=("-", "0"), defer_destroy=("-", "off"))
+    monkeypatch.setattr(present, "Backend", lambda: Host(known))
+    monkeypatch.setattr(time, "time", lambda: now)
+    result = run(True, name="tank/v", snapshot="nightly-%Y-%m-%d_%H-%M", utc=True, min_age="23h")
+    assert result["actions"] == (["create snapshot tank/v@nightly-2026-11-23_07-08"] if changed else [])
+
+
+BACKUP = "org.example:backup"
+MARK = SourceMark("00112233445566aa", "host", "a/v", "7", "plain").format()
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
+    world = World()
+    world.install(monkeypatch, tmp_path)
+    return world
+
+
+def test_what_selecting_costs(world: World) -> None:
+    names = [f"tank/v{number:03}" for number in range(400)]
+    world.here.make(*names, "tank/other")
+    for name in names:
+        world.here.all[name].props[BACKUP] = "nightly"
+    costs = []
+    for options in ({"name": names}, {"select": {"property": BACKUP, "value": "nightly"}}):
+        world.log.clear()
+        made = run(False, snapshot=f"s{len(costs)}", **options)
+        assert [each["dataset"] for each in made["snapshots"]] == names
+        costs.append([argv[1] for _machine, argv in world.log if argv[0] == "zfs"])
+    assert costs[0] == ["list", "get", "get", "snapshot", "get", "get"]
+    assert costs[1] == ["list", "get", "get", "get", "snapshot", "get", "get"]
+
+
+def test_names_are_made_once_in_a_minute(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check and real run agree, and a second one changes nothing; a minute later the next one is made."""
+    world.here.make("tank/v/w")
+    asked = {"name": "tank/v", "recursive": True, "snapshot": "s-%Y-%m-%d_%H-%M", "utc": True}
+    for seconds, names in ((1_795_417_680, "07-08"), (1_795_417_739.9, ""), (1_795_417_740, "07-09")):
+        monkeypatch.setattr(time, "time", lambda now=seconds: now)
+        actions = [f"create snapshot {name}@s-2026-11-23_{names}" for name in ("tank/v", "tank/v/w") if names]
+        assert [run(check, **asked)["actions"] for check in (True, False, True)] == [actions, actions, []]
+
+
+def test_the_clock_is_read_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All names are of one moment, however long the reading takes."""
+    clock = itertools.count(1_795_417_735, 3)
+    world.here.make("tank/a", "tank/b")
+    monkeypatch.setattr(time, "time", lambda: float(next(clock)))
+    made = run(False, name=["tank/a", "tank/b"], snapshot="%H-%M-%S", utc=True)
+    assert [each["snapshot"] for each in made["snapshots"]] == ["07-08-55"] * 2
+
+
+def test_replicas_that_are_selected_are_left_out(world: World) -> None:
+    world.here.make("tank/v", "tank/r")
+    world.here.all["tank"].props[BACKUP] = "true"
+    world.here.all["tank/r"].props[SourceMark.NAME] = MARK
+    asked = {"select": {"property": BACKUP, "value": True}, "snapshot": "s", "exclude": "tank"}
+    assert run(True, **asked)["snapshots"] == []
+    del asked["exclude"]
+    made = run(False, **asked)
+    assert [each["name"] for each in made["snapshots"]] == ["tank@s", "tank/v@s"]
+    assert "tank/r is replica of the replication 00112233445566aa; it is left out" in made["warnings"][0]
+    with pytest.raises(Refused):
+        run(False, name=["tank/r"], snapshot="s")
+    asked["select"] = {"property": BACKUP, "value": False}
+    assert run(False, **asked)["warnings"] == [
+        f"no dataset has {BACKUP}=false, so there is nothing to do; check select"
+    ]
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_nothing_to_do_for_an_empty_list(world: World, state: str) -> None:
+    for more in ({}, {"snapshot": "s"}, {"recursive": True}):
+        result = run(False, name=[], state=state, **more)
+        assert (result["changed"], result["snapshots"], result.get("failed")) == (False, [], None)
+    assert world.log == []
+
+
+@pytest.mark.parametrize(
+    ("requested", "values", "actions", "lifetime"),
+    [
+        ({"lifetime": 3600}, {}, ["set cerss.zfs:expires of tank/v@s"], 3600),
+        ({"lifetime": 3600}, {"lifetime": 3600}, [], 3600),
+        ({"unlimited": True}, {"lifetime": 3600, "temporary": True}, ["unset cerss.zfs:expires of tank/v@s"], None),
+        ({"unlimited": True}, {}, [], None),
+        ({"temporary": False}, {"lifetime": 60, "temporary": True}, ["unset cerss.zfs:temporary of tank/v@s"], 60),
+    ],
+)
+def test_a_lifetime_is_independent_of_temporary(
+    requested: dict[str, Any], values: dict[str, Any], actions: list[str], lifetime: int | None
+) -> None:
+    given, datasets = options(**requested), current(**values)
+    assert plan_present(given, ["tank/v@s"], datasets, NOW).plan.actions == actions
+    existing = {snapshot.name: snapshot for snapshot in datasets["tank/v"].snapshots}
+    (expected,) = foretold(given, ["tank/v@s"], existing, datasets)
+    assert expected.lifetime == lifetime
