@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -47,7 +48,10 @@ else:
 
         @functions.signature({"types": ["string", "null"]}, {"types": ["string"]})
         def _func_glob(self, text: str | None, pattern: str) -> bool:
-            return text is not None and matches(text, [pattern])
+            try:
+                return text is not None and matches(text, [pattern])
+            except re.error as error:
+                raise BadInput(f"glob(): {pattern!r} is not a regular expression ({error})") from None
 
 
 def snapshot_query(data: Any, expression: str) -> Any:

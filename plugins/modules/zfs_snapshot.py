@@ -19,30 +19,47 @@ description:
 extends_documentation_fragment:
   - cerss.zfs.attributes
   - cerss.zfs.attributes.changes
+  - cerss.zfs.trees
 options:
   name:
     description:
-      - The snapshots, each as V(pool/dataset@snapshot).
+      - The snapshots, each as V(pool/dataset@snapshot), or with O(snapshot) their datasets.
       - All snapshots of one pool are created atomically. Those of several pools, and several of one dataset, are
         created one after the other, with a warning.
+      - May be omitted if O(select) chooses the datasets. With an empty list there is nothing to do.
     type: list
     elements: str
-    required: true
+  snapshot:
+    description:
+      - The part after the C(@) of all snapshots. O(name) then lists datasets.
+      - It may contain the time at which the task runs, as directives of strftime(3). These are C(%Y) (year, 2026),
+        C(%y) (26), C(%m) (month, 01 to 12), C(%d) (day), C(%j) (day of the year), C(%H) (hour, 00 to 23), C(%M)
+        (minute), C(%S) (second), C(%s) (seconds since 1970), C(%G) and C(%V) (year and week of ISO 8601), C(%u)
+        (weekday, 1 is Monday), and the short forms C(%F) for C(%Y-%m-%d), C(%R) for C(%H:%M) and C(%T) for
+        C(%H:%M:%S).
+      - The clock is that of the host on which the module runs. It is read once, so all snapshots get the same name. If
+        the name has minutes but no seconds, a second run within the same minute changes nothing, and check mode reports
+        what a real run within that minute would do.
+      - With O(state=absent) directives are refused, since they would name the snapshots of this moment. Use
+        M(cerss.zfs.zfs_snapshot_prune) to delete old snapshots.
+    type: str
+  utc:
+    description:
+      - Whether the time in O(snapshot) is in UTC instead of the time zone of the host. When summer time ends, the local
+        time repeats an hour. Snapshots that were created in the first one are not created again.
+    type: bool
+    default: false
   state:
     description:
       - V(present) creates the missing snapshots, and changes properties and holds of the existing ones.
       - V(absent) deletes the snapshots.
       - A snapshot that is pending deletion cannot become V(present) again, since ZFS cannot undo that. The error names
         what still needs the snapshot.
-      - O(on_dependents) and O(wait) need V(absent). All other options except O(name) and O(recursive) need V(present).
+      - O(on_dependents) and O(wait) need V(absent). All other options except those that say which snapshots are meant
+        need V(present).
     type: str
     choices: [present, absent]
     default: present
-  recursive:
-    description:
-      - Also include the snapshots of that name on all datasets below.
-    type: bool
-    default: false
   properties:
     description:
       - User properties (their names have a colon) to set on the snapshots. V(null) unsets one.
@@ -61,24 +78,29 @@ options:
   temporary:
     description:
       - Whether the snapshots are temporary. Replication does not choose temporary snapshots.
-      - V(false) also removes O(expires). If omitted, existing snapshots stay as they are.
+      - If omitted, existing snapshots stay as they are.
     type: bool
   expires:
     description:
-      - Time from the creation of a temporary snapshot to its expiry, as V(90s), V(15m), V(2h), V(7d), V(4w) or whole
-        seconds.
-      - Needs O(temporary=true). M(cerss.zfs.zfs_snapshot_prune) deletes expired snapshots.
+      - The lifetime, from the creation of a snapshot to its expiry, as V(90s), V(15m), V(2h), V(7d), V(4w), V(1h30m) or
+        whole seconds. V(never) removes the lifetime of an existing snapshot. If omitted, it stays as it is.
+      - Any snapshot can have one, whether it is O(temporary) or not. M(cerss.zfs.zfs_snapshot_prune) deletes expired
+        snapshots.
     type: str
   min_age:
     description:
       - Create nothing if every dataset has a snapshot that O(match) covers and that is younger than this. Those
-        snapshots are returned unchanged. Otherwise all of O(name) are created together.
+        snapshots are returned unchanged. Otherwise all snapshots are created together.
       - A snapshot that was created in the future is not young; it is a warning. The clock of the host was wrong.
       - Same format as O(expires).
     type: str
   match:
     description:
-      - Globs for the part after the C(@). Needed with O(min_age).
+      - Patterns for the part after the C(@), which say which snapshots O(min_age) is about. They are written like those
+        of O(exclude).
+      - If omitted, these are the snapshots whose names can be made from O(snapshot), each directive as its own
+        expression. With C(hourly-%H%M) that is V(hourly-0708), but neither V(hourly-now) nor V(daily-0708). Needed with
+        O(min_age) if O(snapshot) has no directives.
     type: list
     elements: str
   before:
@@ -151,17 +173,17 @@ options:
   on_replica:
     description:
       - What to do if a snapshot would be created on a replica, which makes the replica diverge from its source.
-      - V(refuse) creates nothing if one of O(name) is on a replica. With O(recursive), replicas further below are left
-        out, with a warning.
+      - V(refuse) creates nothing if a dataset in O(name) is a replica. Replicas further below (O(recursive)) and those
+        that O(select) chooses are left out, with a warning.
       - V(allow) creates the snapshots.
     type: str
     choices: [refuse, allow]
     default: refuse
   wait:
     description:
-      - Seconds to wait for pending deletions to end.
-    type: int
-    default: 0
+      - Time to wait for pending deletions to end. Written like O(expires).
+    type: str
+    default: '0'
 notes:
   - Without root, the user needs those of the permissions C(snapshot), C(mount), C(userprop), C(hold), C(release) and
     C(destroy) (see zfs-allow(8)) that the task uses.
@@ -202,10 +224,20 @@ EXAMPLES = r"""
 
 - name: Snapshot a whole tree, unless its newest hourly snapshot is younger than 50 minutes
   cerss.zfs.zfs_snapshot:
-    name: "tank@hourly-{{ now(utc=true).strftime('%Y-%m-%d-%H%M') }}"
+    name: tank
     recursive: true
+    snapshot: hourly-%Y-%m-%d_%H-%M
+    utc: true
     min_age: 50m
-    match: hourly-*
+
+- name: Snapshot whatever is marked for it on any pool, and let the snapshots expire
+  cerss.zfs.zfs_snapshot:
+    select:
+      property: org.example:backup
+      value: nightly
+    exclude: [tank/scratch]
+    snapshot: nightly-%F
+    expires: 2w
 
 - name: Keep the state of a replica before it is rolled back to what the source has
   cerss.zfs.zfs_snapshot:
@@ -258,6 +290,14 @@ snapshots:
       description: The full name.
       type: str
       sample: tank/vol@monday
+    dataset:
+      description: The dataset, a filesystem or volume (zvol).
+      type: str
+      sample: tank/vol
+    snapshot:
+      description: The part after the C(@).
+      type: str
+      sample: monday
     guid:
       description: Its identity, the same on every replica.
       type: str
@@ -275,7 +315,7 @@ snapshots:
       type: bool
       sample: false
     expires:
-      description: When a temporary snapshot expires, in UTC.
+      description: When it expires, in UTC. V(null) if it has no lifetime.
       type: str
       sample: "2026-11-30T07:08:02Z"
     depends_on:

@@ -20,21 +20,17 @@ description:
 extends_documentation_fragment:
   - cerss.zfs.attributes
   - cerss.zfs.attributes.info
+  - cerss.zfs.trees
 options:
   name:
     description:
       - Datasets (V(pool/dataset)), to list all their snapshots, or single snapshots (V(pool/dataset@snapshot)).
-      - If omitted, all snapshots of all pools are listed.
-      - A snapshot that does not exist is returned with RV(snapshots[].state=absent). A dataset that does not exist is
-        an error.
+      - If omitted, all snapshots of all pools are listed. With an empty list, none.
+      - With O(recursive) and O(select), single snapshots stand for those of that name on all datasets below.
+      - A snapshot that does not exist is returned with RV(snapshots[].state=absent), unless O(select) is given. If a
+        dataset does not exist, the task lists the others and fails.
     type: list
     elements: str
-  recursive:
-    description:
-      - Also list the snapshots of all datasets below.
-      - For V(pool/dataset@snapshot), also list the snapshots of that name on all datasets below.
-    type: bool
-    default: false
   states:
     description:
       - List only snapshots in one of these states.
@@ -43,16 +39,17 @@ options:
     choices: [full, pending_delete, inbound, creating, absent]
   match:
     description:
-      - Globs for the part after the C(@). List only snapshots that match one of them.
+      - Patterns for the part after the C(@), written like those of O(exclude). List only snapshots that match one of
+        them.
     type: list
     elements: str
   detail:
     description:
       - How much to read.
       - V(names) returns C(name), C(guid), C(createtxg) and C(state) (V(null) unless V(absent)). It takes one C(zfs)
-        process and is the fastest, since ZFS does not open the snapshots.
+        process, or two with O(limit) on several pools, and is the fastest, since ZFS does not open the snapshots.
       - V(state) returns all keys except RV(snapshots[].properties). It takes at most five C(zfs) processes for each
-        3000 snapshots.
+        3000 snapshots. O(select) takes one more.
       - V(full) also returns all user properties.
     type: str
     choices: [names, state, full]
@@ -63,9 +60,18 @@ options:
         without this.
     type: list
     elements: str
+  newest:
+    description:
+      - List only so many snapshots of each dataset, the newest ones of those that O(match) selects. The others are not
+        read, so this is fast.
+      - Snapshots that are being received or created do not count and are not listed.
+    type: int
   limit:
     description:
-      - Return at most this many snapshots. RV(counts) still covers all of them.
+      - Return at most this many snapshots, the newest of all, and these in the order from the newest to the oldest.
+        RV(counts) still covers all of them.
+      - Those of one pool are in the order of their creation, whatever its clock said. Snapshots that are being received
+        or created come first, absent ones last.
     type: int
   output_file:
     description:
@@ -103,6 +109,18 @@ EXAMPLES = r"""
     states: [pending_delete]
   register: pending
 
+- name: Find the last snapshot of each dataset
+  cerss.zfs.zfs_snapshot_info:
+    name: tank
+    recursive: true
+    newest: 1
+  register: last
+
+- name: List the last ten snapshots of all datasets that are marked for backup
+  cerss.zfs.zfs_snapshot_info:
+    select: {property: org.example:backup, value: nightly}
+    limit: 10
+
 - name: Count snapshots by state without returning any
   cerss.zfs.zfs_snapshot_info:
     name: tank
@@ -139,9 +157,10 @@ EXAMPLES = r"""
 RETURN = r"""
 snapshots:
   description:
-    - The snapshots, dataset by dataset in the order of creation. Empty with O(output_file).
+    - The snapshots, dataset by dataset in the order of creation, or with O(limit) the newest first. Empty with
+      O(output_file).
     - V(null) means that a value was not read or does not apply.
-  returned: success
+  returned: success, and failure for some of the datasets
   type: list
   elements: dict
   contains:
@@ -189,7 +208,7 @@ snapshots:
       type: bool
       sample: false
     expires:
-      description: When a temporary snapshot expires, in UTC.
+      description: When it expires, in UTC. V(null) if it has no lifetime.
       type: str
       sample: "2026-11-30T07:08:02Z"
     depends_on:
@@ -246,15 +265,14 @@ snapshots:
       sample: {"org.example:ticket": "4711"}
 counts:
   description:
-    - The number of snapshots that O(name) and O(match) select, in total and by state. O(states) and O(limit) do not
-      change it.
+    - The number of snapshots that are selected, in total and by state. O(states) and O(limit) do not change it.
     - With O(detail=names), which does not read states, all states but V(absent) are V(null).
-  returned: success
+  returned: success, and failure for some of the datasets
   type: dict
   sample: {"full": 12, "pending_delete": 1, "inbound": 1, "creating": 0, "absent": 0, "total": 14}
 output_file:
   description: The file. V(null) if O(output_file) was omitted.
-  returned: success
+  returned: success, and failure for some of the datasets
   type: str
   sample: /var/tmp/snapshots.jsonl
 """

@@ -17,7 +17,6 @@ from yaml import safe_load
 
 # What the documentation says, and what stands for it on a pool of 2 GiB, without Jinja and without mkfs
 HERE = {
-    "{{ now(utc=true).strftime('%Y-%m-%d-%H%M') }}": "now",
     "refreservation: 8G": "refreservation: 64M",
     "[fsfreeze, --freeze, /srv/vm]": "[test, -b, /dev/zvol/tank/vm]",
     "[fsfreeze, --unfreeze, /srv/vm]": "[test, -b, /dev/zvol/tank/vm]",
@@ -53,7 +52,11 @@ WORLD: dict[str, dict[str, str]] = {
         "": "zfs create tank/db; zfs create backup/site-a; id cerss-zfs > /dev/null 2>&1 || useradd --system cerss-zfs"
     },
     "zfs_snapshot": {
-        "": "for n in vol db db/data db/log; do zfs create tank/$n; done; zfs create -V 64M tank/vm; udevadm settle",
+        "": "for n in vol db db/data db/log scratch; do zfs create tank/$n; done; zfs create -V 64M tank/vm"
+        "; zfs set org.example:backup=nightly tank/db tank/scratch; udevadm settle",
+        "Snapshot a whole tree, unless its newest hourly snapshot is younger than 50 minutes": (
+            "while [ $(date +%-S) -gt 30 ]; do sleep 1; done"  # so that both runs are in one minute
+        ),
         "Keep the state of a replica before it is rolled back to what the source has": (
             f"zfs create -u backup/vol; zfs set cerss.zfs:source='{MARK}' backup/vol"
         ),
@@ -62,6 +65,7 @@ WORLD: dict[str, dict[str, str]] = {
     },
     "zfs_snapshot_info": {
         "": "zfs create tank/vol; zfs snapshot -o org.example:ticket=1 tank/vol@daily-1; zfs snapshot tank/vol@monday"
+        "; zfs set org.example:backup=nightly tank/vol"
     },
     "zfs_dataset_info": {"": "zfs create tank/db; zfs create tank/scratch"},
     "zfs_pool_info": {},

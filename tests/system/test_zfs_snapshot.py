@@ -19,10 +19,14 @@ MODULE = "cerss.zfs.zfs_snapshot"
 TRICKY = "tab\tnewline\nreturn\rnext\u0085line\u2028 größer ≠"
 VOLUMES = "for n in vol vol/below log; do zfs create tank/$n; done; zfs create backup/other; zfs create -V 8M tank/z"
 OPTIONS: dict[str, Any] = {
-    "state": "present", "recursive": False, "properties": None, "holds": None, "purge_holds": False, "temporary": None,
-    "expires": None, "min_age": None, "match": None, "before": None, "after": None, "on_dependents": "defer",
-    "on_replica": "refuse", "wait": 0,
+    "snapshot": None, "utc": False, "state": "present", "recursive": False, "exclude": [], "select": None,
+    "properties": None, "holds": None, "purge_holds": False, "temporary": None, "expires": None, "min_age": None,
+    "match": None, "before": None, "after": None, "on_dependents": "defer", "on_replica": "refuse", "wait": "0",
 }  # fmt: skip
+MINUTE = "while [ $(date +%-S) -gt 15 ]; do sleep 1; done"  # the four runs that follow are in the same minute
+NIGHTLY = {"property": "org.example:backup", "value": "nightly"}
+MARKED = "zfs set org.example:backup=nightly tank/vol tank/z; zfs set org.example:backup=none tank/vol/below"
+MARK = '{"id":"00112233445566aa","host":"b","dataset":"a/v","guid":"7","mode":"plain"}'
 
 
 def present(*names: str, **options: Any) -> dict[str, Any]:
@@ -46,7 +50,7 @@ def backend(backends: list[Backend]) -> Backend:
 def test_made_and_put_right(backend: Backend) -> None:
     pair = ["tank/vol@s1", "tank/log@s1"]
     properties = {"org.example:note": TRICKY, "org.example:flag": True, "org.example:number": 4711}
-    made, changed, purged, temporary, lasting, try_, tree, many = verbs.run(
+    made, changed, purged, temporary, lasting, expiring, try_, tree, many = verbs.run(
         backend,
         VERB,
         [
@@ -55,7 +59,8 @@ def test_made_and_put_right(backend: Backend) -> None:
             present(*pair, properties={"org.example:flag": None, "org.example:number": 12}),
             present(pair[0], holds=["audit", "second"], purge_holds=True),
             present(pair[0], temporary=True, expires="2h"),
-            present(pair[0], temporary=False),
+            present(pair[0], temporary=False, expires="never"),
+            present(pair[0], expires="300d"),
             present("tank/vol@try", temporary=True, expires="1d"),
             present("tank@tree", recursive=True),
             present("tank/z@s1", "backup/other@s1", "tank/vol@m1", "tank/vol@m2"),
@@ -78,6 +83,9 @@ def test_made_and_put_right(backend: Backend) -> None:
     assert temporary[1]["snapshots"][0]["expires"] > temporary[1]["snapshots"][0]["created"]
     assert lasting[1]["snapshots"][0]["temporary"] is False
     assert lasting[1]["snapshots"][0]["expires"] is None
+    assert expiring[1]["actions"] == ["set cerss.zfs:expires of tank/vol@s1"]
+    assert expiring[1]["snapshots"][0]["temporary"] is False
+    assert expiring[1]["snapshots"][0]["expires"] is not None
     assert try_[1]["snapshots"][0]["depends_on"]["snapshot"] == "tank/vol@s1"
     names = ["tank@tree", "tank/log@tree", "tank/vol@tree", "tank/vol/below@tree", "tank/z@tree"]
     assert states(tree[1]) == dict.fromkeys(names, "full")
@@ -106,6 +114,43 @@ def test_min_age(backend: Backend) -> None:
     assert list(states(later[1])) == ["tank/vol@hourly-2", "tank/log@hourly-2"]
     assert list(states(marked[1])) == ["tank/vol@hourly-1"]  # the newer one is going
     assert old[1]["changed"]
+
+
+def test_names_with_the_time(backend: Backend) -> None:
+    backend.run(f"{VOLUMES}; {MARKED}; zfs set 'cerss.zfs:source={MARK}' tank/z; zfs snapshot tank/log@hourly-now")
+    tree, hourly, later, daily, selected, nothing, gone = verbs.run(
+        backend,
+        VERB,
+        [
+            MINUTE,
+            present("tank", recursive=True, exclude=["tank/z", "re:.*/below"], snapshot="all-%Y-%m-%d_%H-%M"),
+            MINUTE,
+            present("tank/log", snapshot="hourly-%H-%M", utc=True, min_age="1h"),
+            "sleep 61",
+            MINUTE,
+            present("tank/log", snapshot="hourly-%H-%M", utc=True, min_age="1h"),
+            present("tank/log", "tank/vol", snapshot="daily-%F", min_age="1d"),
+            present(name=None, select=NIGHTLY, snapshot="%F"),
+            present(name=None, select={**NIGHTLY, "value": "weekly"}, snapshot="%F"),
+            absent("tank", snapshot="never", recursive=True, exclude=["tank/vol"]),
+        ],
+    )
+    day = backend.run("date +%F").stdout.strip()
+    names = [snapshot["name"] for snapshot in tree[1]["snapshots"]]
+    assert [name.partition("@")[0] for name in names] == ["tank", "tank/log", "tank/vol"]
+    (made,) = {name.partition("@")[2] for name in names}
+    assert made[:-5] == f"all-{day}_"
+    assert len({snapshot["createtxg"] for snapshot in tree[1]["snapshots"]}) == 1
+    assert hourly[1]["changed"]  # hourly-now is no name of the template
+    assert not later[1]["changed"]
+    assert [snapshot["name"] for snapshot in later[1]["snapshots"]] == [hourly[1]["snapshots"][0]["name"]]
+    assert list(states(daily[1])) == [f"tank/log@daily-{day}", f"tank/vol@daily-{day}"]
+    assert states(selected[1]) == {f"tank/vol@{day}": "full"}
+    assert "tank/z is replica of the replication 00112233445566aa; it is left out" in selected[1]["warnings"][0]
+    assert nothing[1]["warnings"] == [
+        "no dataset has org.example:backup=weekly, so there is nothing to do; check select"
+    ]
+    assert set(states(gone[1])) == {"tank@never", "tank/log@never", "tank/z@never"}
 
 
 def test_deleted_with_dependents(backend: Backend) -> None:
@@ -309,8 +354,10 @@ def test_number_of_zfs_processes(backend: Backend) -> None:
         (absent(*three[1:]), ["list", *READ, "destroy", "destroy", *READ]),
         (absent(*many), ["list", *READ, "holds", "destroy", "destroy", "destroy", *READ, "holds"]),
         (absent(*many), ["list", *READ, "holds"]),
+        (present("tank/vol", "tank/z", snapshot="named"), ["list", *READ, "snapshot", *READ]),
+        (present(name=None, select=NIGHTLY, snapshot="chosen"), ["list", "get", *READ, "snapshot", *READ]),
     ]
-    backend.run(f"{VOLUMES}; for n in $(seq 120); do zfs snapshot tank/vol@n$n; done; zfs hold h tank/vol@n7")
+    backend.run(f"{VOLUMES}; {MARKED}; for n in $(seq 120); do zfs snapshot tank/vol@n$n; done; zfs hold h tank/vol@n7")
     answers = verbs.run(backend, VERB, [case for case, _wished in cases], look=False, passes=2)
     assert [real["zfs"] for _check, real in answers] == [wished for _case, wished in cases]
 
@@ -324,6 +371,11 @@ def test_bad_input_changes_nothing(backend: Backend) -> None:
         VERB,
         [
             (present("tank/vol"), "names no snapshot; give it as pool/dataset@snapshot"),
+            (present("tank/vol", snapshot="at-%c"), "'%c' in 'at-%c' cannot be in the name of a snapshot"),
+            (present("tank/vol", snapshot="at/%F"), "it has '/'"),
+            (present("tank/vol", "tank/none", snapshot="at-%F"), "there is no dataset tank/none"),
+            (present("tank/vol", recursive=True, snapshot="s" * 244 + "%Y"), "is not a valid snapshot name"),
+            (absent("tank/vol", snapshot="at-%F"), "would only name the snapshots of this moment"),
             (present("tank/none@s"), "there is no dataset tank/none"),
             (present("tank/vol@new", "nopool/x@s"), "there is no dataset nopool/x"),
             (present("tank/vol@old", temporary=True, expires=1), "would have expired"),
@@ -340,13 +392,17 @@ def test_through_ansible(backend: Backend, ansible: Ansible) -> None:
     task = {MODULE: {"name": "tank/vol@s", "properties": {"org:x": True}, "holds": "one"}}
     made = ansible.four_times(backend.name, task)
     assert states(made[1]) == {"tank/vol@s": "full"}
+    chosen = {"select": {"property": "org.example:backup", "value": True}, "snapshot": "nightly-%F", "min_age": "23h"}
+    backend.run("zfs set org.example:backup=true tank/log")
+    made = ansible.four_times(backend.name, {MODULE: {**chosen, "exclude": "tank/vol, backup", "wait": 0}})
+    assert [each["dataset"] for each in made[1]["snapshots"]] == ["tank/log"]
+    assert not any(each["changed"] for each in ansible.four_times(backend.name, {MODULE: {"name": []}}))
     gone = ansible.four_times(backend.name, {MODULE: {"name": "tank/vol@s", "state": "absent"}})
     assert gone[1]["pending"] == ["tank/vol@s"]
 
 
 def test_on_replicas(backend: Backend) -> None:
-    mark = '{"id":"00112233445566aa","host":"b","dataset":"a/v","guid":"7","mode":"plain"}'
-    made = f"zfs create tank/vol; zfs create tank/vol/replica; zfs set 'cerss.zfs:source={mark}' tank/vol/replica"
+    made = f"zfs create tank/vol; zfs create tank/vol/replica; zfs set 'cerss.zfs:source={MARK}' tank/vol/replica"
     tree, _allowed = verbs.run(
         backend,
         VERB,

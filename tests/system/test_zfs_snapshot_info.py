@@ -16,9 +16,10 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import Repli
 
 VERB = "_snapshot.info"
 OPTIONS: dict[str, Any] = {
-    "name": None, "recursive": False, "states": None, "match": None, "detail": "state", "properties": None,
-    "limit": None, "output_file": None,
+    "name": None, "recursive": False, "exclude": [], "select": None, "states": None, "match": None, "detail": "state",
+    "properties": None, "newest": None, "limit": None, "output_file": None,
 }  # fmt: skip
+NIGHTLY = {"property": "org.example:backup", "value": "nightly"}
 ID = "00112233445566aa"
 
 
@@ -100,6 +101,51 @@ def test_every_key_and_every_choice(backend: Backend) -> None:
     assert full["zfs"] == ["list", "get", "get", "get", "holds"]
     assert spaced["zfs"] == ["list", "get", "get"]
     verbs.refused(backend, VERB, [(read("tank/none", "tank/v"), "there is no dataset tank/none")])
+    assert backend.dump() == before
+
+
+def test_the_newest_and_the_chosen(backend: Backend) -> None:
+    backend.run(
+        "zfs create tank/v && zfs create tank/v/w && zfs create tank/x && zfs create backup/y && zfs create tank/empty"
+        " && zfs set org.example:backup=nightly tank/v backup/y && zfs set org.example:backup=none tank/v/w"
+        " && for n in 1 2 3; do zfs snapshot -r tank@daily-$n && zfs snapshot tank/x@weekly-$n; done"
+        " && sleep 1.1 && zfs snapshot backup/y@daily-4 && zfs snapshot tank/v@last"
+    )
+    before = backend.dump()
+    newest, few, matched, limited, names, selected, named, missing, nothing = ask(
+        backend,
+        read("tank", recursive=True, newest=1),
+        read("tank", recursive=True, newest=2, match=["re:(daily|hourly)-[0-9]"], exclude=["tank/v"]),
+        read("tank/x", match=["re:w.*[12]"]),
+        read(limit=3),
+        read(limit=3, detail="names"),
+        read(select=NIGHTLY, newest=1),
+        read("tank@daily-2", select=NIGHTLY, detail="names"),
+        read("tank/none", "tank/x", newest=1),
+        read(name=[]),
+    )
+    assert list(by_name(newest)) == [
+        "tank@daily-3", "tank/empty@daily-3", "tank/v@last", "tank/v/w@daily-3", "tank/x@weekly-3",
+    ]  # fmt: skip
+    assert newest["counts"]["total"] == 5
+    assert by_name(newest)["tank/x@weekly-3"]["depends_on"]["snapshot"] == "tank/x@daily-3"
+    assert list(by_name(few)) == [
+        f"{name}@daily-{number}" for name in ("tank", "tank/empty", "tank/x") for number in (2, 3)
+    ]
+    assert list(by_name(matched)) == ["tank/x@weekly-1", "tank/x@weekly-2"]
+    order = ["tank/v@last", "backup/y@daily-4"]
+    assert list(by_name(limited))[:2] in (order, order[::-1])  # perhaps in the same second
+    assert list(by_name(limited))[2] == "tank/x@weekly-3"
+    assert list(by_name(names)) == list(by_name(limited))
+    assert limited["counts"]["total"] == sum("@" in name for name in before)
+    assert list(by_name(selected)) == ["backup/y@daily-4", "tank/v@last"]
+    assert list(by_name(named)) == ["tank/v@daily-2"]
+    assert list(by_name(missing)) == ["tank/x@weekly-3"]
+    assert "there is no dataset tank/none" in missing["msg"]
+    assert nothing["snapshots"] == []
+    assert newest["zfs"] == few["zfs"] == limited["zfs"] == missing["zfs"] == ["list", "get", "get"]
+    assert (names["zfs"], named["zfs"], nothing["zfs"]) == (["list", "get"], ["list", "get"], [])
+    assert selected["zfs"] == ["list", "get", "get", "get"]
     assert backend.dump() == before
 
 
@@ -202,3 +248,11 @@ def test_output_file_through_ansible(backend: Backend, ansible: Ansible) -> None
     assert (result["snapshots"], result["output_file"], result["changed"]) == ([], "/root/snapshots.jsonl", False)
     lines = backend.run("cat /root/snapshots.jsonl; rm /root/snapshots.jsonl").stdout.splitlines()
     assert [json.loads(line)["name"] for line in lines] == ["tank/v@a", "tank/v@b", "tank/v@c"]
+
+
+def test_a_missing_dataset_through_ansible(backend: Backend, ansible: Ansible) -> None:
+    backend.run("zfs create tank/v && zfs snapshot tank/v@a")
+    module = {"cerss.zfs.zfs_snapshot_info": {"name": "tank/none, tank/v", "newest": 1}}
+    (result,) = ansible.run_tasks(backend.name, [module], fails=True)
+    assert list(by_name(result)) == ["tank/v@a"]
+    assert result["msg"].startswith("there is no dataset tank/none")

@@ -123,6 +123,9 @@ CUT = (
     "> /dev/null 2>&1 < /dev/null &"
 )
 HERE = to("backup/vol", "local")
+# Check mode and the run that it foretells are in the same minute.
+MINUTE = "while [ $(date +%-S) -gt 20 ]; do sleep 1; done"
+NIGHTLY = {"property": "org.example:backup", "value": "nightly"}
 # In every block of a file that lies in the device.
 DAMAGE = """import mmap, sys
 with open(sys.argv[1], "r+b") as file, mmap.mmap(file.fileno(), 0) as disk:
@@ -249,6 +252,7 @@ SESSIONS: dict[str, Session] = {
         snapshot("tank/vol@s1", holds=["audit", "second"], purge_holds=True),
         snapshot("tank/vol@s1", temporary=True, expires="2h"),
         snapshot("tank/vol@s1", temporary=False),
+        snapshot("tank/vol@s1", expires="never"),
         snapshot("tank/vol@try", temporary=True, expires="1d"),
         snapshot("tank@tree", recursive=True),
         snapshot("tank/z@s1", "backup@s1", "tank/vol@m1", "tank/vol@m2"),
@@ -258,6 +262,26 @@ SESSIONS: dict[str, Session] = {
         snapshot("tank/vol@hourly-4", min_age="1h", match=["hourly-*"]),
         "sleep 2",
         snapshot("tank/vol@hourly-4", min_age=1, match=["hourly-*"]),
+    ],
+    "snapshot_template": [
+        f"{VOLUMES}zfs set org.example:backup=nightly tank/vol tank/z; zfs set org.example:backup=none tank/vol/below; "
+        f"zfs set 'cerss.zfs:source={OTHER}' tank/z; zfs snapshot tank/log@hourly-now; {MINUTE}",
+        snapshot("tank", recursive=True, exclude=["tank/z", "re:.*/below"], snapshot="all-%Y-%m-%d_%H-%M"),
+        MINUTE,
+        snapshot("tank/log", snapshot="hourly-%Y-%m-%d_%H-%M", utc=True, min_age="1h"),
+        MINUTE,
+        Call("zfs_snapshot", {"select": NIGHTLY, "snapshot": "%G-W%V-%u_%R", "expires": "1h30m"}),
+        Call("zfs_snapshot", {"select": {**NIGHTLY, "value": "weekly"}, "snapshot": "weekly"}),
+        snapshot("tank/vol", "tank/log", snapshot="before-upgrade"),
+        absent("tank", snapshot="before-upgrade", select=NIGHTLY),
+        absent("tank", snapshot="before-upgrade", recursive=True, exclude=["tank/vol"]),
+        snapshot(snapshot="nothing"),
+        *once(
+            snapshot("tank/none", "tank/vol", snapshot="s-%F"),
+            snapshot("tank/z", snapshot="s-%F"),
+            snapshot("tank/vol", snapshot="s-%c"),
+            absent("tank/vol", snapshot="s-%F"),
+        ),
     ],
     "snapshot_refused": once(
         f"{VOLUMES}zfs snapshot tank/vol@old; zfs snapshot tank/vol@marked; zfs hold h tank/vol@marked; "
@@ -339,6 +363,20 @@ SESSIONS: dict[str, Session] = {
         info("tank/v", detail="full"),
         info("tank/c1", "tank/c2"),
         info(limit=0),
+    ],
+    "info_chosen": [
+        "zfs create tank/v; zfs create tank/v/w; zfs create tank/x; zfs create backup/y; "
+        "zfs set org.example:backup=nightly tank/v backup/y; zfs set org.example:backup=none tank/v/w; "
+        "for n in 1 2 3; do zfs snapshot -r tank@daily-$n; zfs snapshot -r tank@weekly-$n; done; sleep 1.1; "
+        "zfs snapshot backup/y@daily-4",
+        info("tank", recursive=True, newest=1),
+        info("tank", recursive=True, newest=2, match=["re:(daily|hourly)-[0-9]"], exclude=["tank/v"]),
+        info(select=NIGHTLY, newest=1),
+        info(select=NIGHTLY, detail="names"),
+        info(limit=3),
+        info(limit=3, detail="names"),
+        info("tank/none", "tank/x", newest=1),
+        Call("zfs_snapshot_info", {"name": []}, REAL),
     ],
     "info_many": [
         "zfs create tank/m; for n in $(seq 12); do zfs snapshot tank/m@n$n; done",

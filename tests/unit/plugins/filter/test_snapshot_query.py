@@ -31,6 +31,9 @@ SNAPSHOTS = [
     ("expression", "expected"),
     [
         ("[?glob(name, 'tank/*@daily-*')].name", ["tank/db@daily-1", "tank/db@daily-2"]),
+        ("[?glob(name, 're:.*@(daily|weekly)-[13]')].name", ["tank/db@daily-1"]),
+        ("[?glob(nothing, 're:(')]", []),
+        ("max_by([?used_bytes], &used_bytes).name", "tank/db@daily-1"),
         ("[?age(created) > duration('7d')].name", ["tank/db@daily-1"]),
         ("[?age(created) < duration('7d')].name", []),  # nothing of the year 2999 is young
         ("[?used_bytes > bytes('10G')].name", ["tank/db@daily-1"]),
@@ -56,6 +59,7 @@ def test_selects(expression: str, expected: Any) -> None:
         ("[?name == 'x' || age(name, name)]", "age()", 17),
         ("[?age(name) > `1`]", "'tank/db@daily-1' is not a time", 2),
         ("[?used_bytes > bytes('1X')]", "'1X' is not a size", 15),
+        ("[?glob(name, 're:(')]", "'re:(' is not a regular expression", 2),
         ("[?age(created) > duration('1y')]", "'1y' is not a duration", 17),
         ("[?used_bytes > bytes(temporary)]", "bytes() got True, a boolean; it takes string or number", 15),
     ],
