@@ -54,6 +54,12 @@ RELATIONSHIP = "tests/unit/plugins/module_utils/_replication/test_relationship.p
 PRESENT, ABSENT, PRUNE = (
     f"tests/unit/plugins/module_utils/_snapshot/test_{name}.py" for name in ("present", "absent", "prune")
 )
+SNAPSHOT_OPTIONS, SNAPSHOT_INFO, NEWEST = (
+    f"tests/unit/plugins/module_utils/_snapshot/test_{name}.py" for name in ("options", "info", "newest")
+)
+TEMPLATE, SELECTION = (
+    f"tests/unit/plugins/module_utils/{name}.py" for name in ("_core/test_template", "_host/test_selection")
+)
 MARKS, EXECUTE, PROPERTIES, VALUES, INVENTORY = (
     f"tests/unit/plugins/module_utils/{name}.py"
     for name in (
@@ -520,6 +526,35 @@ MUTANTS = [
            " if not point or snap.guid != point.guid]", "]", INFO),
     Mutant("report: a pair that failed fails the task", "_replication/report",
            '        result["failed"] = True\n', "", REPORT),
+    Mutant("a template's pattern has no other names", "_core/template", "else re.escape(part) for", "else part for",
+           TEMPLATE),
+    Mutant("no name depends on the language of the host", "_core/template", "part[1:] not in _EXPRESSIONS",
+           "len(part) < 2", TEMPLATE),
+    Mutant("names have the time of the host's zone", "_core/template",
+           "time.gmtime(now) if utc else time.localtime(now)", "time.gmtime(now)", TEMPLATE),
+    Mutant("min_age is about what the template makes", "_snapshot/options", "return (template.pattern(),)",
+           'return ("*",)', SNAPSHOT_OPTIONS),
+    Mutant("the time of now deletes nothing", "_snapshot/options", "        _check_absent(params, template)\n",
+           "        _check_absent(params, None)\n", SNAPSHOT_OPTIONS),
+    Mutant("a replica that is selected is not named", "_snapshot/options",
+           "return set() if self.selection.selector else {", "return {", SNAPSHOT_OPTIONS),
+    Mutant("a selection without datasets is a warning", "_snapshot/options",
+           "if selection.selector and not chosen:", "if selection.selector and not reached:", SNAPSHOT_OPTIONS),
+    Mutant("a lifetime is independent of temporary", "_snapshot/options", "LifetimeMark.NAME: self.unlimited}",
+           "LifetimeMark.NAME: self.unlimited or self.temporary is False}", PRESENT),
+    Mutant("what is below an excluded dataset is excluded", "_host/selection",
+           "lineage[: roots[-1] + 1]", "lineage[:1]", SELECTION),
+    Mutant("an empty list of names is nothing", "_snapshot/info", "if options.selection.roots != ():", "if options:",
+           SNAPSHOT_INFO),
+    Mutant("what is on a suspended pool is not absent", "_snapshot/info", ".pool not in notes.suspended]", "]",
+           SNAPSHOT_INFO),
+    Mutant("only the newest are read", "_snapshot/info", "elif len(self.recent) > newest:",
+           "elif len(self.recent) > 10**9:", SNAPSHOT_INFO),
+    Mutant("the newest so far go on to the next chunk", "_snapshot/info", ", recent=chunk.recent)", ")", SNAPSHOT_INFO),
+    Mutant("a pool's order is that of its transactions", "_snapshot/newest", 'result["createtxg"] or 0',
+           'result["created_epoch"] or 0', NEWEST),
+    Mutant("between pools the time decides", "_snapshot/newest", "if len(pools) > 1 else {}", "if not pools else {}",
+           NEWEST),
     Mutant("no replica gets a snapshot of its own", "_snapshot/present",
            ".is_replica and not dataset.by_name(name)", ".is_replica and dataset.by_name(name)", PRESENT),
     Mutant("what was not created is no action", "_snapshot/present",
