@@ -18,10 +18,12 @@ description:
     was created from that snapshot, even after a promotion or a rename.
   - ZFS mounts a new filesystem. If it cannot, because its key is not loaded or the filesystem above is mounted
     read-only, the clone is created all the same, and a warning gives the reason.
+  - If something is wrong with one of several clones, the task fails after it has done what it can for the others.
 options:
   name:
-    description: The clone, as V(pool/dataset). Its parent must exist.
-    type: str
+    description: The clones, as V(pool/dataset). With an empty list, the task does nothing.
+    type: list
+    elements: str
     required: true
   snapshot:
     description:
@@ -53,17 +55,29 @@ options:
     description:
       - V(true) promotes the clone. The snapshots up to its origin move to it, and the dataset that it was created from
         becomes a clone of it.
+      - V(true) needs just one O(name).
       - V(false) is an error on a promoted clone, since ZFS cannot undo a promotion. If omitted, the clone stays as it
         is.
       - It is an error if the clone, or the dataset that it was created from, is replicated.
     type: bool
+  mounted:
+    description:
+      - Whether a filesystem must be mounted. If omitted, an existing clone stays as it is.
+      - V(true) is a warning if the key is not loaded or the module does not run as root, and an error if ZFS cannot
+        mount the clone for another reason.
+    type: bool
+  create_parents:
+    description: Whether to create missing filesystems above the clones, with C(canmount=off).
+    type: bool
+    default: false
   on_dependents:
     description:
       - What to do on removal if the clone has snapshots, clones of these, or datasets below it.
       - V(fail) lists them and changes nothing.
       - V(cascade) also removes the snapshots and their clones, starting at the end of each chain; RV(actions) lists
         each one. After a promotion, these clones include the dataset that the clone was created from. If anything else
-        is in the way, such as a hold, a replication or another dataset below, nothing is changed.
+        is in the way, such as a hold, a replication or another dataset below, the clone stays as it is.
+      - A cascade unmounts all filesystems first. So one that is in use stops it before anything is destroyed.
     type: str
     choices: [fail, cascade]
     default: fail
@@ -101,6 +115,15 @@ EXAMPLES = r"""
     snapshot: backup/tank/db@cutover
     wait: 1h
 
+- name: Create a writable copy for each of three developers, and the filesystem above them
+  cerss.zfs.zfs_clone:
+    name:
+      - tank/dev/ann
+      - tank/dev/bob
+      - tank/dev/eve
+    snapshot: tank/db@nightly
+    create_parents: true
+
 - name: Create the boot disk of a virtual machine from a master image, with reserved space
   cerss.zfs.zfs_clone:
     name: tank/vm7-boot
@@ -128,10 +151,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-clone:
-  description: The clone as it is now, or would be in check mode. V(null) if it does not exist.
-  returned: success
-  type: dict
+clones:
+  description: The clones in the order of O(name), as they are now, or would be in check mode. With O(state=absent),
+    only the keys RV(clones[].name), RV(clones[].failed) and RV(clones[].msg) have a value.
+  returned: success, and failure after the options were checked
+  type: list
+  elements: dict
   contains:
     name:
       description: Its name.
@@ -162,6 +187,10 @@ clone:
       description: Whether the snapshot that it was created from is its own now.
       type: bool
       sample: false
+    mounted:
+      description: Whether it is mounted. V(null) for a volume.
+      type: bool
+      sample: true
     dependents:
       description: What depends on it.
       type: dict
@@ -180,9 +209,23 @@ clone:
       description: The properties that are set on the clone itself, as C(zfs get -p) shows them.
       type: dict
       sample: {readonly: "on", mountpoint: /srv/look}
+    failed:
+      description: Whether the task failed for this clone.
+      type: bool
+      sample: false
+    msg:
+      description: Why it failed.
+      type: str
+      sample: "tank/dev/eve exists but is not a clone of tank/db@nightly: it is a filesystem that was not created from a
+        snapshot. Choose another name, or give the snapshot that it was created from"
+clone:
+  description: The first of RV(clones), without C(failed) and C(msg). V(null) if it does not exist.
+  returned: success, and failure after the options were checked
+  type: dict
+  sample: {"name": "tank/db-test", "guid": "9103675091350297519", "type": "filesystem", "promoted": false}
 actions:
   description: What was done, or would be done in check mode, in order.
-  returned: success
+  returned: success, and failure after the options were checked
   type: list
   elements: str
   sample: [create clone tank/db-test of tank/db@nightly]
@@ -196,11 +239,13 @@ def main() -> None:
     run_module(
         clone.main,
         argument_spec={
-            "name": {"type": "str", "required": True},
+            "name": {"type": "list", "elements": "str", "required": True},
             "snapshot": {"type": "str"},
             "properties": {"type": "dict", "default": {}},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "promoted": {"type": "bool"},
+            "mounted": {"type": "bool"},
+            "create_parents": {"type": "bool", "default": False},
             "on_dependents": {"type": "str", "choices": ["fail", "cascade"], "default": "fail"},
             "wait": {"type": "str", "default": "0"},
         },

@@ -13,7 +13,7 @@ author:
   - cerss.zfs contributors (@cerss)
 description:
   - Ensures that a filesystem or volume (zvol) exists under this name, with these properties, mounted or unmounted.
-  - Removes it only if it has no snapshots, clones or datasets below it.
+  - Removes it, and what depends on it only if O(on_dependents) says so.
 options:
   name:
     description: The filesystem or volume, as V(pool/dataset). With V(pool) you set properties of the root dataset of an
@@ -46,9 +46,21 @@ options:
       - A mounted filesystem, and those below it, are mounted again under the new name.
     type: str
   create_parents:
-    description: Whether to create missing filesystems above it.
+    description: Whether to create missing filesystems above it, with C(canmount=off).
     type: bool
     default: false
+  on_dependents:
+    description:
+      - What to do on removal if the dataset has snapshots, clones of these, or datasets below it.
+      - V(fail) lists them and changes nothing.
+      - V(cascade) also removes the datasets below it, all snapshots, their clones wherever these are, and so on.
+        RV(actions) lists each one. Holds that a relationship left behind are released. If anything else is in the way,
+        nothing is changed and the error lists it. This can be another hold, a relationship, a transfer that runs or can
+        be resumed, or a dataset below a clone that is not in the tree.
+      - A cascade unmounts all filesystems first. So one that is in use stops it before anything is destroyed.
+    type: str
+    choices: [fail, cascade]
+    default: fail
   key:
     description:
       - The encryption key of the dataset. If omitted, it stays as it is.
@@ -133,6 +145,12 @@ EXAMPLES = r"""
   cerss.zfs.zfs_dataset:
     name: tank/old
     state: absent
+
+- name: Remove a tree with all its datasets and snapshots, and the clones of these
+  cerss.zfs.zfs_dataset:
+    name: tank/ci
+    state: absent
+    on_dependents: cascade
 """
 
 RETURN = r"""
@@ -196,6 +214,7 @@ def main() -> None:
             "mounted": {"type": "bool"},
             "renamed_from": {"type": "str"},
             "create_parents": {"type": "bool", "default": False},
+            "on_dependents": {"type": "str", "choices": ["fail", "cascade"], "default": "fail"},
             "key": {"type": "str", "choices": ["loaded", "unloaded", "inherited"], "no_log": False},
             "key_file": {"type": "path", "no_log": False},
             "key_text": {"type": "str", "no_log": True},

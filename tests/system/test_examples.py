@@ -47,6 +47,8 @@ WORLD: dict[str, dict[str, str]] = {
         " echo correct horse battery staple | zfs create -o encryption=on -o keyformat=passphrase -o pbkdf2iters=100000"
         " $n; done; zfs unmount tank/secret; zfs unload-key -r tank/secret",
         "Remove a filesystem unless something depends on it": "zfs create tank/old",
+        "Remove a tree with all its datasets and snapshots, and the clones of these": "zfs create -p tank/ci/run"
+        "; zfs snapshot -r tank/ci@s; zfs clone tank/ci/run@s tank/copy; zfs snapshot tank/copy@own",
     },
     "zfs_allow": {
         "": "zfs create tank/db; zfs create backup/site-a; id cerss-zfs > /dev/null 2>&1 || useradd --system cerss-zfs"

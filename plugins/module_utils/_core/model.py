@@ -341,6 +341,7 @@ class Clone:
     type: str | None = None
     origin: dict[str, str | None] | None = None
     promoted: bool = False
+    mounted: bool | None = None  # None for a volume
     dependents: dict[str, list[str]] = field(default_factory=lambda: {"snapshots": [], "clones": []})
     properties: dict[str, str] = field(default_factory=dict)
 
@@ -351,6 +352,7 @@ class Clone:
             "type": self.type,
             "origin": self.origin,
             "promoted": self.promoted,
+            "mounted": self.mounted,
             "dependents": self.dependents,
             "properties": self.properties,
         }

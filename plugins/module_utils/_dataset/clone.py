@@ -6,27 +6,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import Announcement, CloneOrigin
-from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Clone, Dataset, Progress, Snapshot
-from ansible_collections.cerss.zfs.plugins.module_utils._core.names import MAX_NAME, DatasetName, SnapshotName
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Clone, Dataset, Progress, Snapshot, Values
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
+    MAX_NAME,
+    DatasetName,
+    SnapshotName,
+    check_unique,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
-from ansible_collections.cerss.zfs.plugins.module_utils._dataset import promotion
+from ansible_collections.cerss.zfs.plugins.module_utils._dataset import items, mounting, promotion, removal
+from ansible_collections.cerss.zfs.plugins.module_utils._dataset.items import Item
+from ansible_collections.cerss.zfs.plugins.module_utils._dataset.parents import nearest, plan_parents
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
-from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import read_activity
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
-from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import execute
-from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import TREE, Inventory, Things, check_values
+from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import Inventory, Things, check_values
 from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wait_for
-from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import objects
-from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.absent import plan_absent
-from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.dependents import closure_of
-from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.options import Options as SnapshotOptions
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import properties as zfs_properties
 
@@ -35,115 +38,194 @@ _POLL = 2.0  # seconds between two looks at an inbound snapshot
 
 @dataclass(frozen=True)
 class Options:
-    """The checked options. ``cascade``: on_dependents=cascade. ``wait`` in seconds."""
+    """The checked options for one of the clones. ``cascade``: on_dependents=cascade. ``wait`` in seconds."""
 
     name: DatasetName
     snapshot: SnapshotName | None
     properties: zfs_properties.Requested
     promoted: bool | None
+    mounted: bool | None
+    create_parents: bool
     cascade: bool
     wait: int
+    root: bool = True  # the module runs as root; on Linux only root can mount
 
     @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> Options:
-        _check_state(params)
-        name = DatasetName.parse(params["name"])
-        if name.parent is None:
-            raise BadInput(f"{name} is a pool and cannot be a clone; give a dataset below it, such as {name}/clone")
+    def from_params(cls, params: Mapping[str, Any], name: str) -> Options:
+        dataset = DatasetName.parse(name)
         snapshot = SnapshotName.parse(params["snapshot"]) if params["snapshot"] is not None else None
-        if snapshot is not None and snapshot.dataset.pool != name.pool:
-            raise BadInput(
-                f"{name} cannot be a clone of {snapshot}: a clone is in the pool of its snapshot. Give a name in "
-                f"{snapshot.dataset.pool}, or replicate the snapshot to {name.pool} first (zfs_snapshot_replicate)"
-            )
-        if snapshot is not None and snapshot.dataset == name:
-            raise BadInput(f"{name} cannot be a clone of its own snapshot {snapshot}; choose another name")
+        _check_name(dataset, snapshot)
         return cls(
-            name,
-            snapshot,
-            zfs_properties.requested(params["properties"]),
-            params["promoted"],
-            params["on_dependents"] == "cascade",
-            units.duration(params["wait"], "wait"),
+            name=dataset,
+            snapshot=snapshot,
+            properties=zfs_properties.requested(params["properties"]),
+            promoted=params["promoted"],
+            mounted=params["mounted"],
+            create_parents=params["create_parents"],
+            cascade=params["on_dependents"] == "cascade",
+            wait=units.duration(params["wait"], "wait"),
+            root=os.geteuid() == 0,
         )
 
+    def above(self) -> list[DatasetName]:
+        """The datasets above the clone that matter: missing ones are created, or the parent must exist."""
+        above = self.name.ancestors()
+        return above if self.create_parents else above[-1:]
 
-def _check_state(params: Mapping[str, Any]) -> None:
+
+def _check_name(name: DatasetName, snapshot: SnapshotName | None) -> None:
+    if name.parent is None:
+        raise BadInput(f"{name} is a pool and cannot be a clone; give a dataset below it, such as {name}/clone")
+    if snapshot is not None and snapshot.dataset.pool != name.pool:
+        raise BadInput(
+            f"{name} cannot be a clone of {snapshot}: a clone is in the pool of its snapshot. Give a name in "
+            f"{snapshot.dataset.pool}, or replicate the snapshot to {name.pool} first (zfs_snapshot_replicate)"
+        )
+    if snapshot is not None and snapshot.dataset == name:
+        raise BadInput(f"{name} cannot be a clone of its own snapshot {snapshot}; choose another name")
+
+
+def _check_combinations(params: Mapping[str, Any]) -> None:
     if params["state"] == "absent":
-        useless = [option for option in ("properties", "promoted") if params[option] not in (None, {})]
+        present_only = ("properties", "promoted", "mounted", "create_parents")
+        useless = [option for option in present_only if params[option] not in (None, {}, False)]
     else:
         useless = ["on_dependents"] if params["on_dependents"] != "fail" else []
     if useless:
         raise BadInput(f"{', '.join(useless)} cannot be combined with state={params['state']}; leave it out")
+    if params["promoted"] and len(params["name"]) > 1:
+        raise BadInput(
+            f"promoted=true takes just one name, and name has {len(params['name'])}: the snapshot moves to the first "
+            "clone that is promoted. Promote one of them in a task of its own"
+        )
 
 
 @dataclass
 class Seen:
     """What was read.
 
-    ``things``: the clone, its parent, the snapshot and its dataset, as far as they exist. ``own``: the clone's
-    snapshots by name. ``family``: for a promotion, the clone and the dataset of its origin, with their snapshots.
+    ``things``: the clones, what is above them, the snapshot and its dataset, as far as they exist. ``own``: the
+    snapshots of each clone. ``family``: for a promotion, the clone and the dataset of its origin, with their
+    snapshots. ``coming``: what the plans of other clones will create.
     """
 
     things: Things
-    own: dict[str, Snapshot] = field(default_factory=dict)
+    own: dict[str, list[Snapshot]] = field(default_factory=dict)
     family: Inventory = field(default_factory=dict)
+    coming: Inventory = field(default_factory=dict)
 
     def clone(self, options: Options) -> Dataset | None:
-        """The dataset of the option ``name``, whether it is a clone or not; None if it does not exist."""
+        """The dataset of that name, whether it is a clone or not; None if it does not exist."""
         return self.things.datasets.get(str(options.name))
+
+    def datasets(self) -> Inventory:
+        return {**self.things.datasets, **self.coming}
+
+
+Task = tuple[Item, Options]
 
 
 def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    backend = Backend()
-    options = Options.from_params(params)
+    check_unique(params["name"], "name")
+    _check_combinations(params)
+    listed = [Item(name) for name in params["name"]]
+    checked = [(item, item.check(partial(Options.from_params, params, item.name))) for item in listed]
+    tasks: list[Task] = [(item, options) for item, options in checked if options]
     if params["state"] == "absent":
-        return _absent(backend, options, check_mode)
-    return _present(backend, options, check_mode)
+        tasks.sort(key=lambda task: task[1].name, reverse=True)  # what is below another one comes before it
+    clones: dict[str, Clone] = {}
+    if tasks:
+        clones = (_absent if params["state"] == "absent" else _present)(Backend(), tasks, check_mode)
+    in_order = [item for item, _options in tasks] + [item for item in listed if item.error]
+    first = clones.get(params["name"][0]) if listed else None
+    return {
+        **items.result(list({item.name: item for item in in_order}.values())),
+        "clone": first.to_result() if first else None,
+        "clones": [{**clones.get(item.name, Clone(item.name)).to_result(), **item.to_result()} for item in listed],
+    }
 
 
 # -- present ---------------------------------------------------------------------------------------------------------
 
 
-def _present(backend: Backend, options: Options, check_mode: bool) -> dict[str, Any]:
-    snapshot = options.snapshot
+def _present(backend: Backend, tasks: Sequence[Task], check_mode: bool) -> dict[str, Clone]:
+    """The clones that exist, or will exist, by name."""
+    every = [options for _item, options in tasks]
+    snapshot = every[0].snapshot
     if snapshot is None:
-        raise BadInput(f"{options.name}: state=present needs snapshot; give the snapshot to clone")
-    seen = _read(backend, options, snapshot)
-    if not check_mode and _inbound(seen, snapshot) and seen.clone(options) is None:
-        seen = _await(backend, options, snapshot, seen)
-    plan = plan_present(options, snapshot, seen, check_mode)
-    if plan.changed:
-        dataset = seen.clone(options) or seen.things.datasets[str(snapshot.dataset)]
-        free = {name: text for name, text in options.properties.items() if name not in zfs_properties.AT_CREATION}
-        check_values(backend, str(options.name), free, dataset.get("volsize"))
+        raise BadInput("state=present needs snapshot; give the snapshot to clone")
+    seen = _read(backend, every, snapshot)
+    if not check_mode and _inbound(seen, snapshot) and not all(seen.clone(options) for options in every):
+        seen = _await(backend, every, snapshot, seen)
+    for item, options in tasks:
+        item.plan = item.check(partial(plan_present, options, snapshot, seen, check_mode)) or Plan()
+        seen = replace(seen, coming={**seen.coming, **_coming(options, item.plan, snapshot, seen)})
+    _check_values(backend, tasks, snapshot, seen)
     if check_mode:
-        return {**plan.to_result(), "clone": foreseen(options, snapshot, seen, plan).to_result()}
-    unmounted = execute(backend, plan)
-    if plan.changed:
-        seen = _read(backend, options, snapshot)
-        _verify(options, seen)
-    foretold = any("will not be mounted" in text for text in plan.warnings)
-    plan.warnings += [] if foretold else _unmounted(options, unmounted)
-    return {**plan.to_result(), "clone": _as_clone(options, seen).to_result()}
+        told = [(item, options) for item, options in tasks if not item.error or seen.clone(options)]
+        return {item.name: foreseen(options, snapshot, seen, item.plan) for item, options in told}
+    items.carry_out_all(backend, [item for item, _options in tasks])
+    if any(item.plan.changed for item, _options in tasks):
+        seen = _read(backend, every, snapshot)
+        for item, options in tasks:
+            item.check(partial(_verify, item, options, seen))
+    return {item.name: _as_clone(options, seen) for item, options in tasks if seen.clone(options)}
 
 
-def _read(backend: Backend, options: Options, snapshot: SnapshotName) -> Seen:
-    """Three zfs processes if the clone does not exist, up to eight if it does, and one more before a promotion."""
-    own = SnapshotName(options.name, snapshot.snapshot)
-    names = [str(name) for name in (options.name, snapshot, snapshot.dataset, options.name.parent, own)]
+def _check_values(backend: Backend, tasks: Sequence[Task], snapshot: SnapshotName, seen: Seen) -> None:
+    """Let zfs judge the values of the properties, once for all clones of one size."""
+    judged: dict[str | None, CerssError | None] = {}
+    for item, options in tasks:
+        if item.plan.changed:
+            dataset = seen.clone(options) or seen.things.datasets[str(snapshot.dataset)]
+            free = {name: text for name, text in options.properties.items() if name not in zfs_properties.AT_CREATION}
+            size = dataset.get("volsize")
+            if size not in judged:
+                item.check(partial(check_values, backend, item.name, free, size))
+                judged[size] = item.error
+            item.error = judged[size]
+            item.plan = Plan() if item.error else item.plan
+
+
+def _coming(options: Options, plan: Plan, snapshot: SnapshotName, seen: Seen) -> Inventory:
+    """What the plan will create, by name."""
+    found: Inventory = {}
+    for effect in plan.effects:
+        if effect.before is None:
+            above = nearest(DatasetName(effect.name), {**seen.datasets(), **found})
+            kind = "filesystem"
+            if effect.name == str(options.name):
+                kind = seen.things.datasets[str(snapshot.dataset)].type or kind
+            found[effect.name] = Dataset(effect.name, values=dict(mounting.initial(kind, above)))
+    return found
+
+
+def _read(backend: Backend, every: Sequence[Options], snapshot: SnapshotName) -> Seen:
+    """Three zfs processes if no clone exists, up to eight if one does, and one more before a promotion."""
+    names = [
+        str(name)
+        for options in every
+        for name in (
+            options.name, snapshot, snapshot.dataset, *options.above(), SnapshotName(options.name, snapshot.snapshot)
+        )
+    ]  # fmt: skip
     seen = Seen(inventory.read_things(backend, [name for name in names if len(name) <= MAX_NAME]))
-    clone = seen.clone(options)
-    if clone is None:
-        if options.promoted and str(snapshot) in seen.things:
+    clones = [clone for options in every if (clone := seen.clone(options))]
+    if not clones:
+        if every[0].promoted and str(snapshot) in seen.things:
             seen.family = _family(backend, str(snapshot.dataset))
         return seen
-    seen.own = inventory.read_tree(backend, [clone.name], ("guid", "clones"), "snapshot", depth=1).snapshots
-    if clone.origin and clone.origin not in seen.things:
-        # Its origin is another snapshot than the requested one, or a promotion has moved it.
-        seen.things.update(inventory.read_things(backend, [clone.origin, clone.origin.partition("@")[0]]))
-    if options.promoted and clone.origin:
-        seen.family = _family(backend, clone.name, clone.origin.partition("@")[0])
+    own = inventory.read_tree(backend, [clone.name for clone in clones], ("guid", "clones"), "snapshot", depth=1)
+    for snap in own.snapshots.values():
+        seen.own.setdefault(snap.dataset, []).append(snap)
+    # Its origin is another snapshot than the requested one, or a promotion has moved it.
+    elsewhere = [clone.origin for clone in clones if clone.origin and clone.origin not in seen.things]
+    if elsewhere:
+        seen.things.update(
+            inventory.read_things(backend, [each for name in elsewhere for each in (name, name.partition("@")[0])])
+        )
+    if every[0].promoted and clones[0].origin:
+        seen.family = _family(backend, clones[0].name, clones[0].origin.partition("@")[0])
     return seen
 
 
@@ -169,13 +251,13 @@ def _inbound_message(snapshot: SnapshotName, progress: Progress) -> str:
     return f"{snapshot} is inbound, with {progress.bytes_done or 0}{total} bytes received"
 
 
-def _await(backend: Backend, options: Options, snapshot: SnapshotName, seen: Seen) -> Seen:
+def _await(backend: Backend, every: Sequence[Options], snapshot: SnapshotName, seen: Seen) -> Seen:
     """What is read when the snapshot has arrived, or when the time is up."""
 
     def look() -> Seen:
-        return _read(backend, options, snapshot)
+        return _read(backend, every, snapshot)
 
-    return wait_for(look, lambda found: not _inbound(found, snapshot), _POLL, options.wait, first=seen)
+    return wait_for(look, lambda found: not _inbound(found, snapshot), _POLL, every[0].wait, first=seen)
 
 
 def plan_present(options: Options, snapshot: SnapshotName, seen: Seen, check_mode: bool = False) -> Plan:
@@ -190,6 +272,7 @@ def plan_present(options: Options, snapshot: SnapshotName, seen: Seen, check_mod
     plan = zfs_properties.plan(clone.name, clone.values, options.properties)
     if options.promoted is not None:
         _plan_promotion(plan, options, snapshot, clone, seen)
+    _plan_mount(plan, options, clone.values, mounting.is_mounted(clone) is True, _locked(clone))
     return plan
 
 
@@ -199,13 +282,7 @@ def _plan_create(options: Options, snapshot: SnapshotName, seen: Seen, check_mod
     dataset = seen.things.datasets.get(str(snapshot.dataset))
     if dataset is None:
         raise Refused(f"{name} cannot be created: there is no dataset {snapshot.dataset}; check snapshot")
-    parent = seen.things.datasets.get(str(options.name.parent))
-    if parent is None:
-        raise Refused(
-            f"{name} cannot be created: its parent {options.name.parent} does not exist; create it first (zfs_dataset)"
-        )
-    if parent.type == "volume":
-        raise Refused(f"{name} cannot be created: its parent {parent.name} is a volume; choose another name")
+    plan.steps += plan_parents(options.name, options.above(), seen.datasets(), options.create_parents)
     zfs_properties.check_known(f"a clone of {snapshot}", dataset.values, options.properties)
     zfs_properties.check_fixed(f"{snapshot.dataset}, and so every clone of it,", dataset.values, options.properties)
     guid = _origin_guid(plan, options, snapshot, seen, check_mode)
@@ -217,27 +294,49 @@ def _plan_create(options: Options, snapshot: SnapshotName, seen: Seen, check_mod
         before={name: None},
         after={name: {"origin": str(snapshot), **setting}},
     )
-    if _stays_locked(options, dataset, parent):
-        plan.warnings.append(
-            f"{name} will not be mounted: the key of {dataset.get('encryptionroot')} is not loaded. Load it with "
-            "zfs_dataset (key=loaded), then mount the clone (mounted=true)"
-        )
     if options.promoted:
         promotion.add(plan, Dataset(name), dataset, str(snapshot), seen.family)
+    values, locked = mounting.initial(dataset.type, nearest(options.name, seen.datasets())), _locked(dataset)
+    if locked and options.mounted is None and mounting.is_automatic(options, values):
+        plan.warnings.append(_without_key(options, locked))
+    _plan_mount(plan, options, values, _mounts_itself(options, dataset, seen), locked)
     return plan
 
 
-def _stays_locked(options: Options, dataset: Dataset, parent: Dataset) -> bool:
-    """True if ZFS would mount the new clone, but its key, which is the origin's, is not loaded."""
-    mountpoint = options.properties.get("mountpoint") or parent.get("mountpoint")
-    mounts = options.properties.get("canmount") in (None, "on") and mountpoint not in zfs_properties.NOWHERE
-    return dataset.type == "filesystem" and mounts and dataset.get("keystatus") == "unavailable"
+def _mounts_itself(options: Options, dataset: Dataset, seen: Seen) -> bool:
+    """True if ``zfs clone`` will mount the clone of a snapshot of ``dataset``."""
+    values = mounting.initial(dataset.type, nearest(options.name, seen.datasets()))
+    return options.root and not _locked(dataset) and mounting.is_automatic(options, values)
 
 
-def _unmounted(options: Options, told: list[str]) -> list[str]:
-    """The warnings for what zfs said of a clone that it could not mount. Without root it never can."""
-    reasons = [" ".join(text.split()) for text in told if "only be mounted by root" not in text]
-    return [f"{options.name} was created, but is not mounted: {reason}" for reason in reasons]
+def _locked(dataset: Dataset) -> str | None:
+    """The dataset whose key it needs, if that is not loaded. A clone has the key of its origin."""
+    return dataset.get("encryptionroot") if dataset.get("keystatus") == "unavailable" else None
+
+
+def _without_key(options: Options, locked: str) -> str:
+    return (
+        f"{options.name} will not be mounted: the key of {locked} is not loaded. Load it with zfs_dataset "
+        "(key=loaded), then mount the clone (mounted=true)"
+    )
+
+
+def _plan_mount(plan: Plan, options: Options, values: Values, mounted: bool, locked: str | None) -> None:
+    """Mount or unmount as the last step. What cannot be mounted is a clone all the same, so that is a warning."""
+    steps = mounting.plan_mount(options, values, mounted)
+    if steps and options.mounted and locked:
+        plan.warnings.append(_without_key(options, locked))
+    elif steps and options.mounted and not options.root:
+        plan.warnings.append(
+            f"{options.name} will not be mounted: on Linux only root can mount. Mount it in a task with become"
+        )
+    else:
+        plan.steps += steps
+
+
+def _unmounted(item: Item) -> list[str]:
+    """What zfs said of a clone that it could not mount. Without root it never can."""
+    return [" ".join(text.split()) for text in item.unmounted if "only be mounted by root" not in text]
 
 
 def _origin_guid(plan: Plan, options: Options, snapshot: SnapshotName, seen: Seen, check_mode: bool) -> str:
@@ -312,7 +411,7 @@ def _came_from(clone: Dataset, missing: bool, recorded: str | None) -> str:
 def _is_promoted(clone: Dataset, seen: Seen) -> bool:
     """True if the snapshot that it was created from is its own now."""
     recorded = _recorded(clone)
-    return recorded is not None and any(snap.guid == recorded for snap in seen.own.values())
+    return recorded is not None and any(snap.guid == recorded for snap in seen.own.get(clone.name, []))
 
 
 def _plan_promotion(plan: Plan, options: Options, snapshot: SnapshotName, clone: Dataset, seen: Seen) -> None:
@@ -335,7 +434,7 @@ def _plan_promotion(plan: Plan, options: Options, snapshot: SnapshotName, clone:
     promotion.add(plan, clone, seen.things.datasets[clone.origin.partition("@")[0]], clone.origin, seen.family)
 
 
-def _verify(options: Options, seen: Seen) -> None:
+def _verify(item: Item, options: Options, seen: Seen) -> None:
     """Raise CerssError unless the clone is as requested, whatever the commands reported."""
     clone = seen.clone(options)
     if clone is None:
@@ -346,6 +445,12 @@ def _verify(options: Options, seen: Seen) -> None:
             f"{clone.name} exists, but these were not applied: {', '.join(unmet)}. A missing permission (zfs allow) "
             "is the usual reason"
         )
+    if any("will not be mounted" in text for text in item.plan.warnings):
+        return
+    if options.mounted is not None and mounting.is_mounted(clone) != options.mounted:
+        reason = ": ".join(["is not mounted" if options.mounted else "is still mounted", *_unmounted(item)])
+        raise CerssError(f"{clone.name} exists, but {reason}")
+    item.plan.warnings += [f"{clone.name} was created, but is not mounted: {reason}" for reason in _unmounted(item)]
 
 
 def _as_clone(options: Options, seen: Seen) -> Clone:
@@ -353,15 +458,17 @@ def _as_clone(options: Options, seen: Seen) -> Clone:
     if clone is None:
         return Clone(str(options.name))
     origin = seen.things.snapshots.get(clone.origin or "")
+    own = seen.own.get(clone.name, [])
     return Clone(
         name=clone.name,
         guid=clone.guid,
         type=clone.type,
         origin={"name": clone.origin, "guid": origin.guid if origin else None} if clone.origin else None,
         promoted=_is_promoted(clone, seen),
+        mounted=mounting.is_mounted(clone),
         dependents={
-            "snapshots": list(seen.own),
-            "clones": sorted(name for snap in seen.own.values() for name in snap.clones or []),
+            "snapshots": [snap.name for snap in own],
+            "clones": sorted(name for snap in own for name in snap.clones or []),
         },
         properties=zfs_properties.shown(clone.values),
     )
@@ -370,50 +477,54 @@ def _as_clone(options: Options, seen: Seen) -> Clone:
 def foreseen(options: Options, snapshot: SnapshotName, seen: Seen, plan: Plan) -> Clone:
     """The clone as it will be, for check mode. What only ZFS can tell, such as a new GUID, is None."""
     clone = _as_clone(options, seen)
-    if plan.changed:
-        if clone.guid is None:
-            dataset = seen.things.datasets.get(str(snapshot.dataset))
-            origin = seen.things.snapshots.get(str(snapshot))
-            clone.type = dataset.type if dataset else None
-            clone.origin = {"name": str(snapshot), "guid": origin.guid if origin else None}
-        for name, text in options.properties.items():
-            if text is None:
-                clone.properties.pop(name, None)
-            else:
-                clone.properties[name] = zfs_properties.stored(name, text)
-        if options.promoted and not clone.promoted:
-            clone.promoted, clone.origin = True, None
+    if not plan.changed:
+        return clone
+    if clone.guid is None:
+        dataset = seen.things.datasets[str(snapshot.dataset)]
+        origin = seen.things.snapshots.get(str(snapshot))
+        clone.type = dataset.type
+        clone.origin = {"name": str(snapshot), "guid": origin.guid if origin else None}
+        clone.mounted = None if clone.type == "volume" else _mounts_itself(options, dataset, seen)
+    for name, text in options.properties.items():
+        if text is None:
+            clone.properties.pop(name, None)
+        else:
+            clone.properties[name] = zfs_properties.stored(name, text)
+    if options.promoted and not clone.promoted:
+        clone.promoted, clone.origin = True, None
+    for effect in plan.effects:
+        if effect.name == clone.name and isinstance(effect.after, dict):
+            clone.mounted = effect.after.get("mounted", clone.mounted)
     return clone
 
 
 # -- absent ----------------------------------------------------------------------------------------------------------
 
 
-def _absent(backend: Backend, options: Options, check_mode: bool) -> dict[str, Any]:
-    name = str(options.name)
-    clone = inventory.read_things(backend, [name]).datasets.get(name)
-    if clone is None:
-        return {**Plan().to_result(), "clone": None}
-    roots = [name, *([clone.origin] if clone.origin else [])]
-    tree = inventory.read_tree(backend, roots, _DEPENDENTS, TREE)
-    origin = tree.snapshots.pop(clone.origin, None) if clone.origin else None
-    tree.datasets.pop(name, None)
-    check_removable(options, clone, origin)
-    plan = Plan()
-    dependents = _dependents(tree)
-    if dependents and not options.cascade:
-        raise Refused(_blocked(name, dependents), dependents=[other for _kind, other in dependents])
-    if dependents:
-        plan = _cascade(backend, options.name)
-    plan_removal(plan, clone, origin)
+def _absent(backend: Backend, tasks: Sequence[Task], check_mode: bool) -> dict[str, Clone]:
+    """Nothing: afterwards there is no clone to tell about."""
+    reach = removal.Reach(tasks[0][1].cascade)
+    seen = removal.read(backend, [item.name for item, _options in tasks], reach)
+    existing = [(item, options) for item, options in tasks if item.name in seen.current]
+    gone: set[str] = set()
+    for item, options in existing:
+        item.plan = item.check(partial(plan_absent, options, seen, reach, gone)) or Plan()
+        gone |= removal.destroyed(item.plan)
     if not check_mode:
-        execute(backend, plan)
-        if name in inventory.read_things(backend, [name]):
-            raise CerssError(f"{name} was destroyed, but exists again; another process may have created it")
-    return {**plan.to_result(), "clone": None}
+        items.carry_out_all(backend, [item for item, _options in existing])
+        left = [item for item, _options in existing if not item.error]
+        errors = removal.verify(backend, [item.name for item in left]) if left else {}
+        for item in left:
+            item.error = errors.get(item.name)
+    return {}
 
 
-_DEPENDENTS = ("type", "defer_destroy", "userrefs", "clones")
+def plan_absent(options: Options, seen: removal.Seen, reach: removal.Reach, gone: Collection[str]) -> Plan:
+    """The removal of one clone; Refused if something is in the way. ``gone``: see `removal.plan`."""
+    name = str(options.name)
+    if name not in gone:
+        check_removable(options, seen.current[name], seen.origin(name))
+    return removal.plan(name, seen, reach, gone)
 
 
 def check_removable(options: Options, clone: Dataset, origin: Snapshot | None) -> None:
@@ -434,53 +545,4 @@ def check_removable(options: Options, clone: Dataset, origin: Snapshot | None) -
         raise Refused(
             f"{clone.name} is a clone of {origin.name}, not of {options.snapshot}; "
             "leave snapshot out to remove it anyway"
-        )
-
-
-def _dependents(tree: Things) -> list[tuple[str, str]]:
-    """(kind, name) of the clone's snapshots, then of their clones, then of the other datasets below it."""
-    clones = {clone for snapshot in tree.snapshots.values() for clone in snapshot.clones or []}
-    kinds = {"snapshot": set(tree.snapshots), "clone": clones, "dataset": set(tree.datasets) - clones}
-    return [(kind, name) for kind, names in kinds.items() for name in sorted(names)]
-
-
-def _blocked(name: str, dependents: list[tuple[str, str]]) -> str:
-    listed = ", ".join(f"{kind} {other}" for kind, other in dependents)
-    return (
-        f"{name} cannot be removed: these depend on it: {listed}. Remove them first, or set on_dependents=cascade to "
-        "remove its snapshots and their clones too"
-    )
-
-
-def _cascade(backend: Backend, name: DatasetName) -> Plan:
-    """The removal of the clone's own snapshots and all clones of these, the last one of a chain first."""
-    found, _missing = inventory.read(backend, [name.pool], None)
-    own = found[str(name)].snapshots
-    closure = closure_of(found, [snapshot.name for snapshot in own])
-    to_read = {**{clone.name: clone for clone in closure.clones}, str(name): found[str(name)]}
-    running = read_activity(backend)
-    objects.fill(backend, to_read, [snap for dataset in to_read.values() for snap in dataset.snapshots], running)
-    objects.fill_records(backend, {clone.name: clone for clone in closure.clones})
-    foreign = [other for other in found if other.startswith(f"{name}/") and other not in to_read]
-    if foreign:
-        raise Refused(
-            f"{name} cannot be removed: {', '.join(foreign)} is below it, and a cascade removes only snapshots and "
-            "clones. Remove or rename it first"
-        )
-    return plan_absent(SnapshotOptions([], on_dependents="cascade"), own, closure, running).plan
-
-
-def plan_removal(plan: Plan, clone: Dataset, origin: Snapshot | None) -> None:
-    """Add the removal of the clone, and of an origin whose pending deletion waits only for it."""
-    plan.add(
-        f"destroy clone {clone.name}",
-        zfs.destroy(clone.name),
-        before={clone.name: {"origin": clone.origin}},
-        after={clone.name: {"state": model.ABSENT}},
-    )
-    if origin and origin.state == model.PENDING_DELETE and origin.clones == [clone.name] and not origin.userrefs:
-        plan.add(
-            f"{origin.name}, which was pending deletion, is destroyed by ZFS with {clone.name}",
-            before={origin.name: {"state": model.PENDING_DELETE}},
-            after={origin.name: {"state": model.ABSENT}},
         )

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import units
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import SourceMark
-from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Value, Values
-from ansible_collections.cerss.zfs.plugins.module_utils._core.names import MAX_NAME, DatasetName, listing
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import MAX_NAME, DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan, Step
-from ansible_collections.cerss.zfs.plugins.module_utils._dataset import key
+from ansible_collections.cerss.zfs.plugins.module_utils._dataset import key, mounting, removal
+from ansible_collections.cerss.zfs.plugins.module_utils._dataset.parents import nearest, plan_parents
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity, read_activity
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import execute
-from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import TREE, Inventory, Things, check_values
+from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import Inventory, check_values
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import properties as zfs_properties
 
@@ -36,6 +37,7 @@ class Options:
     mounted: bool | None
     renamed_from: DatasetName | None
     create_parents: bool
+    cascade: bool = False  # on_dependents
     root: bool = True  # the module runs as root; on Linux only root can mount
     key: key.KeyOptions | None = None
 
@@ -44,8 +46,10 @@ class Options:
         name = DatasetName.parse(params["name"])
         given = ("properties", "mounted", "renamed_from", "create_parents", "key", "key_file", "key_text")
         useless = [option for option in given if params.get(option) not in (None, False, {}, "")]
-        if params["state"] == "absent" and useless:
-            raise BadInput(f"{', '.join(useless)} cannot be combined with state=absent; leave it out")
+        if params["state"] == "present":
+            useless = ["on_dependents"] if params["on_dependents"] != "fail" else []
+        if useless:
+            raise BadInput(f"{', '.join(useless)} cannot be combined with state={params['state']}; leave it out")
         old = DatasetName.parse(params["renamed_from"]) if params["renamed_from"] is not None else None
         if old is not None:
             _check_rename(old, name)
@@ -55,9 +59,14 @@ class Options:
             mounted=params["mounted"],
             renamed_from=old,
             create_parents=params["create_parents"],
+            cascade=params["on_dependents"] == "cascade",
             root=os.geteuid() == 0,
             key=key.KeyOptions.from_params(params),
         )
+
+    @property
+    def reach(self) -> removal.Reach:
+        return removal.Reach(self.cascade, tree=True)
 
     @property
     def size(self) -> int | None:
@@ -156,7 +165,7 @@ def plan_present(
     before = [] if options.key and options.key.state == key.UNLOADED else keys.steps
     plan.steps += [*before, *settings.steps]
     _check_locked(options, subject, before)
-    _plan_mount(plan, options, subject.values, _is_mounted(subject))
+    plan.steps += mounting.plan_mount(options, subject.values, mounting.is_mounted(subject) is True)
     plan.steps += [step for step in keys.steps if step not in before]
     return plan
 
@@ -167,7 +176,7 @@ def _plan_key(options: Options, subject: Dataset, found: Inventory, users: Itera
 
 
 def _check_locked(options: Options, subject: Dataset, keys: Sequence[Step]) -> None:
-    if options.mounted and not _is_mounted(subject) and subject.get("keystatus") == "unavailable" and not keys:
+    if options.mounted and not mounting.is_mounted(subject) and subject.get("keystatus") == "unavailable" and not keys:
         raise Refused(
             f"{options.name} cannot be mounted: its key is not loaded. Set key=loaded as well, or leave mounted out"
         )
@@ -177,8 +186,8 @@ def _plan_create(options: Options, found: Inventory) -> Plan:
     plan = Plan()
     if options.name.parent is None:
         raise Refused(f"there is no pool {options.name}; check name, or create the pool with zpool")
-    _plan_parents(plan, options, found)
-    above = _nearest(options.name, found)
+    plan.steps += plan_parents(options.name, options.name.ancestors(), found, options.create_parents)
+    above = nearest(options.name, found)
     if options.size is None:
         free = {name: text for name, text in options.properties.items() if name not in zfs_properties.AT_CREATION}
         zfs_properties.check_known(f"{options.name}, a filesystem,", above.values, free)
@@ -195,51 +204,10 @@ def _plan_create(options: Options, found: Inventory) -> Plan:
         before={str(options.name): None},
         after={str(options.name): {"type": kind, **size, **setting}},
     )
-    _plan_mount(plan, options, _initial(kind, above), False)
+    values = mounting.initial(kind, above)
+    automatic = options.mounted is None and options.root and mounting.is_automatic(options, values)
+    plan.steps += [mounting.mount(str(options.name))] if automatic else mounting.plan_mount(options, values, False)
     return plan
-
-
-def _nearest(name: DatasetName, found: Inventory) -> Dataset:
-    """The nearest dataset above that exists; there is one, since the pool does."""
-    return next(found[str(above)] for above in reversed(name.ancestors()) if str(above) in found)
-
-
-def _initial(kind: str, above: Dataset) -> Values:
-    """What a new dataset has before any property is set. It inherits mountpoint, but not canmount."""
-    return {
-        "type": Value(kind, "-"),
-        "canmount": Value("on", "default"),
-        "mountpoint": Value(above.get("mountpoint") or "none", "inherited"),
-    }
-
-
-def _plan_parents(plan: Plan, options: Options, found: Inventory) -> None:
-    """Parents must be filesystems. Missing ones are created if create_parents is set."""
-    missing: list[DatasetName] = []
-    for name in options.name.ancestors():
-        dataset = found.get(str(name))
-        if dataset is None:
-            missing.append(name)
-        elif dataset.type == "volume":
-            raise Refused(f"{options.name} cannot be created: {name} above it is a volume; choose another name")
-    if missing and missing[0].parent is None:
-        raise Refused(
-            f"{options.name} cannot be created: there is no pool {missing[0]}. Check the name, or import the pool"
-        )
-    if missing and not options.create_parents:
-        raise Refused(
-            f"{options.name} cannot be created: its parent {missing[-1]} does not exist. Create it first, or set "
-            "create_parents"
-        )
-    for name in missing:
-        plan.add(
-            f"create filesystem {name}",
-            zfs.create(str(name), {}),
-            before={str(name): None},
-            after={str(name): {"type": "filesystem"}},
-        )
-        initial = _initial("filesystem", _nearest(name, found))
-        _plan_mount(plan, replace(options, name=name, properties={}, mounted=None), initial, False)
 
 
 def _check_key(options: Options) -> None:
@@ -275,7 +243,7 @@ def _plan_rename(
             f"{old.name} cannot be renamed: the name of {long[0][:60]}… below it would have {len(long[0]) + grows} "
             f"characters, and ZFS takes {MAX_NAME}. Choose a shorter name"
         )
-    _plan_parents(plan, options, found)
+    plan.steps += plan_parents(options.name, options.name.ancestors(), found, options.create_parents)
     plan.add(
         f"rename {old.name} to {options.name}",
         zfs.rename(old.name, str(options.name), old.type, remount=True),
@@ -284,49 +252,13 @@ def _plan_rename(
     )
 
 
-def _plan_mount(plan: Plan, options: Options, values: Values, mounted: bool) -> None:
-    """Mount or unmount as the last step.
-
-    Without the option mounted, a new filesystem is mounted if ZFS would mount it at boot and this user may mount.
-    Properties of a new dataset have no ``guid`` yet.
-    """
-    name = str(options.name)
-    if values["type"].text == "volume":
-        if options.mounted is not None:
-            raise BadInput(f"{name} is a volume, which ZFS does not mount; leave mounted out")
-        return
-    canmount, mountpoint = (_requested(options, values, key) for key in ("canmount", "mountpoint"))
-    why_not = (
-        "canmount=off"
-        if canmount == "off"
-        else f"mountpoint={mountpoint}"
-        if mountpoint in zfs_properties.NOWHERE
-        else None
-    )
-    if options.mounted and why_not:
-        raise Refused(f"{name} cannot be mounted: it has {why_not}. Change that property, or leave mounted out")
-    is_new = "guid" not in values
-    automatic = options.mounted is None and is_new and options.root and canmount == "on" and not why_not
-    if (options.mounted or automatic) and not mounted:
-        plan.add(f"mount {name}", zfs.mount(name), before={name: {"mounted": False}}, after={name: {"mounted": True}})
-    elif options.mounted is False and mounted:
-        plan.add(
-            f"unmount {name}", zfs.unmount(name), before={name: {"mounted": True}}, after={name: {"mounted": False}}
-        )
-
-
-def _requested(options: Options, values: Values, name: str) -> str:
-    """The value that a property will have."""
-    return options.properties.get(name) or (values[name].text if name in values else "")
-
-
 def _verify(options: Options, found: Inventory) -> None:
     """Raise CerssError unless the dataset is as requested, whatever the commands reported."""
     dataset = found.get(str(options.name))
     if dataset is None:
         raise CerssError(f"{options.name} does not exist any more; another process may have removed it")
     unmet = zfs_properties.unmet(dataset.values, options.properties)
-    if options.mounted is not None and _is_mounted(dataset) != options.mounted:
+    if options.mounted is not None and mounting.is_mounted(dataset) != options.mounted:
         unmet.append("mounted (only root can mount on Linux)")
     if options.key and not key.is_met(options.key, dataset):
         unmet.append(f"key={options.key.state}")
@@ -337,17 +269,13 @@ def _verify(options: Options, found: Inventory) -> None:
         )
 
 
-def _is_mounted(dataset: Dataset) -> bool:
-    return dataset.get("mounted") == "yes"
-
-
 def _shown(dataset: Dataset) -> dict[str, Any]:
     return {
         "name": dataset.name,
         "guid": dataset.guid,
         "type": dataset.type,
         "origin": dataset.origin,
-        "mounted": None if dataset.type == "volume" else _is_mounted(dataset),
+        "mounted": mounting.is_mounted(dataset),
         "encryption_root": dataset.get("encryptionroot"),
         "key_loaded": dataset.get("keystatus") == "available" if dataset.get("encryptionroot") else None,
         "properties": zfs_properties.shown(dataset.values),
@@ -377,7 +305,7 @@ def _foreseen_key(options: Options, found: Inventory, old: Dataset | None) -> di
     """How the key will be, as far as it is told by options and by what is above."""
     name = str(options.name)
     own = options.properties.get("encryption") not in (None, "off") or "keyformat" in options.properties
-    above = _nearest(options.name, found) if options.name.parent else None
+    above = nearest(options.name, found) if options.name.parent else None
     root = above.get("encryptionroot") if above else None
     if old is None:
         root = name if own else None if options.properties.get("encryption") == "off" else root
@@ -397,19 +325,20 @@ def _foreseen_key(options: Options, found: Inventory, old: Dataset | None) -> di
 
 def _absent(backend: Backend, options: Options, check_mode: bool) -> dict[str, Any]:
     name = str(options.name)
-    current = inventory.read_things(backend, [name]).datasets.get(name)
-    if current is None:
-        return {**Plan().to_result(), "dataset": None}
-    plan = plan_absent(options, current, inventory.read_tree(backend, [name], ("type", "clones"), TREE))
-    if not check_mode:
+    seen = removal.read(backend, [name], options.reach)
+    plan = plan_absent(options, seen)
+    if plan.changed and not check_mode:
         execute(backend, plan)
-        if name in inventory.read_things(backend, [name]):
-            raise CerssError(f"{name} was destroyed, but exists again; another process may have created it")
+        for error in removal.verify(backend, [name]).values():
+            raise error
     return {**plan.to_result(), "dataset": None}
 
 
-def plan_absent(options: Options, current: Dataset, tree: Things) -> Plan:
-    """The removal of one dataset; Refused if anything depends on it. ``tree``: all at and below it, with clones."""
+def plan_absent(options: Options, seen: removal.Seen) -> Plan:
+    """The removal of the dataset, in a cascade with all that depends on it; Refused if something is in the way."""
+    current = seen.current.get(str(options.name))
+    if current is None:
+        return Plan()
     if options.name.parent is None:
         raise BadInput(f"{current.name} is a pool; this module does not destroy pools, use zpool")
     if current.relationships():
@@ -417,16 +346,4 @@ def plan_absent(options: Options, current: Dataset, tree: Things) -> Plan:
             f"{current.name} cannot be removed: it is {' and '.join(current.relationships())}. "
             "End the relationship first (zfs_replication with state=absent)"
         )
-    kinds = {**dict.fromkeys(tree.datasets, "dataset"), **dict.fromkeys(tree.snapshots, "snapshot")}
-    left = [f"{kinds[name]} {name}" for name in sorted(kinds) if name != current.name]
-    left += sorted({f"clone {clone}" for snapshot in tree.snapshots.values() for clone in snapshot.clones or []})
-    if left:
-        raise Refused(f"{current.name} cannot be removed: it has {listing(left)}. Remove these first")
-    plan = Plan()
-    plan.add(
-        f"destroy {current.type} {current.name}",
-        zfs.destroy(current.name),
-        before={current.name: {"type": current.type}},
-        after={current.name: None},
-    )
-    return plan
+    return removal.plan(current.name, seen, options.reach)

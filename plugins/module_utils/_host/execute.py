@@ -28,22 +28,43 @@ PROBED = 5.0  # seconds in which udev, multipath and LVM look at a new device, w
 LOOK = 0.5
 
 
-def execute(where: Backend | Mapping[str, Backend], plan: Plan) -> list[str]:
-    """Run the steps in order. The error of the step that fails also says what was done and what was not.
+@dataclass
+class Carried:
+    """What was carried out. ``unmounted``: what zfs said of datasets that it has created but could not mount.
 
-    ``where``: the backend, or side -> backend (`Step.side`). Returns what zfs said of datasets that it has created but
-    could not mount.
+    ``error``: of the step that failed; None if all of them are done.
     """
-    unmounted: list[str] = []
+
+    done: list[Step] = field(default_factory=list)
+    unmounted: list[str] = field(default_factory=list)
+    error: CerssError | None = None
+
+
+def execute(where: Backend | Mapping[str, Backend], plan: Plan) -> list[str]:
+    """`carry_out` that raises the error. Returns ``unmounted``."""
+    carried = carry_out(where, plan)
+    if carried.error:
+        raise carried.error
+    return carried.unmounted
+
+
+def carry_out(where: Backend | Mapping[str, Backend], plan: Plan) -> Carried:
+    """Run the steps in order, up to the first that fails. Its error also says what was done and what was not.
+
+    ``where``: the backend, or side -> backend (`Step.side`).
+    """
+    carried = Carried()
     for position, step in enumerate(plan.steps):
         try:
-            unmounted += _run(where[step.side] if isinstance(where, Mapping) else where, step)
-        except CerssError as error:  # noqa: PERF203
-            done, left = sentences(plan.steps[:position]), sentences(plan.steps[position:])
+            carried.unmounted += _run(where[step.side] if isinstance(where, Mapping) else where, step)
+        except CerssError as error:
+            done, left = sentences(carried.done), sentences(plan.steps[position:])
             error.msg += f"; done: {'; '.join(shortened(done)) or 'nothing'}; not done: {'; '.join(shortened(left))}"
             error.details.update(actions=done, changed=bool(done))
-            raise
-    return unmounted
+            carried.error = error
+            break
+        carried.done.append(step)
+    return carried
 
 
 @dataclass

@@ -256,10 +256,13 @@ def read_tree(
 ) -> Things:
     """The datasets and snapshots at and below ``names``. ``types`` and ``depth``: as for `commands.list_`.
 
-    Two processes if all properties are native, one if nothing is there.
+    Two processes for a batch of names if all properties are native, one if nothing is there.
     """
-    lines, _missing = backend.read(zfs.list_(names, types, depth=depth))
-    return _things(backend, read_properties(backend, [row[0] for row in output.rows(lines)], properties))
+    listed: list[str] = []
+    for batch in zfs.batches(list(names), max_bytes=backend.argument_bytes):
+        lines, _missing = backend.read(zfs.list_(batch, types, depth=depth))
+        listed += [row[0] for row in output.rows(lines)]
+    return _things(backend, read_properties(backend, listed, properties))
 
 
 def _things(backend: Backend, properties: Properties) -> Things:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Refused
-from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Snapshot
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import listing, shortened
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Effect, Plan, Step
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
@@ -86,10 +86,10 @@ def _read(backend: Backend, options: Options) -> Seen:
     current = {name: existing[name] for name in names if name in existing}
     datasets = {name: found[name] for name in dict.fromkeys(name.partition("@")[0] for name in names) if name in found}
     closure = closure_of(found, current) if cascade else Closure()
-    for dataset in [*datasets.values(), *closure.clones]:
+    for dataset in [*datasets.values(), *closure.datasets]:
         objects.link(dataset)
     running = read_activity(backend)
-    clones = {clone.name: clone for clone in closure.clones}
+    clones = {clone.name: clone for clone in closure.datasets}
     objects.fill(backend, {**datasets, **clones}, [*current.values(), *closure.snapshots], running)
     objects.fill_records(backend, clones)
     return Seen(names, current, datasets, running, closure, warnings)
@@ -127,35 +127,66 @@ def plan_absent(options: Options, requested: Sequence[Snapshot], closure: Closur
         _refuse_dependents(requested, sending)
     if options.on_dependents != "cascade":
         return Absent(Plan(), deletion.plan_deletion(requested, sending))
-    _refuse_cascade(requested, closure, sending)
-    cascaded = {clone.name for clone in closure.clones}
+    _refuse_cascade(requested, closure, running)
+    cascaded = {clone.name for clone in closure.datasets}
     rest = [
         replace(snap, clones=[])
         for snap in requested
         if snap.dataset not in cascaded and not (snap.state == model.PENDING_DELETE and snap.clones)
     ]
-    return Absent(_plan_cascade(requested, closure), deletion.plan_deletion(rest, sending))
+    return Absent(plan_cascade(requested, closure), deletion.plan_deletion(rest, sending))
 
 
-def _plan_cascade(requested: Sequence[Snapshot], closure: Closure) -> Plan:
-    """Each clone's snapshots, the clone, and its origin if only that clone kept it from its pending deletion."""
+def plan_cascade(others: Sequence[Snapshot], closure: Closure) -> Plan:
+    """For each dataset: release our holds, destroy its snapshots, then itself, and with it a pending origin.
+
+    ``others``: origins that are not in the closure. They and the closure must have been read with all values and holds.
+    """
     plan = Plan()
-    last = {clone.origin: clone.name for clone in closure.clones}  # origin -> its clone that is destroyed last
-    origins = {snap.name: snap for snap in [*requested, *closure.snapshots]}
-    for clone in closure.clones:
-        own = [deletion.destruction(snap.name) for snap in clone.snapshots if snap.state == model.FULL]
-        plan.steps += deletion.removals(clone.name, own)
-        plan.add(
-            f"destroy clone {clone.name} of {clone.origin}",
-            zfs.destroy(clone.name),
-            before={clone.name: {"origin": clone.origin}},
-            after={clone.name: {"state": model.ABSENT}},
-        )
-        origin = origins.get(clone.origin or "")
-        if origin and origin.state == model.PENDING_DELETE and last[clone.origin] == clone.name:
-            text = f"{origin.name}, which was pending deletion, is destroyed by ZFS with {clone.name}"
+    names = {dataset.name for dataset in closure.datasets}
+    origins = {
+        snap.name: snap
+        for snap in [*others, *closure.snapshots]
+        if snap.state == model.PENDING_DELETE and not snap.userrefs and names.issuperset(snap.clones or [])
+    }
+    last = {dataset.origin: dataset.name for dataset in closure.datasets}  # origin -> its clone that is destroyed last
+    for dataset in closure.datasets:
+        own = [deletion.destruction(snap.name) for snap in dataset.snapshots if snap.state == model.FULL]
+        plan.steps += [*_releases(dataset.snapshots), *deletion.removals(dataset.name, own), _destruction(dataset)]
+        origin = origins.get(dataset.origin or "")
+        if origin and last[dataset.origin] == dataset.name:
+            text = f"{origin.name}, which was pending deletion, is destroyed by ZFS with {dataset.name}"
             plan.steps.append(Step((Effect(origin.name, text, {"state": origin.state}, {"state": model.ABSENT}),)))
     return plan
+
+
+def _destruction(dataset: Dataset) -> Step:
+    kind = "clone" if dataset.origin else dataset.type
+    return Step.of(
+        f"destroy {kind} {dataset.name}" + (f" of {dataset.origin}" if dataset.origin else ""),
+        (zfs.destroy(dataset.name),),
+        before={dataset.name: {"origin": dataset.origin} if dataset.origin else {"type": dataset.type}},
+        after={dataset.name: {"state": model.ABSENT}},
+    )
+
+
+def _releases(snapshots: Sequence[Snapshot]) -> list[Step]:
+    """Release every hold of the snapshots. A pending deletion ends with the last one."""
+    steps: list[Step] = []
+    held = [snap for snap in snapshots if snap.holds]
+    tags = {snap.name: sorted(hold.tag for hold in snap.holds or []) for snap in held}
+    for tag in sorted({tag for each in tags.values() for tag in each}):
+        effects = {}
+        for snap in (snap for snap in held if tag in tags[snap.name]):
+            ends = snap.state == model.PENDING_DELETE and tag == tags[snap.name][-1]
+            text = f"release hold {tag} of {snap.name}" + (", which was pending deletion and ends with it" * ends)
+            after = {"holds": {tag: False}, **({"state": model.ABSENT} if ends else {})}
+            effects[snap.name] = Effect(snap.name, text, {"holds": {tag: True}}, after, f"release {tag}")
+        steps += [
+            Step(tuple(effects[name] for name in batch), (zfs.release(tag, batch),))
+            for batch in zfs.batches(list(effects), max_bytes=zfs.LOCAL_ARGUMENTS)
+        ]
+    return steps
 
 
 def _refuse_dependents(requested: Sequence[Snapshot], sending: Collection[str]) -> None:
@@ -170,18 +201,28 @@ def _refuse_dependents(requested: Sequence[Snapshot], sending: Collection[str]) 
         )
 
 
-def _refuse_cascade(requested: Sequence[Snapshot], closure: Closure, sending: Collection[str]) -> None:
-    found = [f"{name}: {listing(reasons)}" for name, reasons in closure.obstacles().items()]
-    for snap in [*requested, *closure.snapshots]:
-        needed_by = [blocker for blocker in blockers(snap) if not blocker.startswith("clone ")]
-        needed_by += ["the transfer that sends it"] if snap.name in sending else []
-        if needed_by:
-            found.append(f"{snap.name}: {listing(needed_by)}")
+def _refuse_cascade(requested: Sequence[Snapshot], closure: Closure, running: Activity) -> None:
+    found = obstacles(requested, closure, running)
     if found:
         raise Refused(
-            f"a cascade deletes only snapshots and clones, so these block it: {'; '.join(dict.fromkeys(found))}. "
+            f"a cascade deletes only snapshots and clones, so these block it: {'; '.join(found)}. "
             "Nothing was deleted. Remove them first, or set on_dependents=defer"
         )
+
+
+def obstacles(requested: Sequence[Snapshot], closure: Closure, running: Activity) -> list[str]:
+    """What forbids a cascade, as ``tank/a@s: hold keep``.
+
+    Holds of ours on the snapshots of named datasets do not: if a relationship still needed them, it would be listed.
+    """
+    found = [f"{name}: {listing(reasons)}" for name, reasons in closure.obstacles().items()]
+    for snap in [*requested, *closure.snapshots]:
+        ours = [f"hold {hold.tag}" for hold in snap.holds or [] if hold.ours and snap.dataset in closure.named]
+        needed_by = [each for each in blockers(snap) if not each.startswith("clone ") and each not in ours]
+        needed_by += ["the transfer that sends it"] if running.sends(snap.name) else []
+        if needed_by:
+            found.append(f"{snap.name}: {listing(needed_by)}")
+    return list(dict.fromkeys(found))
 
 
 def foretold(seen: Seen, plan: Plan) -> list[Snapshot]:

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What depends on a snapshot, and the order in which a cascade deletes it."""
+"""What depends on a snapshot or a dataset, and the order in which a cascade destroys it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import ReplicaRecords, SourceMark, Spoilt
@@ -29,31 +29,39 @@ def blockers(snapshot: Snapshot) -> list[str]:
 
 @dataclass
 class Closure:
-    """The clones that a cascade deletes before some snapshots.
+    """The datasets that a cascade destroys.
 
-    ``clones``: in the order of deletion, each after everything that depends on it.
-    ``misplaced``: name of a clone -> why its place in the tree forbids the cascade.
+    ``datasets``: in the order of their destruction, each after everything that depends on it. ``named``: names of those
+    that the user has named; all others are clones. ``misplaced``: name -> why its place forbids the cascade.
     """
 
-    clones: list[Dataset] = field(default_factory=list)
+    datasets: list[Dataset] = field(default_factory=list)
+    named: frozenset[str] = frozenset()
     misplaced: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def snapshots(self) -> list[Snapshot]:
-        """The snapshots of the clones."""
-        return [snapshot for clone in self.clones for snapshot in clone.snapshots]
+        """The snapshots of the datasets."""
+        return [snapshot for dataset in self.datasets for snapshot in dataset.snapshots]
 
     def obstacles(self) -> dict[str, list[str]]:
-        """Name of a clone -> why it cannot be deleted: its place, or its relationships. Marks must have been read."""
-        found = {clone.name: [*self.misplaced.get(clone.name, []), *_relationships(clone)] for clone in self.clones}
+        """Name of a dataset -> why it cannot be destroyed: its place, or its relationships.
+
+        Marks must have been read. A replica that was released or put aside is no obstacle if the user has named it.
+        """
+        found: dict[str, list[str]] = {}
+        for dataset in self.datasets:
+            replica = dataset.is_replica if dataset.name in self.named else SourceMark.NAME in dataset.ours
+            found[dataset.name] = [*self.misplaced.get(dataset.name, []), *_relationships(dataset, replica)]
         return {name: reasons for name, reasons in found.items() if reasons}
 
 
-def closure_of(datasets: Mapping[str, Dataset], requested: Iterable[str]) -> Closure:
+def closure_of(datasets: Mapping[str, Dataset], requested: Iterable[str], named: Collection[str] = ()) -> Closure:
     """The clones of the requested snapshots, the clones of these clones' snapshots, and so on.
 
-    ``datasets``: a whole pool. ``requested``: full names of snapshots. Only clones are in the closure; any other
-    dataset below one of them forbids the cascade.
+    ``datasets``: a whole pool. ``requested``: full names of snapshots. ``named``: datasets that go as well, with all
+    their snapshots. Besides these, only clones are in the closure; any other dataset below one in it forbids the
+    cascade.
 
     With tank/a a clone of tank/v@s, and tank/b a clone of tank/a@x, the closure of tank/v@s is [tank/b, tank/a].
     """
@@ -63,15 +71,15 @@ def closure_of(datasets: Mapping[str, Dataset], requested: Iterable[str]) -> Clo
         if dataset.origin:
             clones_of.setdefault(dataset.origin, []).append(dataset)
         children.setdefault(dataset.name.rpartition("/")[0], []).append(dataset)
-    inside = _reached(clones_of, requested)
+    inside = _reached(clones_of, requested, [datasets[name] for name in named])
     needs = {
         name: [child.name for child in children.get(name, []) if child.name in inside]
         + [clone.name for snapshot in dataset.snapshots for clone in clones_of.get(snapshot.name, [])]
         for name, dataset in inside.items()
     }
     order, circles = _leaves_first(needs)
-    result = Closure([inside[name] for name in order])
-    for dataset in result.clones:
+    result = Closure([inside[name] for name in order], frozenset(named))
+    for dataset in result.datasets:
         found = [f"{child.name} below it is not a clone that the cascade deletes"
                  for child in children.get(dataset.name, []) if child.name not in inside]  # fmt: skip
         found += [f"{other} above it depends on it" for other in circles.get(dataset.name, [])]
@@ -80,10 +88,12 @@ def closure_of(datasets: Mapping[str, Dataset], requested: Iterable[str]) -> Clo
     return result
 
 
-def _reached(clones_of: Mapping[str, list[Dataset]], requested: Iterable[str]) -> dict[str, Dataset]:
-    """By name, every clone that depends on the requested snapshots, directly or through other clones."""
-    inside: dict[str, Dataset] = {}
-    open_ends = list(requested)
+def _reached(
+    clones_of: Mapping[str, list[Dataset]], requested: Iterable[str], named: Iterable[Dataset]
+) -> dict[str, Dataset]:
+    """By name, the named datasets, and every clone that depends on them or on the requested snapshots."""
+    inside = {dataset.name: dataset for dataset in named}
+    open_ends = [*requested, *(snapshot.name for dataset in inside.values() for snapshot in dataset.snapshots)]
     while open_ends:
         for clone in clones_of.get(open_ends.pop(), []):
             if clone.name not in inside:
@@ -121,7 +131,7 @@ def _leaves_first(needs: Mapping[str, list[str]]) -> tuple[list[str], dict[str, 
     return order, circles
 
 
-def _relationships(dataset: Dataset) -> list[str]:
+def _relationships(dataset: Dataset, is_replica: bool) -> list[str]:
     """Why the dataset's relationships need it, as its marks and cursors tell."""
     found = [f"it is the source of relationship {id_}" for id_ in dataset.records()]
     found += [
@@ -129,7 +139,7 @@ def _relationships(dataset: Dataset) -> list[str]:
         for pool, records in ReplicaRecords.all_of(dataset.ours).items()
         if isinstance(records, Spoilt)
     ]
-    if SourceMark.NAME in dataset.ours:
+    if is_replica:
         found.append("it is a replica")
     needed: dict[str, list[str]] = {}
     for cursor, bookmark in dataset.cursors():

@@ -270,21 +270,24 @@ def receive_abort(dataset: str) -> list[str]:
     return ["zfs", "receive", "-A", dataset]
 
 
-def allow(user: str, permissions: Sequence[str], dataset: str, reach: str = "") -> list[str]:
-    """zfs-allow(8). ``reach``: ``-l`` the dataset only, ``-d`` its descendants only, "" both."""
-    return ["zfs", "allow", *([reach] if reach else []), "-u", user, ",".join(permissions), dataset]
+def allow(who: Sequence[str], permissions: Sequence[str], dataset: str, reach: str = "") -> list[str]:
+    """zfs-allow(8). ``reach``: ``-l`` the dataset only, ``-d`` its descendants only, "" both.
+
+    ``who``: ``-u`` or ``-g`` and a name, or ``-e`` for everyone.
+    """
+    return ["zfs", "allow", *([reach] if reach else []), *who, ",".join(permissions), dataset]
 
 
-def unallow(user: str, permissions: Sequence[str], dataset: str, reach: str = "") -> list[str]:
-    """zfs-allow(8), "zfs unallow". An empty list of permissions means all."""
+def unallow(who: Sequence[str], permissions: Sequence[str], dataset: str, reach: str = "") -> list[str]:
+    """zfs-allow(8), "zfs unallow". The arguments of `allow`; an empty list of permissions means all."""
     named = [",".join(permissions)] if permissions else []
-    return ["zfs", "unallow", *([reach] if reach else []), "-u", user, *named, dataset]
+    return ["zfs", "unallow", *([reach] if reach else []), *who, *named, dataset]
 
 
 def delegate(reach: str, who: Sequence[str], permissions: str, dataset: str) -> list[str]:
     """zfs-allow(8), in the form in which `output.delegated` reads it. ``reach``: a flag or "".
 
-    ``who``: a flag and a name, ``("-e",)`` for everyone, or nothing for a set and for permissions at creation.
+    ``who``: as for `allow`, or nothing for a set and for permissions at creation.
     """
     return ["zfs", "allow", *([reach] if reach else []), *who, permissions, dataset]
 

@@ -67,5 +67,5 @@ def test_snapshots_of_one_dataset_are_destroyed_together() -> None:
 
 
 def test_without_permissions_all_are_removed() -> None:
-    assert zfs.unallow("u", [], "tank", "-l") == ["zfs", "unallow", "-l", "-u", "u", "tank"]
-    assert zfs.unallow("u", ["send", "hold"], "tank") == ["zfs", "unallow", "-u", "u", "send,hold", "tank"]
+    assert zfs.unallow(["-u", "u"], [], "tank", "-l") == ["zfs", "unallow", "-l", "-u", "u", "tank"]
+    assert zfs.unallow(["-u", "u"], ["send", "hold"], "tank") == ["zfs", "unallow", "-u", "u", "send,hold", "tank"]
