@@ -90,6 +90,10 @@ WANTED, PROCESSES, DATASET, PROCESS, KEY = (
     for name in ("_host/test_wanted", "_zfs/test_processes", "_dataset/test_dataset", "_host/test_process",
                  "_dataset/test_key")
 )  # fmt: skip
+CLONE, ALLOW, REMOVAL, ITEMS, PARENTS = (
+    f"tests/unit/plugins/module_utils/_dataset/test_{name}.py"
+    for name in ("clone", "allow", "removal", "items", "parents")
+)
 STREAM, PROGRAM, PEEK, HOOKS = (
     f"tests/unit/plugins/module_utils/{name}.py"
     for name in ("_zfs/test_stream", "_zfs/test_program", "_host/test_peek", "_snapshot/test_hooks")
@@ -373,7 +377,36 @@ MUTANTS = [
     Mutant("a child that is not a clone is an obstacle", "_snapshot/dependents",
            "for child in children.get(dataset.name, []) if child.name not in inside]", "for child in []]", CLOSURE),
     Mutant("a replicated clone is an obstacle", "_snapshot/dependents",
-           "*_relationships(clone)]", "]", CLOSURE),
+           "*_relationships(dataset, replica)]", "]", CLOSURE),
+    Mutant("a clone that nobody names is kept if it was a replica", "_snapshot/dependents",
+           "replica = dataset.is_replica if dataset.name in self.named else", "replica = dataset.is_replica if self else",
+           CLOSURE),
+    Mutant("our holds stop a cascade unless their dataset is named", "_snapshot/absent",
+           " if hold.ours and snap.dataset in closure.named]", " if hold.ours]", ABSENT),
+    Mutant("the holds of others stop a cascade", "_snapshot/absent",
+           "for hold in snap.holds or [] if hold.ours and", "for hold in snap.holds or [] if", REMOVAL),
+    Mutant("a cascade knows what is being sent", "_snapshot/absent",
+           'needed_by += ["the transfer that sends it"] if running.sends(snap.name) else []\n        if needed_by:\n'
+           "            found.append(f\"{snap.name}: ", "if needed_by:\n            found.append(f\"{snap.name}: ", ABSENT),
+    Mutant("an origin with other clones is not told to go", "_snapshot/absent",
+           "not snap.userrefs and names.issuperset(snap.clones or [])", "not snap.userrefs", REMOVAL),
+    Mutant("what is in use stops a cascade before anything is lost", "_dataset/removal",
+           "return Plan([*unmounts, *absent.plan_cascade(origins, closure).steps])",
+           "return Plan([*absent.plan_cascade(origins, closure).steps, *unmounts])", REMOVAL),
+    Mutant("what is mounted below another is unmounted first", "_dataset/removal",
+           "in sorted(mounted, reverse=True)]", "in sorted(mounted)]", REMOVAL),
+    Mutant("a receive stops a cascade", "_dataset/removal",
+           "if dataset.receiving or dataset.has_partial_receive or receiving.into(dataset.name)",
+           "if receiving.into(dataset.name)", REMOVAL),
+    Mutant("one failure does not stop the others", "_dataset/items",
+           "        if item.error is None:\n            carried", "        if not any(each.error for each in items):\n"
+           "            carried", ITEMS),
+    Mutant("parents are never mounted", "_dataset/parents",
+           'SETTINGS = {"canmount": "off"}', "SETTINGS: dict[str, str] = {}", PARENTS),
+    Mutant("without exclusive nothing is taken away", "_dataset/allow",
+           "*(() if options.exclusive else names)", "*()", ALLOW),
+    Mutant("without root a clone is not said to be mounted", "_dataset/clone",
+           "elif steps and options.mounted and not options.root:", "elif not options:", CLONE),
     Mutant("what is held or cloned is only deferred", "_snapshot/deletion",
            "groups.setdefault((snapshot.dataset, bool(needed_by)), [])",
            "groups.setdefault((snapshot.dataset, False), [])",

@@ -48,6 +48,10 @@ def clone(name: str, snapshot: str | None = None, **options: Any) -> Call:
     return Call("zfs_clone", {"name": name, "snapshot": snapshot, **options})
 
 
+def clones(*names: str, phases: tuple[bool, ...] = BOTH, **options: Any) -> Call:
+    return Call("zfs_clone", {"name": list(names), **options}, phases)
+
+
 def snapshot(*names: str, **options: Any) -> Call:
     return Call("zfs_snapshot", {"name": list(names), **options})
 
@@ -73,6 +77,10 @@ def allow(*permissions: str, dataset: str = "tank/a b", user: str = "daemon", **
     state = "present" if permissions else "absent"
     given = {"permissions": list(permissions)} if permissions else {}
     return Call("zfs_allow", {"dataset": dataset, "user": user, "state": state, **given, **options})
+
+
+def grant(*permissions: str, **options: Any) -> Call:
+    return Call("zfs_allow", {"name": "tank/a b", "permissions": list(permissions), **options})
 
 
 def to(dataset: str | None = "backup/vol", host: str | None = "backend-b", **more: Any) -> dict[str, Any]:
@@ -176,6 +184,28 @@ SESSIONS: dict[str, Session] = {
         dataset("tank/inuse", mounted=False, properties={"org.example:x": "y"}),
         "kill $(cat /run/inuse)",
     ),
+    "dataset_cascade": [
+        "zfs create tank/a; zfs create tank/a/b; zfs create -V 16M tank/a/z; zfs snapshot -r tank/a@s; "
+        "zfs create tank/a/raw; zfs unmount tank/a/raw; zfs set mountpoint=legacy tank/a/raw; "
+        "zfs clone tank/a/b@s tank/c1; zfs snapshot tank/c1@x; zfs clone tank/c1@x tank/c2; zfs create tank/v; "
+        "zfs snapshot tank/v@p; zfs clone tank/v@p tank/a/c3; zfs destroy -d tank/v@p; "
+        f"zfs hold cerss.zfs:step:{ID} tank/a@s; zfs hold mine tank/c1@x; zfs create tank/c2/own; "
+        f"zfs set cerss.zfs:source='{OTHER}' tank/a/raw",
+        *once(
+            dataset("tank/a", state="absent"),
+            dataset("tank/a", state="absent", on_dependents="cascade"),
+        ),
+        "zfs release mine tank/c1@x; zfs destroy tank/c2/own; zfs inherit cerss.zfs:source tank/a/raw; "
+        "cd /tank/a/b; nohup sleep 600 > /dev/null 2>&1 & echo $! > /run/inuse",
+        Call("zfs_dataset", {"name": "tank/a", "state": "absent", "on_dependents": "cascade"}, REAL),
+        "kill $(cat /run/inuse)",
+        dataset("tank/a", state="absent", on_dependents="cascade"),
+        dataset("tank/a", state="absent", on_dependents="cascade"),
+        # Half of it has arrived.
+        "zfs create tank/busy; head -c 4M /dev/urandom > /tank/busy/f; zfs snapshot tank/busy@s; zfs create tank/in; "
+        "zfs send tank/busy@s | head -c 2M | zfs receive -s tank/in/half || true",
+        *once(dataset("tank/in", state="absent", on_dependents="cascade")),
+    ],
     "clone": [
         SOURCE,
         clone(
@@ -230,6 +260,33 @@ SESSIONS: dict[str, Session] = {
         f"zfs inherit cerss.zfs:replica.{POOL} tank/far",
         clone("tank/a", state="absent", on_dependents="cascade"),
         clone("tank/b", state="absent"),
+    ],
+    "clones": [
+        f"{SOURCE}zfs create -o canmount=off tank/off; zfs clone tank/vol@s2 tank/other",
+        clones(
+            "tank/x/y/c1",
+            "tank/x/c2",
+            "tank/plain",
+            "tank/other",
+            "tank/x/c2/below",
+            "tank/bad%name",
+            snapshot="tank/vol@s1",
+            create_parents=True,
+            properties={"atime": False},
+        ),
+        clones("tank/x/y/c1", "tank/x/c2", "tank/x/c2/below", snapshot="tank/vol@s1", properties={"atime": False}),
+        clones("tank/c3", "tank/c4", snapshot="tank/vol@s1", mounted=False),
+        clones("tank/c3", "tank/c4", snapshot="tank/vol@s1", mounted=True),
+        clones("tank/off/c5", snapshot="tank/vol@s1", mounted=True, properties={"canmount": "noauto"}),
+        clones(snapshot="tank/vol@s1"),
+        clones("tank/new1", "tank/new2", snapshot="tank/vol@s1", properties={"quota": "much"}, phases=REAL),
+        clones("tank/new1", "tank/new2", snapshot="tank/vol@s1", promoted=True, phases=REAL),
+        "zfs snapshot tank/c3@own; zfs clone tank/c3@own tank/c6; zfs snapshot tank/x/y/c1@held; "
+        "zfs hold mine tank/x/y/c1@held; zfs destroy -d tank/vol@s1",
+        clones("tank/x/c2", "tank/plain", "tank/gone", "tank/c3", "tank/x/c2/below", state="absent"),
+        clones("tank/c3", "tank/c6", "tank/x/y/c1", state="absent", on_dependents="cascade"),
+        "zfs release mine tank/x/y/c1@held",
+        clones("tank/x/y/c1", "tank/c4", "tank/off/c5", state="absent", on_dependents="cascade"),
     ],
     "clone_inbound": [
         f"{SOURCE}{BIG}zfs send tank/vol@big | head -c 4M | zfs receive -s -u backup/rep || true; "
@@ -438,6 +495,14 @@ SESSIONS: dict[str, Session] = {
         allow("send", dataset="tank/gone"),
         allow("send", user="nobody-of-that-name"),
         allow("send", "fly"),
+    ],
+    "allow_groups": [
+        "zfs create 'tank/a b'; zfs allow -u daemon mount 'tank/a b'; zfs allow -g daemon hold 'tank/a b'; "
+        "zfs allow -e diff 'tank/a b'; zfs allow -g 4711 release 'tank/a b'",
+        grant("send", "snapshot", users=["daemon", "root"], groups=["daemon"], exclusive=False),
+        grant("send", users=["daemon", "nobody-of-that-name", "-u"], groups=["4711", "none"], everyone=True),
+        grant("send", users=[], groups=[]),
+        Call("zfs_allow", {"name": "tank/a b", "groups": ["daemon", "4711"], "everyone": True, "state": "absent"}),
     ],
     "replicate": [
         f"{FILLED}zfs create -s -V 32M tank/zv; zfs snapshot tank/zv@s1",

@@ -132,7 +132,7 @@ def cascade(count: int, chain: bool) -> int:
     closure = closure_of(pool, [first.name])
     planned = absent.plan_absent(Options([], on_dependents="cascade"), [first], closure, Activity())
     assert len(planned.plan.actions) == 2 * (count - 1) + 1
-    return len(closure.clones)
+    return len(closure.datasets)
 
 
 def pairs_of(datasets: Mapping[str, Dataset]) -> list[Pair]:

@@ -159,7 +159,7 @@ def _present(backend: Backend, tasks: Sequence[Task], check_mode: bool) -> dict[
         seen = _await(backend, every, snapshot, seen)
     for item, options in tasks:
         item.plan = item.check(partial(plan_present, options, snapshot, seen, check_mode)) or Plan()
-        seen = replace(seen, coming={**seen.coming, **_coming(options, item.plan, snapshot, seen)})
+        seen = replace(seen, coming={**seen.coming, **coming(options, item.plan, snapshot, seen)})
     _check_values(backend, tasks, snapshot, seen)
     if check_mode:
         told = [(item, options) for item, options in tasks if not item.error or seen.clone(options)]
@@ -168,7 +168,7 @@ def _present(backend: Backend, tasks: Sequence[Task], check_mode: bool) -> dict[
     if any(item.plan.changed for item, _options in tasks):
         seen = _read(backend, every, snapshot)
         for item, options in tasks:
-            item.check(partial(_verify, item, options, seen))
+            item.check(partial(verify, item, options, seen))
     return {item.name: _as_clone(options, seen) for item, options in tasks if seen.clone(options)}
 
 
@@ -187,7 +187,7 @@ def _check_values(backend: Backend, tasks: Sequence[Task], snapshot: SnapshotNam
             item.plan = Plan() if item.error else item.plan
 
 
-def _coming(options: Options, plan: Plan, snapshot: SnapshotName, seen: Seen) -> Inventory:
+def coming(options: Options, plan: Plan, snapshot: SnapshotName, seen: Seen) -> Inventory:
     """What the plan will create, by name."""
     found: Inventory = {}
     for effect in plan.effects:
@@ -434,7 +434,7 @@ def _plan_promotion(plan: Plan, options: Options, snapshot: SnapshotName, clone:
     promotion.add(plan, clone, seen.things.datasets[clone.origin.partition("@")[0]], clone.origin, seen.family)
 
 
-def _verify(item: Item, options: Options, seen: Seen) -> None:
+def verify(item: Item, options: Options, seen: Seen) -> None:
     """Raise CerssError unless the clone is as requested, whatever the commands reported."""
     clone = seen.clone(options)
     if clone is None:

@@ -6,21 +6,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import SnapshotName
-from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
+from ansible_collections.cerss.zfs.plugins.module_utils._dataset import removal
 from ansible_collections.cerss.zfs.plugins.module_utils._dataset.clone import (
     Options,
     Seen,
+    coming,
     foreseen,
+    main,
+    plan_absent,
     plan_present,
-    plan_removal,
+    verify,
 )
+from ansible_collections.cerss.zfs.plugins.module_utils._dataset.items import Item
 from ansible_collections.cerss.zfs.tests.unit.things import dataset, snapshot, things
 
 
@@ -30,12 +35,16 @@ def thing(name: str, **values: str) -> Dataset | Snapshot:
     return dataset(name, **{"type": "filesystem", "atime": "on", **values})
 
 
+GIVEN = {
+    "snapshot": "tank/v@s", "properties": {}, "promoted": None, "mounted": None, "create_parents": False,
+    "state": "present", "on_dependents": "fail", "wait": "0",
+}  # fmt: skip
+
+
 def options(**params: Any) -> tuple[Options, SnapshotName]:
-    given = {
-        "name": "tank/c", "snapshot": "tank/v@s", "properties": {}, "promoted": None,
-        "state": "present", "on_dependents": "fail", "wait": "0", **params,
-    }  # fmt: skip
-    return Options.from_params(given), SnapshotName.parse(given["snapshot"])
+    given = {**GIVEN, "name": "tank/c", "root": True, **params}
+    requested = replace(Options.from_params(given, given["name"]), root=given["root"])
+    return requested, SnapshotName.parse(given["snapshot"])
 
 
 def seen(*more: Dataset | Snapshot, **rest: Any) -> Seen:
@@ -108,7 +117,7 @@ def test_the_right_origin_is_recognised(clone: list[Dataset]) -> None:
 
 def test_a_promoted_clone_satisfies_its_old_origin() -> None:
     own = thing("tank/c@s", guid="11")
-    current = seen(thing("tank/c", __origin="11"), own, own={"tank/c@s": own})
+    current = seen(thing("tank/c", __origin="11"), own, own={"tank/c": [own]})
     del current.things.snapshots["tank/v@s"]
     assert texts(current) == []
     assert texts(current, promoted=True) == []
@@ -180,8 +189,7 @@ def test_in_check_mode_a_snapshot_may_be_missing() -> None:
         ({"name": "other/c"}, "a clone is in the pool of its snapshot"),
         ({"name": "tank/v"}, "its own snapshot"),
         ({"wait": "soon"}, "is not a duration"),
-        ({"state": "absent", "promoted": True}, "promoted cannot be combined with state=absent"),
-        ({"on_dependents": "cascade"}, "on_dependents cannot be combined with state=present"),
+        ({"properties": {"quota": []}}, "is a list"),
     ],
 )
 def test_bad_input(params: dict[str, Any], told: str) -> None:
@@ -190,10 +198,160 @@ def test_bad_input(params: dict[str, Any], told: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("clones", "refs", "count"), [("tank/c", "0", 2), ("tank/c,tank/d", "0", 1), ("tank/c", "1", 1)]
+    ("params", "told"),
+    [
+        ({"state": "absent", "promoted": True}, "promoted cannot be combined with state=absent"),
+        ({"state": "absent", "create_parents": True}, "create_parents cannot be combined with state=absent"),
+        ({"on_dependents": "cascade"}, "on_dependents cannot be combined with state=present"),
+        ({"snapshot": None}, "state=present needs snapshot"),
+        ({"name": ["tank/c", "tank/d"], "promoted": True}, "promoted=true takes just one name"),
+        ({"name": ["tank/c", "tank/c"]}, "more than once"),
+    ],
 )
-def test_the_last_clone_ends_a_pending_deletion_of_its_origin(clones: str, refs: str, count: int) -> None:
-    plan = Plan()
-    origin = thing("tank/v@s", defer_destroy="on", clones=clones, userrefs=refs)
-    plan_removal(plan, thing("tank/c", origin="tank/v@s"), origin)
-    assert len(plan.steps) == count
+def test_options_that_do_not_fit_together(params: dict[str, Any], told: str) -> None:
+    with pytest.raises(BadInput, match=told):
+        main({**GIVEN, "name": ["tank/c"], **params}, check_mode=True)
+
+
+def test_an_empty_list_is_nothing_to_do() -> None:
+    for state in ("present", "absent"):
+        told = main({**GIVEN, "name": [], "state": state}, check_mode=False)
+        assert (told["changed"], told["actions"], told["clones"], told["clone"]) == (False, [], [], None)
+
+
+def test_every_bad_name_is_told() -> None:
+    told = main({**GIVEN, "name": ["tank", "", "other/c"]}, check_mode=False)
+    assert told["failed"]
+    assert [clone["failed"] for clone in told["clones"]] == [True, True, True]
+    assert "tank is a pool" in told["msg"]
+    assert "is empty" in told["msg"]
+    assert "in the pool of its snapshot" in told["clones"][2]["msg"]
+
+
+@pytest.mark.parametrize(
+    ("wait", "create", "actions"),
+    [
+        ("0", True, ["create filesystem tank/x", "create filesystem tank/x/y", "create clone tank/x/y/c of tank/v@s"]),
+        ("0", False, []),
+    ],
+)
+def test_missing_parents(wait: str, create: bool, actions: list[str]) -> None:
+    if not create:
+        with pytest.raises(Refused, match="its parent tank/x/y does not exist"):
+            texts(seen(), name="tank/x/y/c")
+        return
+    requested, origin = options(name="tank/x/y/c", create_parents=True)
+    plan = plan_present(requested, origin, seen())
+    assert plan.actions == actions
+    assert "canmount=off" in plan.steps[0].commands[0]
+
+
+FILESYSTEM = {"canmount": "on", "mountpoint": "/c"}
+
+
+@pytest.mark.parametrize(
+    ("mounted", "root", "properties", "actions", "warns"),
+    [
+        (None, True, {}, [], False),
+        (True, True, {}, [], False),  # zfs clone mounts it
+        (False, True, {}, ["unmount tank/c"], False),
+        (True, True, {"canmount": "noauto"}, ["mount tank/c"], False),
+        (False, True, {"canmount": "noauto"}, [], False),
+        (None, False, {}, [], False),
+        (True, False, {}, [], True),
+        (False, False, {}, [], False),
+    ],
+)
+def test_a_new_clone_is_mounted_as_requested(
+    mounted: bool | None, root: bool, properties: dict[str, str], actions: list[str], warns: bool
+) -> None:
+    current = Seen(
+        things(thing("tank", mountpoint="/tank"), thing("tank/v", canmount="on"), thing("tank/v@s", guid="11"))
+    )
+    requested, origin = options(mounted=mounted, root=root, properties=properties)
+    plan = plan_present(requested, origin, current)
+    assert plan.actions == ["create clone tank/c of tank/v@s", *actions]
+    assert any("on Linux only root can mount" in text for text in plan.warnings) == warns
+    clone = foreseen(requested, origin, current, plan)
+    assert clone.mounted == (root and (mounted if mounted is not None else True))
+
+
+@pytest.mark.parametrize(
+    ("now", "mounted", "root", "keystatus", "actions", "warning"),
+    [
+        ("no", True, True, "-", ["mount tank/c"], ""),
+        ("yes", True, True, "-", [], ""),
+        ("yes", False, True, "-", ["unmount tank/c"], ""),
+        ("no", None, True, "-", [], ""),
+        ("no", True, False, "-", [], "on Linux only root can mount"),
+        ("no", True, True, "unavailable", [], "the key of tank/v is not loaded"),
+    ],
+)
+def test_an_existing_clone_is_mounted_as_requested(
+    now: str, mounted: bool | None, root: bool, keystatus: str, actions: list[str], warning: str
+) -> None:
+    more = {"mounted": now, "keystatus": keystatus, "encryptionroot": "tank/v", **FILESYSTEM}
+    requested, origin = options(mounted=mounted, root=root)
+    plan = plan_present(requested, origin, seen(thing("tank/c", origin="tank/v@s", **more)))
+    assert plan.actions == actions
+    assert [warning in text for text in plan.warnings] == ([True] if warning else [])
+
+
+def test_a_clone_that_zfs_never_mounts() -> None:
+    clone = thing("tank/c", origin="tank/v@s", canmount="off", mountpoint="/c")
+    with pytest.raises(Refused, match="canmount=off"):
+        texts(seen(clone), mounted=True)
+    with pytest.raises(BadInput, match="which ZFS does not mount"):
+        texts(seen(thing("tank/c", origin="tank/v@s", type="volume")), mounted=False)
+
+
+@pytest.mark.parametrize(
+    ("options_", "clone", "unmounted", "told"),
+    [
+        ({"mounted": True}, {"mounted": "no"}, ["cannot mount '/c': Read-only\nfilesystem"], "Read-only filesystem"),
+        ({"mounted": False}, {"mounted": "yes"}, [], "is still mounted"),
+        ({"properties": {"atime": False}}, {"atime": "on"}, [], "these were not applied: atime"),
+    ],
+)
+def test_what_was_not_done_is_an_error(
+    options_: dict[str, Any], clone: dict[str, str], unmounted: list[str], told: str
+) -> None:
+    requested, _origin = options(**options_)
+    with pytest.raises(CerssError, match=told):
+        verify(Item("tank/c", unmounted=unmounted), requested, seen(thing("tank/c", **clone)))
+
+
+def test_a_clone_that_could_not_be_mounted_is_a_warning() -> None:
+    requested, _origin = options()
+    item = Item("tank/c", unmounted=["cannot mount '/c': Read-only", "it may only be mounted by root"])
+    verify(item, requested, seen(thing("tank/c", mounted="no")))
+    assert item.plan.warnings == ["tank/c was created, but is not mounted: cannot mount '/c': Read-only"]
+
+
+def test_one_clone_may_be_below_another() -> None:
+    """The plan of the second one counts on what that of the first one creates."""
+    first, origin = options(name="tank/x/c", create_parents=True)
+    second, _origin = options(name="tank/x/c/d")
+    current = seen()
+    plan = plan_present(first, origin, current)
+    current.coming = coming(first, plan, origin, current)
+    assert sorted(current.coming) == ["tank/x", "tank/x/c"]
+    assert plan_present(second, origin, current).actions == ["create clone tank/x/c/d of tank/v@s"]
+
+
+def removal_seen(*clones: Dataset, more: tuple[Dataset | Snapshot, ...] = ()) -> removal.Seen:
+    return removal.Seen({clone.name: clone for clone in clones}, things(*clones, *more))
+
+
+@pytest.mark.parametrize(
+    ("clone", "params", "told"),
+    [
+        (thing("tank/c"), {}, "removes only clones"),
+        (thing("tank/c", origin="tank/v@t"), {}, "is a clone of tank/v@t, not of tank/v@s"),
+        (thing("tank/c", origin="tank/v@s", __source="{}"), {}, "End the relationship first"),
+    ],
+)
+def test_what_zfs_clone_does_not_remove(clone: Dataset, params: dict[str, Any], told: str) -> None:
+    requested, _origin = options(state="absent", **params)
+    with pytest.raises(Refused, match=told):
+        plan_absent(requested, removal_seen(clone, more=(thing("tank/v@t"),)), removal.Reach(False), set())

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
 from ansible_collections.cerss.zfs.plugins.module_utils._dataset.dataset import Options, plan_absent, plan_present
+from ansible_collections.cerss.zfs.plugins.module_utils._dataset.removal import Seen
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import processes
 from ansible_collections.cerss.zfs.tests.unit.things import dataset, snapshot, things
@@ -28,7 +29,10 @@ MARK = {"id": "00112233445566aa", "host": "h", "dataset": "tank/x", "guid": "1",
 
 
 def options(name: str, root: bool = True, **params: Any) -> Options:
-    given = {"state": "present", "properties": {}, "mounted": None, "renamed_from": None, "create_parents": False}
+    given = {
+        "state": "present", "properties": {}, "mounted": None, "renamed_from": None, "create_parents": False,
+        "on_dependents": "fail",
+    }  # fmt: skip
     return replace(Options.from_params({"name": name, **given, **params}), root=root)
 
 
@@ -51,11 +55,11 @@ def test_a_new_filesystem_is_mounted_where_zfs_would_do_so(params: dict[str, Any
     assert texts(options("tank/a", **params)) == ["create filesystem tank/a", *(["mount tank/a"] if mounts else [])]
 
 
-def test_parents_are_created_from_the_top() -> None:
-    assert texts(options("tank/a/b", create_parents=True, mounted=False)) == [
+def test_parents_are_created_from_the_top_and_not_mounted() -> None:
+    assert texts(options("tank/a/b", create_parents=True)) == [
         "create filesystem tank/a",
-        "mount tank/a",
         "create filesystem tank/a/b",
+        "mount tank/a/b",
     ]
 
 
@@ -138,10 +142,34 @@ def test_refusals(name: str, params: dict[str, Any], more: list[Dataset], told: 
         texts(options(name, **params), *more)
 
 
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({"state": "present", "on_dependents": "cascade"}, "on_dependents cannot be combined with state=present"),
+        ({"state": "absent", "create_parents": True}, "create_parents cannot be combined with state=absent"),
+    ],
+)
+def test_useless_options(params: dict[str, Any], told: str) -> None:
+    with pytest.raises(BadInput, match=told):
+        options("tank/a", **params)
+
+
 def test_only_what_nothing_depends_on_is_removed() -> None:
     current = thing("tank/a")
     tree = things(current, snapshot("tank/a@s", clones="tank/c"), thing("tank/a/b"))
-    with pytest.raises(CerssError, match="it has dataset tank/a/b, snapshot tank/a@s and clone tank/c"):
-        plan_absent(options("tank/a", state="absent"), current, tree)
-    plan = plan_absent(options("tank/a", state="absent"), current, things(current))
+    with pytest.raises(Refused, match="snapshot tank/a@s, clone tank/c, dataset tank/a/b") as caught:
+        plan_absent(options("tank/a", state="absent"), Seen({"tank/a": current}, tree))
+    assert "remove everything below it, all snapshots and their clones too" in caught.value.msg
+    plan = plan_absent(options("tank/a", state="absent"), Seen({"tank/a": current}, things(current)))
     assert plan.actions == ["destroy filesystem tank/a"]
+    assert plan_absent(options("tank/a", state="absent"), Seen()).actions == []
+
+
+@pytest.mark.parametrize(
+    ("current", "told"),
+    [(thing("tank"), "is a pool"), (thing("tank/a", __source=json.dumps(MARK)), "End the relationship first")],
+)
+def test_what_is_never_removed(current: Dataset, told: str) -> None:
+    requested = options(current.name, state="absent", on_dependents="cascade")
+    with pytest.raises(CerssError, match=told):
+        plan_absent(requested, Seen({current.name: current}, things(current)))

@@ -23,7 +23,7 @@ MARK = {"id": "00112233445566aa", "host": "h", "dataset": "tank/x", "guid": "1",
 SECRET = "correct horse battery staple"
 OPTIONS: dict[str, Any] = {
     "state": "present", "properties": {}, "mounted": None, "renamed_from": None, "create_parents": False,
-    "key": None, "key_file": None, "key_text": None,
+    "on_dependents": "fail", "key": None, "key_file": None, "key_text": None,
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Busy
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Effect, Plan, Step
 from ansible_collections.cerss.zfs.plugins.module_utils._host import execute as execution
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
-from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import attempt, execute
+from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import attempt, carry_out, execute
 
 MOUNT = "filesystem successfully created, but it may only be mounted by root"
 LOCKED = "cannot mount 'tank/c': encryption key not loaded\nfilesystem successfully created, but not mounted"
@@ -45,6 +45,16 @@ def test_execute_stops_at_the_first_failure_and_says_what_was_done(tmp_path: Pat
     assert log.read_text().split() == ["a"]
     assert caught.value.msg.endswith("; done: do a; not done: do b; do c")
     assert (caught.value.details["actions"], caught.value.details["changed"]) == (["do a"], True)
+
+
+def test_carry_out_returns_what_is_done_and_the_error(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    steps = [step("a", log), step("b", log, "cannot b: dataset is busy"), step("c", log)]
+    carried = carry_out(Backend(), Plan(steps))
+    assert carried.done == steps[:1]
+    assert isinstance(carried.error, Busy)
+    whole = carry_out(Backend(), Plan(steps[:1]))
+    assert (whole.done, whole.error) == (steps[:1], None)
 
 
 def test_each_step_runs_on_its_side(tmp_path: Path) -> None:

@@ -12,7 +12,13 @@ import pytest
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Hold, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
-from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.absent import Seen, _result, foretold, plan_absent
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.absent import (
+    Seen,
+    _result,
+    foretold,
+    obstacles,
+    plan_absent,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.deletion import Outcome
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.dependents import Closure, closure_of
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.options import Options
@@ -76,6 +82,23 @@ def test_a_cascade_deletes_only_clones(values: dict[str, Any], ours: dict[str, s
     with pytest.raises(Refused, match="a cascade deletes only snapshots and clones") as caught:
         cascade(snapshot("tank/v@s", clones=["tank/a"]), clone)
     assert reason in caught.value.msg
+
+
+def test_a_cascade_knows_what_is_being_sent() -> None:
+    """Also of a clone; zfs would refuse to destroy it when other things are gone already."""
+    clone = Dataset("tank/a", origin="tank/v@s", snapshots=[snapshot("tank/a@x")])
+    requested = snapshot("tank/v@s", clones=["tank/a"])
+    closure = closure_of({"tank/a": clone}, ["tank/v@s"])
+    running = Activity(senders=["zfs send -vP tank/a@x"])
+    with pytest.raises(Refused, match="tank/a@x: the transfer that sends it"):
+        plan_absent(Options([], on_dependents="cascade"), [requested], closure, running)
+
+
+def test_our_holds_stop_a_cascade_unless_their_dataset_is_named() -> None:
+    clone = Dataset("tank/a", origin="tank/v@s", snapshots=[snapshot("tank/a@x", holds=[Hold("cerss.zfs:last")])])
+    pool = {"tank/a": clone}
+    assert obstacles((), closure_of(pool, ["tank/v@s"]), NOW) == ["tank/a@x: hold cerss.zfs:last"]
+    assert obstacles((), closure_of(pool, (), ["tank/a"]), NOW) == []
 
 
 def test_check_mode_tells_what_will_be() -> None:

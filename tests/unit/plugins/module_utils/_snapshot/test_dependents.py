@@ -89,11 +89,11 @@ def test_closure_can_be_destroyed_in_its_order_and_is_just_the_clones(found: Poo
     snapshots = [snapshot.name for dataset in found.values() for snapshot in dataset.snapshots]
     requested = data.draw(st.sets(st.sampled_from(snapshots)) if snapshots else st.just(set()))
     result = closure_of(found, requested)
-    names = [clone.name for clone in result.clones]
+    names = [clone.name for clone in result.datasets]
     assert len(names) == len(set(names))
 
     # Nothing but clones of the requested snapshots or of each other, and all of these.
-    reach = set(requested) | {snapshot.name for clone in result.clones for snapshot in clone.snapshots}
+    reach = set(requested) | {snapshot.name for clone in result.datasets for snapshot in clone.snapshots}
     assert set(names) == {dataset.name for dataset in found.values() if dataset.origin in reach}
 
     if result.obstacles():
@@ -104,11 +104,31 @@ def test_closure_can_be_destroyed_in_its_order_and_is_just_the_clones(found: Poo
     assert not [dataset.name for dataset in found.values() if dataset.origin in requested]
 
 
+@given(pools(), st.data())
+def test_a_tree_goes_with_all_that_depends_on_it(found: Pool, data: st.DataObject) -> None:
+    root = data.draw(st.sampled_from(sorted(found)))
+    named = [name for name in found if name == root or name.startswith(f"{root}/")]
+    result = closure_of(found, (), named)
+    names = [dataset.name for dataset in result.datasets]
+    assert len(names) == len(set(names))
+    assert result.named == set(named) <= set(names)
+    reach = {snapshot.name for dataset in result.datasets for snapshot in dataset.snapshots}
+    assert set(names) - set(named) == {
+        dataset.name for dataset in found.values() if dataset.origin in reach and dataset.name not in named
+    }
+    if result.obstacles():
+        with pytest.raises(AssertionError, match="cannot destroy"):
+            destroy_all(found, names)
+        return
+    destroy_all(found, names)
+    assert names[-1] == root
+
+
 def test_chain_goes_from_its_end() -> None:
     length = 3000
     chain = pool(*((f"tank/{n}", f"tank/{n - 1}@s" if n else None, ["s"]) for n in range(length)))
     result = closure_of(chain, ["tank/0@s"])
-    assert [clone.name for clone in result.clones] == [f"tank/{n}" for n in reversed(range(1, length))]
+    assert [clone.name for clone in result.datasets] == [f"tank/{n}" for n in reversed(range(1, length))]
     assert not result.obstacles()
 
 
@@ -120,14 +140,14 @@ def test_clones_across_the_tree_and_a_child_that_is_none() -> None:
         ("tank/a/own", None, []),
     )
     result = closure_of(found, ["tank/v@s"])
-    assert [clone.name for clone in result.clones] == ["tank/b/deep", "tank/a"]
+    assert [clone.name for clone in result.datasets] == ["tank/b/deep", "tank/a"]
     assert result.obstacles() == {"tank/a": ["tank/a/own below it is not a clone that the cascade deletes"]}
 
 
 def test_clone_above_its_origin_is_a_circle() -> None:
     found = pool(("tank/v", None, ["s"]), ("tank/c", "tank/c/o@x", []), ("tank/c/o", "tank/v@s", ["x"]))
     result = closure_of(found, ["tank/v@s"])
-    assert {clone.name for clone in result.clones} == {"tank/c", "tank/c/o"}
+    assert {clone.name for clone in result.datasets} == {"tank/c", "tank/c/o"}
     assert any("above it depends on it" in reason for reasons in result.obstacles().values() for reason in reasons)
 
 
@@ -152,6 +172,25 @@ def test_relationship_is_an_obstacle(ours: dict[str, str], bookmarks: list[str],
     found["tank/c"].ours = ours
     found["tank/c"].bookmarks = [Bookmark(f"tank/c#{bookmark}", "31", 5) for bookmark in bookmarks]
     assert closure_of(found, ["tank/v@s"]).obstacles()["tank/c"] == reasons
+
+
+@pytest.mark.parametrize(
+    ("flags", "named", "reasons"),
+    [
+        ("", True, ["it is a replica"]),
+        (',"beside":true', True, ["it is a replica"]),
+        (',"released":true', True, []),
+        (',"put_aside":true', True, []),
+        (',"released":true', False, ["it is a replica"]),
+    ],
+)
+def test_a_replica_that_is_none_any_more_goes_if_it_is_named(flags: str, named: bool, reasons: list[str]) -> None:
+    found = pool(("tank/v", None, ["s"]), ("tank/c", "tank/v@s", []))
+    found["tank/c"].ours = {
+        SourceMark.NAME: f'{{"id":"{ID}","host":"h","dataset":"tank/x","guid":"1","mode":"plain"{flags}}}'
+    }
+    obstacles = closure_of(found, ["tank/v@s"], ["tank/c"] if named else []).obstacles()
+    assert obstacles.get("tank/c", []) == reasons
 
 
 def test_blockers_name_clones_holds_and_receives() -> None:
