@@ -12,6 +12,7 @@ import verbs
 from harness import Backend
 from test_replicate import marks, once, options, replicate
 from test_replicate import target as target_of
+from test_zfs_clone import clone
 from test_zfs_dataset import volume
 
 pytestmark = pytest.mark.no_gate("it is about one machine's own pools")
@@ -191,14 +192,16 @@ def test_clones_that_nobody_asked_for(backends: list[Backend]) -> None:
         "; zfs create tank/x; echo x > /tank/x/file; zfs snapshot tank/x@s0; zfs clone tank/x@s0 tank/v"
         "; zfs rename tank/x tank/v/c; zfs snapshot -r tank/v@s1"
     )
-    clone = {"properties": {}, "promoted": None, "state": "present", "on_dependents": "fail", "wait": "0"}
     cases = [
-        {**clone, "name": "backup/look", "snapshot": "backup/s@s1"},
-        {**clone, "name": "backup/ro/look", "snapshot": "backup/v@s1"},
+        clone("backup/look", "backup/s@s1"),
+        clone("backup/look", "backup/s@s1", mounted=True),
+        clone("backup/ro/look", "backup/v@s1"),
     ]
-    locked, below = verbs.run(one, "_dataset.clone", cases)
-    assert "backup/look will not be mounted: the key of backup/s is not loaded" in locked[0]["warnings"][0]
-    assert locked[0]["warnings"] == locked[1]["warnings"]
+    locked, still, below = verbs.run(one, "_dataset.clone", cases)
+    for four in (locked, still):
+        assert "backup/look will not be mounted: the key of backup/s is not loaded" in four[0]["warnings"][0]
+        assert four[0]["warnings"] == four[1]["warnings"]
+    assert not still[1]["changed"]
     assert "backup/ro/look was created, but is not mounted: " in below[1]["warnings"][0]
     tree = local("tank/v", "backup/w", recursive=True)
     answer = replicate(one, tree, look=False, passes=2)[0]

@@ -22,10 +22,12 @@ zfs create -V 16M -o volblocksize=8K tank/zv && zfs snapshot tank/zv@s1
 zfs create tank/plain"""
 
 
-def clone(name: str, snapshot: str | None = None, **options: Any) -> dict[str, Any]:
+def clone(name: str | list[str], snapshot: str | None = None, **options: Any) -> dict[str, Any]:
     """All options of the module."""
-    common: dict[str, Any] = {"name": name, "snapshot": snapshot, "state": "present", "properties": {}}
-    return {**common, "promoted": None, "on_dependents": "fail", "wait": "0", **options}
+    names = [name] if isinstance(name, str) else name
+    common: dict[str, Any] = {"name": names, "snapshot": snapshot, "state": "present", "properties": {}}
+    common.update(promoted=None, mounted=None, create_parents=False, on_dependents="fail", wait="0")
+    return {**common, **options}
 
 
 @pytest.fixture
@@ -82,7 +84,7 @@ def test_made_changed_promoted_and_removed(backend: Backend) -> None:
         "promote tank/both, which takes over tank/vol@s1, tank/vol@s2",
     ]
     assert both[1]["clone"]["origin"] is None
-    assert removed[1]["actions"] == ["destroy clone tank/zc"]
+    assert removed[1]["actions"] == ["destroy clone tank/zc of tank/zv@s1"]
     assert not gone[1]["changed"]
     assert backend.run("cat /tank/both/file /tank/c1/file").stdout == "two\none\n"
     # A look at a clone takes the names of properties, native ones, those of users, and the clone's own snapshots.
@@ -115,7 +117,7 @@ def test_every_refusal_changes_nothing_and_says_why(backend: Backend) -> None:
         (clone("backup/new", "tank/vol@s1"), "a clone is in the pool of its snapshot"),
         (clone("tank/vol", "tank/vol@s1"), "its own snapshot"),
         (clone("tank/no/new", "tank/vol@s1"), "its parent tank/no does not exist"),
-        (clone("tank/zv/new", "tank/vol@s1"), "its parent tank/zv is a volume"),
+        (clone("tank/zv/new", "tank/vol@s1"), "tank/zv above it is a volume"),
         (clone("tank/new", "tank/nothing@s1"), "there is no dataset tank/nothing"),
         (clone("tank/new", "tank/vol@marked"), "is pending deletion"),
         (clone("tank/plain", "tank/vol@s1"), "it is a filesystem that was not created from a snapshot"),
@@ -134,7 +136,13 @@ def test_every_refusal_changes_nothing_and_says_why(backend: Backend) -> None:
         (clone("tank/taken", state="absent"), "snapshot tank/taken@own, clone tank/second, dataset tank/taken/below"),
         (clone("tank/taken", "tank/vol@s2", state="absent"), "is a clone of tank/vol@s1, not of tank/vol@s2"),
         (clone("tank/second", state="absent", on_dependents="cascade"), "tank/second@x: hold mine"),
-        (clone("tank/taken", state="absent", on_dependents="cascade"), "tank/taken/below is below it"),
+        (clone("tank/taken", state="absent", on_dependents="cascade"), "tank/taken/below below it is not a clone"),
+        (clone(["tank/new", "tank/new"], "tank/vol@s1"), "name lists tank/new more than once"),
+        (clone(["tank/new", "tank/two"], "tank/vol@s1", promoted=True), "promoted=true takes just one name"),
+        (clone("tank/new", "tank/zv@s1", mounted=True), "which ZFS does not mount"),
+        (clone("tank/new", "tank/vol@s1", mounted=True, properties={"canmount": "off"}), "it has canmount=off"),
+        (clone("tank/taken", state="absent", create_parents=True), "create_parents cannot be combined"),
+        (clone(["tank/n1", "tank/n2"], "tank/vol@s1", properties={"quota": "much"}), "does not accept"),
     ]
     verbs.refused(backend, VERB, cases)
 
@@ -163,21 +171,132 @@ def test_what_goes_with_a_clone(backend: Backend) -> None:
         "destroy clone tank/a/deep of tank/a@x",
         "destroy clone tank/gone of tank/a@x",
         "tank/a@x, which was pending deletion, is destroyed by ZFS with tank/gone",
-        "destroy clone tank/a",
+        "destroy clone tank/a of tank/vol@s1",
+        *(f"unmount {name}" for name in ("tank/a", "tank/a/deep", "tank/far", "tank/gone")),
     }
-    assert first[1]["actions"][-1] == "destroy clone tank/a"
+    assert first[1]["actions"][-1] == "destroy clone tank/a of tank/vol@s1"
     assert last[1]["actions"] == [
-        "destroy clone tank/b",
+        "destroy clone tank/b of tank/vol@s1",
         "tank/vol@s1, which was pending deletion, is destroyed by ZFS with tank/b",
     ]
     assert "tank/vol@s1" not in backend.dump()
 
 
+def test_several_at_once(backend: Backend) -> None:
+    names = ["tank/x/y/c1", "tank/x/c2", "tank/x/c2/below"]
+    given = {"properties": {"atime": False, "org.example:note": "x"}}
+    answers = verbs.run(
+        backend,
+        VERB,
+        [
+            SOURCE,
+            clone(names, "tank/vol@s1", create_parents=True, **given),
+            clone([*names, "tank/c3"], "tank/vol@s1", **given),
+            clone(names, "tank/vol@s1", mounted=False),
+            clone(names, "tank/vol@s1", mounted=True),
+            clone(["tank/off1", "tank/off2"], "tank/vol@s1", mounted=False),
+            clone("tank/noauto", "tank/vol@s1", mounted=True, properties={"canmount": "noauto"}),
+            clone(["tank/z1", "tank/z2"], "tank/zv@s1"),
+            clone([], "tank/vol@s1"),
+            clone(["tank/x/c2", "tank/none", "tank/x/c2/below"], state="absent"),
+            "zfs snapshot tank/c3@own; zfs clone tank/c3@own tank/c4; zfs destroy -d tank/vol@s1",
+            clone(["tank/c3", "tank/c4", "tank/z1"], state="absent", on_dependents="cascade"),
+            clone(["tank/x/y/c1", "tank/off1", "tank/off2", "tank/noauto"], state="absent"),
+            clone([], state="absent"),
+        ],
+    )
+    made, more, off, on, unmounted, noauto, zvols, nothing, removed, cascade, last, none = answers
+    assert made[1]["actions"] == [
+        "create filesystem tank/x",
+        "create filesystem tank/x/y",
+        "create clone tank/x/y/c1 of tank/vol@s1",
+        "create clone tank/x/c2 of tank/vol@s1",
+        "create clone tank/x/c2/below of tank/vol@s1",
+    ]
+    assert [each["name"] for each in made[1]["clones"]] == names
+    assert {each["mounted"] for each in (*made[0]["clones"], *made[1]["clones"])} == {True}
+    assert made[1]["clone"] == {key: made[1]["clones"][0][key] for key in made[1]["clone"]}
+    # All are read at once and their properties judged once; just the creation is a command for each.
+    read = ["get", "get", "get"]
+    assert made[1]["zfs"] == [*read[:2], "create", "create", "create", *["clone"] * 3, *read, "list", "get"]
+    assert more[1]["actions"] == ["create clone tank/c3 of tank/vol@s1"]
+    assert sorted(off[1]["actions"]) == [f"unmount {name}" for name in sorted(names)]
+    assert sorted(on[1]["actions"]) == [f"mount {name}" for name in sorted(names)]
+    assert unmounted[1]["actions"] == [
+        "create clone tank/off1 of tank/vol@s1", "unmount tank/off1",
+        "create clone tank/off2 of tank/vol@s1", "unmount tank/off2",
+    ]  # fmt: skip
+    assert noauto[1]["actions"] == ["create clone tank/noauto of tank/vol@s1", "mount tank/noauto"]
+    assert [each["mounted"] for each in zvols[1]["clones"]] == [None, None]
+    assert removed[1]["actions"] == [
+        "destroy clone tank/x/c2/below of tank/vol@s1",
+        "destroy clone tank/x/c2 of tank/vol@s1",
+    ]
+    assert [text for text in cascade[1]["actions"] if "unmount" not in text] == [
+        "destroy clone tank/z1 of tank/zv@s1",
+        "destroy clone tank/c4 of tank/c3@own",
+        "destroy snapshot tank/c3@own",
+        "destroy clone tank/c3 of tank/vol@s1",
+    ]
+    assert last[1]["actions"][-1].startswith("tank/vol@s1, which was pending deletion, is destroyed by ZFS with")
+    assert "tank/vol@s1" not in backend.dump()
+    for four in (nothing, none):
+        assert (four[1]["changed"], four[1]["clones"], four[1]["clone"]) == (False, [], None)
+
+
+def test_a_bad_one_does_not_hide_the_others(backend: Backend) -> None:
+    backend.run(f"{SOURCE}\nzfs clone tank/vol@s2 tank/taken; zfs create -o readonly=on tank/ro")
+    names = ["tank/n%w", "tank/plain", "tank/c1", "tank/taken", "tank/no/c", "tank/c2", "tank/ro/c"]
+    ((check, real, _check, again),) = verbs.run(backend, VERB, [clone(names, "tank/vol@s1", mounted=True)], look=False)
+    for told in (check, real, again):
+        assert told["failed"]
+        assert [each["failed"] for each in told["clones"]][:6] == [True, True, False, True, True, False]
+        for text in ("it has '%'", "was not created from a snapshot", "is a clone of tank/vol@s2", "tank/no does not"):
+            assert text in told["msg"]
+    # Nobody can foretell that the filesystem above is mounted read-only.
+    assert real["clones"][6]["failed"]
+    assert "tank/ro/c exists, but is not mounted: cannot mount" in real["msg"]
+    assert real["actions"] == [f"create clone {name} of tank/vol@s1" for name in ("tank/c1", "tank/c2", "tank/ro/c")]
+    assert real["changed"]
+    assert not again["changed"]
+    backend.run("zfs snapshot tank/c1@own; zfs hold mine tank/c1@own; zfs create tank/ro/c/child")
+    gone = clone(["tank/plain", "tank/c1", "tank/c2", "tank/ro/c"], state="absent", on_dependents="cascade")
+    ((check, real, *_rest),) = verbs.run(backend, VERB, [gone], look=False)
+    assert [each["failed"] for each in real["clones"]] == [True, True, False, True]
+    assert real["actions"] == check["actions"] == ["destroy clone tank/c2 of tank/vol@s1"]
+    for text in ("removes only clones", "tank/c1@own: hold mine", "tank/ro/c/child below it is not a clone"):
+        assert text in real["msg"]
+
+
+def test_without_root(backend: Backend) -> None:
+    """On Linux only root can mount."""
+    backend.run(f"{SOURCE}\nzfs allow operator clone,create,mount,userprop tank")
+    verbs.USER = "operator"
+    try:
+        answers = verbs.run(
+            backend,
+            VERB,
+            [clone("tank/o1", "tank/vol@s1"), clone(["tank/o1", "tank/o2"], "tank/vol@s1", mounted=True)],
+        )
+    finally:
+        verbs.USER = None
+    quiet, told = answers
+    assert not quiet[1]["warnings"]
+    assert told[1]["actions"] == ["create clone tank/o2 of tank/vol@s1"]
+    for result in told:
+        assert len([text for text in result["warnings"] if "on Linux only root can mount" in text]) == 2
+    assert not told[3]["changed"]
+
+
 def test_through_ansible(backend: Backend, ansible: Ansible) -> None:
     backend.run(SOURCE)
     task = {MODULE: {"name": "tank/c1", "snapshot": "tank/vol@s1", "properties": {"atime": False}}}
-    four = ansible.four_times(backend.name, task)
+    several = {MODULE: {"name": ["tank/x/c2", "tank/c3"], "snapshot": "tank/vol@s1", "create_parents": True}}
+    absent = {MODULE: {"name": ["tank/x/c2", "tank/c3"], "state": "absent"}}
+    four, eight, gone = ansible.four_times_many(backend.name, [task, several, absent])
     assert four[1]["clone"]["properties"]["atime"] == "off"
+    assert [each["name"] for each in eight[1]["clones"]] == ["tank/x/c2", "tank/c3"]
+    assert gone[1]["clone"] is None
 
 
 def test_waits_for_an_inbound_snapshot(backend: Backend) -> None:

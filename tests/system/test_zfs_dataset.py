@@ -18,7 +18,7 @@ REPLICA = '{"id":"00112233445566aa","host":"elsewhere","dataset":"tank/x","guid"
 def volume(name: str, **options: Any) -> dict[str, Any]:
     """All options of the module."""
     common: dict[str, Any] = {"name": name, "state": "present", "properties": {}, "mounted": None}
-    return {**common, "renamed_from": None, "create_parents": False, **options}
+    return {**common, "renamed_from": None, "create_parents": False, "on_dependents": "fail", **options}
 
 
 @pytest.fixture
@@ -68,9 +68,7 @@ def test_made_changed_renamed_and_removed(backend: Backend) -> None:
     assert auto[1]["changed"]
     assert moved[1]["actions"] == [
         "create filesystem tank/prod",
-        "mount tank/prod",
         "create filesystem tank/prod/eu",
-        "mount tank/prod/eu",
         "rename tank/db to tank/prod/eu/db",
         "set sync=always on tank/prod/eu/db",
     ]
@@ -124,10 +122,107 @@ def test_every_refusal_changes_nothing_and_says_why(backend: Backend) -> None:
         (volume("tank/x", renamed_from="tank/rep"), "00112233445566aa"),
         (volume("tank/x", state="absent", renamed_from="tank/a"), "cannot be combined"),
         (volume("tank", state="absent"), "is a pool"),
-        (volume("tank/a", state="absent"), "dataset tank/a/b, snapshot tank/a@s and clone tank/c"),
+        (volume("tank/a", state="absent"), "snapshot tank/a@s, clone tank/c, dataset tank/a/b"),
         (volume("tank/rep", state="absent"), "00112233445566aa"),
+        (volume("tank/rep", state="absent", on_dependents="cascade"), "00112233445566aa"),
+        (volume("tank", state="absent", on_dependents="cascade"), "is a pool"),
+        (volume("tank/a", on_dependents="cascade"), "on_dependents cannot be combined with state=present"),
     ]
     verbs.refused(backend, VERB, cases)
+
+
+TREE = (
+    "zfs create tank/a; zfs create tank/a/b; zfs create -o mountpoint=/srv/deep tank/a/deep"
+    "; zfs create -o mountpoint=/srv/deep/in tank/a/aside; zfs create -V 16M tank/a/z; udevadm settle"
+    "; zfs snapshot -r tank/a@s; zfs snapshot tank/a/b@t; zfs clone tank/a/b@s tank/a/inner"
+    "; zfs create tank/else; zfs clone tank/a/deep@s tank/else/c; zfs snapshot tank/else/c@x"
+    "; zfs clone tank/else/c@x tank/far; zfs create tank/v; zfs snapshot tank/v@p; zfs clone tank/v@p tank/a/last"
+    "; zfs destroy -d tank/v@p; zfs create -o mountpoint=legacy tank/a/legacy; mkdir -p /srv/legacy"
+    "; mount -t zfs tank/a/legacy /srv/legacy; zfs bookmark tank/a@s tank/a#mine"
+)
+CASCADE = volume("tank/a", state="absent", on_dependents="cascade")
+
+
+def test_a_tree_with_all_that_depends_on_it(backend: Backend) -> None:
+    """With a hold that no relationship needs any more, and a replica that was put aside."""
+    aside = REPLICA[:-1] + ',"put_aside":true}'
+    backend.run(
+        f"{TREE}; zfs hold cerss.zfs:step:00112233445566aa tank/a/b@s; zfs hold cerss.zfs:last tank/a/deep@s"
+        f"; zfs set 'cerss.zfs:source={aside}' tank/a/deep"
+    )
+    four, plain = verbs.run(backend, VERB, [CASCADE, volume("tank/else", state="absent", on_dependents="cascade")])
+    actions = four[1]["actions"]
+    assert actions[-1] == "destroy filesystem tank/a"
+    assert {text for text in actions if text.startswith("destroy ")} == {
+        "destroy snapshot tank/a@s", "destroy snapshot tank/a/b@s", "destroy snapshot tank/a/b@t",
+        "destroy snapshot tank/a/deep@s", "destroy snapshot tank/a/aside@s", "destroy snapshot tank/a/z@s",
+        "destroy snapshot tank/else/c@x",
+        "destroy filesystem tank/a/b", "destroy filesystem tank/a/deep", "destroy filesystem tank/a/aside",
+        "destroy filesystem tank/a/legacy", "destroy volume tank/a/z", "destroy filesystem tank/a",
+        "destroy clone tank/a/inner of tank/a/b@s", "destroy clone tank/else/c of tank/a/deep@s",
+        "destroy clone tank/far of tank/else/c@x", "destroy clone tank/a/last of tank/v@p",
+    }  # fmt: skip
+    assert "tank/v@p, which was pending deletion, is destroyed by ZFS with tank/a/last" in actions
+    assert "release hold cerss.zfs:last of tank/a/deep@s" in actions
+    first = next(number for number, text in enumerate(actions) if not text.startswith("unmount "))
+    assert {text.partition(" ")[2] for text in actions[:first]} == {
+        "tank/a", "tank/a/b", "tank/a/deep", "tank/a/aside", "tank/a/inner", "tank/a/last", "tank/else/c", "tank/far",
+    }  # fmt: skip
+    assert plain[1]["actions"] == ["destroy filesystem tank/else"]
+    left = backend.zfs("list", "-H", "-o", "name", "-t", "all", "-r", "tank").split()
+    assert left == ["tank", "tank/v"]
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "told"),
+    [
+        ("zfs hold mine tank/a/b@t", "tank/a/b@t: hold mine"),
+        ("zfs hold mine tank/else/c@x", "tank/else/c@x: hold mine"),
+        ("zfs hold cerss.zfs:last tank/else/c@x", "tank/else/c@x: hold cerss.zfs:last"),
+        ("zfs create tank/far/own", "tank/far: tank/far/own below it is not a clone"),
+        (f"zfs set 'cerss.zfs:source={REPLICA}' tank/a/b", "tank/a/b: it is a replica"),
+        ("zfs set 'cerss.zfs:replica.00000000000000ff={}' tank/far", "tank/far: it is the source of replications"),
+        (
+            "zfs bookmark tank/a/b@t tank/a/b#cerss.zfs_00112233445566aa_1f",
+            "tank/a/b: relationship 00112233445566aa needs tank/a/b#cerss.zfs_00112233445566aa_1f",
+        ),
+        (
+            "head -c 4M /dev/urandom > /tank/v/f; zfs snapshot tank/v@q"
+            "; zfs send tank/v@q | head -c 2M | zfs receive -s tank/a/half || true",
+            "tank/a/half: a receive into it that runs or can be resumed",
+        ),
+        (
+            "zfs send tank/a/b@s | zfs receive -u tank/a/inc; head -c 4M /dev/urandom > /tank/a/b/f"
+            "; zfs snapshot tank/a/b@u; zfs send -i @s tank/a/b@u | head -c 2M | zfs receive -s tank/a/inc || true",
+            "tank/a/inc",
+        ),
+    ],
+)
+def test_what_stops_a_cascade(backend: Backend, obstacle: str, told: str) -> None:
+    backend.run(f"{TREE}; {obstacle}")
+    verbs.refused(backend, VERB, [(CASCADE, told), (CASCADE, "Nothing was changed")])
+
+
+def test_what_is_in_use_stops_a_cascade_before_anything_is_destroyed(backend: Backend) -> None:
+    backend.run(f"{TREE}; cd /tank/a/b; nohup sleep 600 > /dev/null 2>&1 < /dev/null & echo $! > /run/inuse")
+    before = backend.zfs("list", "-H", "-o", "name", "-t", "all", "-r", "tank")
+    ((failed,),) = verbs.run(backend, VERB, [CASCADE], look=False, passes=1)
+    assert failed["failed"]
+    assert "cannot unmount '/tank/a/b'" in failed["msg"]
+    assert all(text.startswith("unmount ") for text in failed["actions"])
+    assert backend.zfs("list", "-H", "-o", "name", "-t", "all", "-r", "tank") == before
+    backend.run("kill $(cat /run/inuse); sleep 1")
+    ((check, real, *_again),) = verbs.run(backend, VERB, [CASCADE])
+    assert check["actions"] == real["actions"]
+
+
+def test_an_origin_that_goes_with_the_dataset_is_told(backend: Backend) -> None:
+    backend.run("zfs create tank/v; zfs snapshot tank/v@p; zfs clone tank/v@p tank/a; zfs destroy -d tank/v@p")
+    (four,) = verbs.run(backend, VERB, [volume("tank/a", state="absent")])
+    assert four[1]["actions"] == [
+        "destroy clone tank/a of tank/v@p",
+        "tank/v@p, which was pending deletion, is destroyed by ZFS with tank/a",
+    ]
 
 
 def test_through_ansible(backend: Backend, ansible: Ansible) -> None:
@@ -135,3 +230,7 @@ def test_through_ansible(backend: Backend, ansible: Ansible) -> None:
         backend.name, {"cerss.zfs.zfs_dataset": {"name": "tank/db", "properties": {"quota": "1G", "atime": False}}}
     )
     assert four[1]["dataset"]["properties"]["atime"] == "off"
+    backend.run("zfs create tank/db/below; zfs snapshot -r tank/db@s; zfs clone tank/db/below@s tank/c")
+    task = {"name": "tank/db", "state": "absent", "on_dependents": "cascade"}
+    gone = ansible.four_times(backend.name, {"cerss.zfs.zfs_dataset": task})
+    assert "destroy clone tank/c of tank/db/below@s" in gone[1]["actions"]
