@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import os
+from collections import ChainMap
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -118,8 +119,9 @@ class Seen:
         """The dataset of that name, whether it is a clone or not; None if it does not exist."""
         return self.things.datasets.get(str(options.name))
 
-    def datasets(self) -> Inventory:
-        return {**self.things.datasets, **self.coming}
+    @property
+    def datasets(self) -> Mapping[str, Dataset]:
+        return ChainMap(self.coming, self.things.datasets)
 
 
 Task = tuple[Item, Options]
@@ -159,7 +161,7 @@ def _present(backend: Backend, tasks: Sequence[Task], check_mode: bool) -> dict[
         seen = _await(backend, every, snapshot, seen)
     for item, options in tasks:
         item.plan = item.check(partial(plan_present, options, snapshot, seen, check_mode)) or Plan()
-        seen = replace(seen, coming={**seen.coming, **coming(options, item.plan, snapshot, seen)})
+        seen.coming.update(coming(options, item.plan, snapshot, seen))
     _check_values(backend, tasks, snapshot, seen)
     if check_mode:
         told = [(item, options) for item, options in tasks if not item.error or seen.clone(options)]
@@ -192,7 +194,7 @@ def coming(options: Options, plan: Plan, snapshot: SnapshotName, seen: Seen) -> 
     found: Inventory = {}
     for effect in plan.effects:
         if effect.before is None:
-            above = nearest(DatasetName(effect.name), {**seen.datasets(), **found})
+            above = nearest(DatasetName(effect.name), ChainMap(found, seen.coming, seen.things.datasets))
             kind = "filesystem"
             if effect.name == str(options.name):
                 kind = seen.things.datasets[str(snapshot.dataset)].type or kind
@@ -282,7 +284,7 @@ def _plan_create(options: Options, snapshot: SnapshotName, seen: Seen, check_mod
     dataset = seen.things.datasets.get(str(snapshot.dataset))
     if dataset is None:
         raise Refused(f"{name} cannot be created: there is no dataset {snapshot.dataset}; check snapshot")
-    plan.steps += plan_parents(options.name, options.above(), seen.datasets(), options.create_parents)
+    plan.steps += plan_parents(options.name, options.above(), seen.datasets, options.create_parents)
     zfs_properties.check_known(f"a clone of {snapshot}", dataset.values, options.properties)
     zfs_properties.check_fixed(f"{snapshot.dataset}, and so every clone of it,", dataset.values, options.properties)
     guid = _origin_guid(plan, options, snapshot, seen, check_mode)
@@ -296,7 +298,7 @@ def _plan_create(options: Options, snapshot: SnapshotName, seen: Seen, check_mod
     )
     if options.promoted:
         promotion.add(plan, Dataset(name), dataset, str(snapshot), seen.family)
-    values, locked = mounting.initial(dataset.type, nearest(options.name, seen.datasets())), _locked(dataset)
+    values, locked = mounting.initial(dataset.type, nearest(options.name, seen.datasets)), _locked(dataset)
     if locked and options.mounted is None and mounting.is_automatic(options, values):
         plan.warnings.append(_without_key(options, locked))
     _plan_mount(plan, options, values, _mounts_itself(options, dataset, seen), locked)
@@ -305,7 +307,7 @@ def _plan_create(options: Options, snapshot: SnapshotName, seen: Seen, check_mod
 
 def _mounts_itself(options: Options, dataset: Dataset, seen: Seen) -> bool:
     """True if ``zfs clone`` will mount the clone of a snapshot of ``dataset``."""
-    values = mounting.initial(dataset.type, nearest(options.name, seen.datasets()))
+    values = mounting.initial(dataset.type, nearest(options.name, seen.datasets))
     return options.root and not _locked(dataset) and mounting.is_automatic(options, values)
 
 

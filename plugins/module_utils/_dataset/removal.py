@@ -6,8 +6,11 @@
 
 from __future__ import annotations
 
+import sys
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, Refused
@@ -54,11 +57,21 @@ class Seen:
 
     def below(self, name: str) -> Things:
         """The snapshots of a dataset, and all below it."""
-        covers = DatasetName(name).covers
+        below = [each for sign in "@/" for each in _beginning_with(name + sign, self._names)]
+        datasets, snapshots = self.tree.datasets, self.tree.snapshots
         return Things(
-            {each: dataset for each, dataset in self.tree.datasets.items() if covers(each) and each != name},
-            {each: snapshot for each, snapshot in self.tree.snapshots.items() if covers(snapshot.dataset)},
+            {each: datasets[each] for each in below if each in datasets},
+            {each: snapshots[each] for each in below if each in snapshots},
         )
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return sorted([*self.tree.datasets, *self.tree.snapshots])
+
+
+def _beginning_with(text: str, names: list[str]) -> list[str]:
+    """Of sorted names."""
+    return names[bisect_left(names, text) : bisect_left(names, text + chr(sys.maxunicode))]
 
 
 def read(backend: Backend, names: Sequence[str], reach: Reach) -> Seen:

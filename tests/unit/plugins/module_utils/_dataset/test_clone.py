@@ -35,7 +35,7 @@ def thing(name: str, **values: str) -> Dataset | Snapshot:
     return dataset(name, **{"type": "filesystem", "atime": "on", **values})
 
 
-GIVEN = {
+GIVEN: dict[str, Any] = {
     "snapshot": "tank/v@s", "properties": {}, "promoted": None, "mounted": None, "create_parents": False,
     "state": "present", "on_dependents": "fail", "wait": "0",
 }  # fmt: skip

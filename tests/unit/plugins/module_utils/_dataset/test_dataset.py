@@ -29,7 +29,7 @@ MARK = {"id": "00112233445566aa", "host": "h", "dataset": "tank/x", "guid": "1",
 
 
 def options(name: str, root: bool = True, **params: Any) -> Options:
-    given = {
+    given: dict[str, Any] = {
         "state": "present", "properties": {}, "mounted": None, "renamed_from": None, "create_parents": False,
         "on_dependents": "fail",
     }  # fmt: skip
