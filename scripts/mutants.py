@@ -402,8 +402,8 @@ MUTANTS = [
     Mutant("one failure does not stop the others", "_dataset/items",
            "        if item.error is None:\n            carried", "        if not any(each.error for each in items):\n"
            "            carried", ITEMS),
-    Mutant("parents are never mounted", "_dataset/parents",
-           'SETTINGS = {"canmount": "off"}', "SETTINGS: dict[str, str] = {}", PARENTS),
+    Mutant("parents are never mounted", "_zfs/properties",
+           'PARENT = {"canmount": "off"}', "PARENT: dict[str, str] = {}", PARENTS),
     Mutant("without exclusive nothing is taken away", "_dataset/allow",
            "*(() if options.exclusive else names)", "*()", ALLOW),
     Mutant("without root a clone is not said to be mounted", "_dataset/clone",

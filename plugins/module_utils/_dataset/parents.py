@@ -13,8 +13,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Datas
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
-
-SETTINGS = {"canmount": "off"}  # it only holds other datasets, so it is never mounted
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs.properties import PARENT
 
 
 def plan_parents(
@@ -37,9 +36,9 @@ def plan_parents(
     return [
         Step.of(
             f"create filesystem {each}",
-            (zfs.create(str(each), SETTINGS),),
+            (zfs.create(str(each), PARENT),),
             before={str(each): None},
-            after={str(each): {"type": "filesystem", **SETTINGS}},
+            after={str(each): {"type": "filesystem", **PARENT}},
         )
         for each in missing
     ]

@@ -55,6 +55,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import
     with_hold,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs.properties import PARENT
 
 PACKAGE = 100  # snapshots in one package, each of which is held meanwhile
 ASSUMED = "0"  # GUID of a snapshot that check mode assumes
@@ -213,7 +214,7 @@ def _create(name: str, properties: Mapping[str, str]) -> Step:
     how = ", unencrypted," if properties else ""
     return Step.of(
         f"create {name}{how} to hold replicas",
-        (zfs.create(name, {"canmount": "off", **properties}),),
+        (zfs.create(name, {**PARENT, **properties}),),
         before={name: {"state": "absent"}},
         after={name: {"state": "present"}},
         side=TARGET,

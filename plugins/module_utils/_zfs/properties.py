@@ -22,6 +22,7 @@ Requested = dict[str, "str | None"]  # None: unset
 AT_CREATION = frozenset(
     ("casesensitivity", "encryption", "keyformat", "normalization", "pbkdf2iters", "utf8only", "volblocksize")
 )
+PARENT = {"canmount": "off"}  # of a filesystem that is created to hold other datasets, and is never mounted
 NOWHERE = ("none", "legacy")  # mountpoints of filesystems that ZFS does not mount by itself
 ELSEWHERE = {
     "mounted": "the option mounted of zfs_dataset",
