@@ -52,6 +52,7 @@ WORLD: dict[str, dict[str, str]] = {
     },
     "zfs_allow": {
         "": "zfs create tank/db; zfs create backup/site-a; id cerss-zfs > /dev/null 2>&1 || useradd --system cerss-zfs"
+        "; getent group dba > /dev/null || groupadd dba"
     },
     "zfs_snapshot": {
         "": "for n in vol db db/data db/log scratch; do zfs create tank/$n; done; zfs create -V 64M tank/vm"
