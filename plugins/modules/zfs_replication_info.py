@@ -147,8 +147,10 @@ def main() -> None:
     run_module(
         info.main,
         argument_spec={
-            "name": {"type": "list", "elements": "str", "default": []},
+            "name": {"type": "list", "elements": "str"},
+            "recursive": {"type": "bool", "default": False},
             "max_lag": {"type": "str"},
+            "warn_lag": {"type": "str"},
         },
         supports_check_mode=True,
     )

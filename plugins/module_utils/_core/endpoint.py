@@ -66,6 +66,18 @@ def place(host: str, name: object) -> str:
     return f"[{host}]:{name}" if ":" in host else f"{host}:{name}"
 
 
+def parted(address: str) -> tuple[str | None, str]:
+    """(host, dataset) of an address that `place` may have made; None for the host if it has none.
+
+    Names of datasets may have colons too: one after a slash is part of the name, one before it ends the host.
+
+    >>> parted("[fe80::1]:tank/v"), parted("tank/v:old")
+    (('fe80::1', 'tank/v'), (None, 'tank/v:old'))
+    """
+    found = re.fullmatch(r"(?:\[([^\]/]+)\]|([^:/\[]+)):(.+)", address, re.DOTALL)
+    return (found[1] or found[2], found[3]) if found else (None, address)
+
+
 def told_pid(text: str) -> int | None:
     """The process id in a line of stderr, if a command tells it there."""
     word, _space, digits = text.strip().partition(" ")

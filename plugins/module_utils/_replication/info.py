@@ -2,212 +2,196 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""zfs_replication_info: the relationships of one backend, as its own datasets show them."""
+"""zfs_replication_info: reads the relationships of one backend. What they tell is in `health`."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Refused
-from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
-    Announcement,
-    CommitPoint,
-    Cursor,
-    LastHold,
-    SourceMark,
-    StepHold,
-    TemporaryMark,
-    is_ours,
-)
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import LastHold, SourceMark, TemporaryMark, is_ours
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory, runfiles, values
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import read_receiving
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import Inventory
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.health import (
+    Limits,
+    Moment,
+    as_source,
+    ids,
+    last_replicated,
+    recorded,
+    relationships,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import listed, txg, with_hold
+
+_DATASET = ("written", "used", "usedbydataset", "usedbysnapshots", "receive_resume_token")
+_SNAPSHOT = ("creation", "written", "userrefs", "defer_destroy")
+
+
+@dataclass(frozen=True)
+class Options:
+    """The checked options. ``names``: None for all datasets."""
+
+    names: tuple[str, ...] | None
+    recursive: bool
+    limits: Limits
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> Options:
+        """From the module's parameters. Raises BadInput."""
+        names = params.get("name")
+        return cls(
+            names=None if names is None else tuple(str(DatasetName.parse(text)) for text in names),
+            recursive=bool(params.get("recursive")),
+            limits=Limits.from_params(params),
+        )
 
 
 def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:  # pylint: disable=unused-argument
-    """The result of the module. It takes at most six zfs processes, seven if there are holds."""
-    names = [str(DatasetName.parse(text)) for text in params.get("name") or []]
-    max_lag = units.duration(params["max_lag"], "max_lag") if params.get("max_lag") else None
-    backend = Backend()
-    found, missing = inventory.read(backend, names, 1)
-    if missing:
-        raise Refused(f"{', '.join(missing)} does not exist; check the name")
-    look(backend, found)
-    running = {str(run["id"]): run for run in runfiles.running() if run.get("operation") == "send" and "id" in run}
+    """The result of the module.
+
+    At most seven zfs processes for some thousand datasets. Two more if the newest snapshot of a replica is not the last
+    received one, and three more if a named dataset has no relationship.
+    """
+    options = Options.from_params(params)
+    if options.names == ():
+        return {"changed": False, "replications": []}
+    backend, warnings = Backend(), dict[str, str]()
+    everything, missing = inventory.read(backend, options.names or (), None if options.recursive else 1)
+    found = dict(everything)
+    look(backend, found, warnings)
     receiving = read_receiving(backend)
     active = {name: receiving.is_active(name) for name in found}
-    spoilt = [
+    told = relationships(found, Moment(running=running(), active=active, limits=options.limits))
+    quiet = [name for name in options.names or () if name not in found and name in everything]
+    texts = [*warnings.values(), *_spoilt(found)]
+    if not options.recursive:
+        texts += _below(backend, [name for name in quiet if everything[name].children], told)
+    return {
+        "changed": False,
+        "replications": told,
+        **({"failed": True, "msg": f"{', '.join(missing)} does not exist; check the name"} if missing else {}),
+        **({"warnings": texts} if texts else {}),
+    }
+
+
+def running() -> dict[str, dict[str, Any]]:
+    """The run files of transfers on this host, by relationship id."""
+    return {str(run["id"]): run for run in runfiles.running() if run.get("operation") == "send" and "id" in run}
+
+
+def _spoilt(found: Inventory) -> list[str]:
+    return [
         f"{name} has a property {mark} that cannot be read, so relationships may be missing here; zfs_replication with "
         "state=present writes it anew"
         for name, dataset in sorted(found.items()) for mark in dataset.spoilt()
     ]  # fmt: skip
-    told = relationships(found, running, active, time.time(), max_lag)
-    return {"changed": False, "replications": told, **({"warnings": spoilt} if spoilt else {})}
 
 
-def look(backend: Backend, found: Inventory, every: bool = False) -> None:
-    """Read marks, holds and sizes into ``found``, and remove datasets that have no relationship.
-
-    ``every``: also look for holds on datasets that have nothing else of a relationship.
-    """
-    if not found:
-        return
-    # The names of the records end in the GUID of a pool, so they are not known beforehand.
-    marks = sorted(filter(is_ours, values.set_properties(backend, sorted(found))))
-    inventory.read_values(backend, found, sorted(found), ("written", "used", "receive_resume_token", *marks))
-    for name, dataset in list(found.items()):
-        if not (every or ids(dataset) or SourceMark.NAME in dataset.ours or dataset.spoilt()):
-            del found[name]
-    snapshots = [snapshot for dataset in found.values() for snapshot in dataset.snapshots]
-    cursors = [bookmark.name for dataset in found.values() for _cursor, bookmark in dataset.cursors()]
-    if snapshots or cursors:
-        properties = ("creation", "written", "userrefs", "defer_destroy", "clones", TemporaryMark.NAME)
-        inventory.read_values(backend, found, [snapshot.name for snapshot in snapshots] + cursors, properties)
-    inventory.read_holds(backend, snapshots)
-
-
-def ids(dataset: Dataset) -> set[str]:
-    """The ids of all relationships that have a mark on the dataset as their source."""
-    held = {hold.relationship for snap in dataset.snapshots for hold in snap.holds or []}
-    marked = {bookmark.relationship for bookmark in dataset.bookmarks}
-    return {*dataset.records(), *dataset.commit_points(), *filter(None, held | marked)}
-
-
-def relationships(
-    found: Mapping[str, Dataset],
-    running: Mapping[str, dict[str, Any]],
-    active: Mapping[str, bool | None],
-    now: float,
-    max_lag: int | None,
-) -> list[dict[str, Any]]:
-    """The relationships of the datasets, sorted by dataset name, in the shape of the module's ``replications``.
-
-    ``running``: run files by relationship id. ``active``: whether a replica is receiving, None if that is not known.
-    ``now``: seconds since 1970.
-    ``max_lag``: seconds, None for no limit.
-    """
+def _below(backend: Backend, names: list[str], told: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A warning for each dataset that has relationships only below it. An empty answer looks as if all were well."""
+    if not names:
+        return []
+    tree, _missing = inventory.read(backend, names, None, "filesystem,volume")
+    _read_marks(backend, tree, {})
+    known = {each[role] for each in told for role in ("source", "target")}
+    marked = [each for each in tree.values() if _is_related(each) and each.name not in known]
     result = []
-    recorded = {id_ for dataset in found.values() for id_ in dataset.records()}
-    for _name, dataset in sorted(found.items()):
-        mark = dataset.source_mark
-        if mark:
-            result.append(_as_replica(dataset, mark, active.get(dataset.name, False), now, max_lag))
-        # Marks that a promotion has moved here belong to the dataset that has the record.
-        moved = recorded - dataset.records().keys()
-        others = sorted(ids(dataset) - moved - ({mark.id} if mark else set()))
-        result += [_as_source(dataset, id_, running.get(id_), now, max_lag) for id_ in others]
+    for name in names:
+        below = [each for each in marked if each.name.startswith(f"{name}/")]
+        if below:
+            result.append(
+                f"{name} itself has no relationship, but there are some below it ({listed(below, 3)}), which are "
+                "missing here; set recursive=true to read them"
+            )
     return result
 
 
-def _as_source(
-    dataset: Dataset, id_: str, run: dict[str, Any] | None, now: float, max_lag: int | None
-) -> dict[str, Any]:
-    known, point = dataset.records().get(id_), dataset.commit_points().get(id_)
-    last = _point_of(dataset, id_, point)
-    newer = [snap for snap in dataset.snapshots if not point or txg(snap) > point.createtxg]
-    requested = [snap for snap in newer if not snap.temporary and snap.state != model.PENDING_DELETE]
-    head = dataset.written
-    behind = sum(snap.written or 0 for snap in newer) + head
-    lag = _lag(last, now)
-    if lag is not None and not (requested or behind):
-        lag = 0
-    # The base is held too, if the dataset's name leaves no room for a cursor.
-    held = [snap for snap in with_hold(dataset, StepHold(id_).format()) if not point or snap.guid != point.guid]
-    problems = []
-    if known is None:
-        problems.append("left over: the relationship is no longer recorded on the dataset; end it with zfs_replication")
-    elif known.paused:
-        problems.append("paused: replication skips it until zfs_replication with paused=false")
-    elif point is None and run is None:
-        problems.append("nothing has been replicated yet")
-    if held and run is None:
-        problems.append(f"a transfer was interrupted and holds {listed(held)}; the next run resumes it")
-    if max_lag is not None and lag is not None and lag > max_lag:
-        problems.append(f"the replica is {lag} s behind, more than max_lag allows ({max_lag} s)")
-    problems += _from_the_future(last, now)
-    return {
-        "id": id_,
-        "role": "source",
-        "source": dataset.name,
-        "target": known.target if known else None,
-        "last_replicated": last.name if last else None,
-        "snapshots_behind": len(requested),
-        "lag_seconds": lag,
-        "lag_bytes": behind if point else None,
-        "in_progress": model.Progress(
-            "send", run.get("bytes_done"), run.get("bytes_total"), run.get("bytes_per_second"), run.get("started"),
-            run.get("updated"), True,
-        ).to_result() if run else None,
-        "healthy": not problems,
-        "problems": problems,
-    }  # fmt: skip
+# -- reading ---------------------------------------------------------------------------------------------------------
 
 
-def _point_of(dataset: Dataset, id_: str, point: CommitPoint | None) -> Snapshot | Bookmark | None:
-    """The snapshot of a commit point or, if it is gone, its cursor."""
-    cursors = [bookmark for cursor, bookmark in dataset.cursors() if point and cursor == Cursor(id_, point.guid)]
-    return (dataset.by_guid(point.guid) if point else None) or next(iter(cursors), None)
+def look(backend: Backend, found: Inventory, spoilt: dict[str, str] | None = None) -> None:
+    """Read marks, holds and sizes into ``found``, and remove datasets that have no relationship or cannot be read.
+
+    Of a history only the part is read that `health` needs. ``spoilt``: see `inventory.read_values`.
+    """
+    _read_marks(backend, found, spoilt)
+    for name, dataset in list(found.items()):
+        if not _is_related(dataset) or name in (spoilt or ()):
+            del found[name]
+    inventory.read_values(backend, found, sorted(found), _DATASET, spoilt=spoilt)
+    known = recorded(found)
+    recent = [snap for dataset in found.values() for snap in _recent(dataset, known)]
+    cursors = [last.name for dataset in found.values() for last in _bookmarked(dataset, known)]
+    inventory.read_values(backend, found, [*(snap.name for snap in recent), *cursors], _SNAPSHOT, spoilt=spoilt)
+    behind = [snap.name for dataset in found.values() for snap in _behind(dataset, known)]
+    inventory.read_values(backend, found, behind, (TemporaryMark.NAME,), spoilt=spoilt)
+    inventory.read_holds(backend, [snap for snap in recent if snap.userrefs])
+    earlier = [snap for dataset in found.values() if _lacks_hold(dataset) for snap in dataset.snapshots[:-1]]
+    inventory.read_values(backend, found, [snap.name for snap in earlier], _SNAPSHOT, spoilt=spoilt)
+    inventory.read_holds(backend, [snap for snap in earlier if snap.userrefs])
 
 
-def _lag(last: Snapshot | Bookmark | None, now: float) -> int | None:
-    """The age of the last replicated snapshot in seconds; None if it is not known."""
-    age = units.age(last.created, now) if last and last.created is not None else None
-    return None if age is None else int(age)
+def look_everywhere(backend: Backend, found: Inventory) -> None:
+    """Read marks, and the holds and values of all snapshots, into ``found``."""
+    _read_marks(backend, found)
+    inventory.read_values(backend, found, sorted(found), _DATASET)
+    snapshots = [snap for dataset in found.values() for snap in dataset.snapshots]
+    cursors = [bookmark.name for dataset in found.values() for _cursor, bookmark in dataset.cursors()]
+    names = [*(snap.name for snap in snapshots), *cursors]
+    inventory.read_values(backend, found, names, (*_SNAPSHOT, "clones", TemporaryMark.NAME))
+    inventory.read_holds(backend, snapshots)
 
 
-def _from_the_future(last: Snapshot | Bookmark | None, now: float) -> list[str]:
-    """The problem that nobody knows the age of the last replicated snapshot."""
-    if last is None or last.created is None or units.age(last.created, now) is not None:
-        return []
-    return [
-        f"{last.name} was created in the future, at {units.iso_time(last.created)}, so nobody knows how far the "
-        "replica is behind; check the clocks of both hosts"
-    ]
+def _read_marks(backend: Backend, found: Inventory, spoilt: dict[str, str] | None = None) -> None:
+    """Read our properties that are set on the datasets. Two processes, one if there are none."""
+    # The names of the records end in the GUID of a pool, so they are not known beforehand.
+    existing = values.property_names(backend, sorted(found), set_only=True)
+    own = {name: {*filter(is_ours, names)} for name, names in existing.items()}
+    marked = sorted(name for name, names in own.items() if names)
+    if marked:
+        inventory.read_values(backend, found, marked, sorted(set[str]().union(*own.values())), spoilt=spoilt)
 
 
-def _as_replica(
-    dataset: Dataset, mark: SourceMark, active: bool | None, now: float, max_lag: int | None
-) -> dict[str, Any]:
-    held = with_hold(dataset, LastHold.TAG)
-    last = held[-1] if held else None
-    newer = [snap for snap in dataset.snapshots if last and txg(snap) > txg(last)]
-    token = dataset.token
-    lag = _lag(last, now)
-    problems = _from_the_future(last, now) if mark.live else []
-    if mark.released:
-        problems.append("released by a failover: it no longer receives anything")
-    elif mark.put_aside:
-        size = dataset.get("used") or "an unknown number of"
-        problems.append(f"put aside by a reseed and kept with {size} bytes; destroy it when nobody needs it any more")
-    elif mark.beside:
-        problems.append("a reseed is not finished: it is to replace the replica; the next run continues")
-    elif max_lag is not None and lag is not None and lag > max_lag:
-        problems.append(f"the last received snapshot is {lag} s old, more than max_lag allows ({max_lag} s)")
-    if mark.live and not mark.beside and not last and not token:
-        problems.append("no snapshot is held as the last received one")
-    if newer:
-        problems.append(f"diverged: it holds {listed(newer)} after the last received snapshot")
-    if token and active is False:
-        problems.append(f"a transfer of {token.toname} was interrupted; the next run resumes it")
-    announced = Announcement.of(dataset.ours).by_guid(token.toguid if token else None)
-    expected = announced.bytes if announced else None
-    return {
-        "id": mark.id,
-        "role": "replica",
-        "source": mark.source,
-        "target": dataset.name,
-        "last_replicated": last.name if last else None,
-        "snapshots_behind": None,
-        "lag_seconds": lag,
-        "lag_bytes": None,
-        "in_progress": model.Progress("receive", token.bytes, expected, active=active).to_result() if token else None,
-        "healthy": not problems,
-        "problems": problems,
-    }
+def _is_related(dataset: Dataset) -> bool:
+    return bool(ids(dataset) or SourceMark.NAME in dataset.ours or dataset.spoilt())
+
+
+def _recent(dataset: Dataset, known: set[str]) -> list[Snapshot]:
+    """The snapshots that can be behind or have a hold of ours. ``known``: as for `as_source`.
+
+    On a source those since the oldest commit point. While nothing has been replicated, those since the oldest cursor,
+    which is made before its snapshot is held. On a replica the newest one.
+    """
+    points = dataset.commit_points()
+    starts = [points[id_].createtxg for id_ in as_source(dataset, known) if id_ in points]
+    starts += [txg(each) for id_ in as_source(dataset, known) if id_ not in points for each in dataset.cursors_of(id_)]
+    found = _since(dataset, min(starts)) if starts else []
+    return found or (dataset.snapshots[-1:] if SourceMark.NAME in dataset.ours else [])
+
+
+def _since(dataset: Dataset, start: int) -> list[Snapshot]:
+    return [snap for snap in dataset.snapshots if txg(snap) >= start]
+
+
+def _behind(dataset: Dataset, known: set[str]) -> list[Snapshot]:
+    """The snapshots that one of its replicas does not have."""
+    points = dataset.commit_points()
+    starts = [points[id_].createtxg + 1 for id_ in as_source(dataset, known) if id_ in points]
+    return _since(dataset, min(starts)) if starts else []
+
+
+def _bookmarked(dataset: Dataset, known: set[str]) -> list[Bookmark]:
+    """The cursors of commit points whose snapshot is gone."""
+    found = [last_replicated(dataset, id_) for id_ in as_source(dataset, known)]
+    return [last for last in found if isinstance(last, Bookmark)]
+
+
+def _lacks_hold(dataset: Dataset) -> bool:
+    """True for a replica on which the last received snapshot has not been found yet."""
+    mark = dataset.source_mark
+    return mark is not None and not mark.put_aside and not with_hold(dataset, LastHold.TAG)

@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -30,7 +31,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     is_id,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
-from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName, listing, shortened
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory, runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import is_receiving, read_receiving
@@ -38,7 +39,8 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Bac
 from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import execute
 from ansible_collections.cerss.zfs.plugins.module_utils._host.values import read_properties
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, detail
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.info import look
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.health import Moment, relationships
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.info import look, look_everywhere, running
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import (
     SOURCE,
     TARGET,
@@ -75,14 +77,9 @@ class Options:
             raise BadInput(
                 f"id {id_!r} is not a relationship's id; give 16 hex digits as zfs_replication_info shows them"
             )
-        if not id_ and not (name and replica):
-            raise BadInput(
-                "the relationship is not specified; set id, or name (the source) and target.dataset (the replica)"
-            )
         if params.get("paused") is not None and params["state"] == "absent":
             raise BadInput("paused cannot be combined with state=absent, which ends the relationship; leave it out")
-        if params["state"] == "present" and not (name and replica) and not (params.get("paused") is not None and name):
-            raise BadInput("state=present needs name (the source) and target.dataset (the replica to adopt)")
+        _check_given(params, id_, name, replica)
         return cls(
             id=id_ or None,
             name=DatasetName.parse(name) if name else None,
@@ -95,18 +92,47 @@ class Options:
         )
 
 
+def _check_given(params: Mapping[str, Any], id_: str | None, name: str | None, replica: str | None) -> None:
+    """Raise BadInput that names the options which are missing to tell the relationship."""
+    pauses, ends = params.get("paused") is not None, params["state"] == "absent"
+    missing = [] if name or (ends and id_) else ["name (the source)"]
+    missing += [] if replica or (id_ and (pauses or ends)) else [f"target.dataset (the replica){' or id' * pauses}"]
+    if missing:
+        what = "paused" if pauses else f"state={params['state']}"
+        raise BadInput(f"{what} needs {listing(missing)}; set what is missing{', or id instead' * ends}")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The relationship as it is, and the plan that makes it as requested. ``id``: None if there is none.
+
+    ``replication``: as zfs_replication_info returns it on the source, or on the replica if only that was read. None if
+    there is none. ``left_over``: what a relationship that ends leaves behind. ``unreached``: sides that do not answer.
+    """
+
+    plan: Plan
+    id: str | None = None
+    replication: dict[str, Any] | None = None
+    left_over: tuple[dict[str, str | None], ...] = ()
+    unreached: tuple[str, ...] = ()
+
+
 def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """The result of the module."""
     options = Options.from_params(params)
-    with session(options.source, options.target) as (source, target):
-        plan, id_ = _plan(options, source, target)
-        if plan.steps and id_ and not check_mode:
-            with _locked(id_):
-                plan, now = _plan(options, source, target)  # another run may have ended since
-                if now != id_:
-                    raise Refused(f"the relationship {id_} was changed while it was read; run the task again")
-                execute({SOURCE: source, TARGET: target}, plan)
-        return {**plan.to_result(), "id": id_}
+    with session(options.source, options.target) as ends:
+        found = _read(options, *ends)
+        plan = found.plan
+        if plan.steps and found.id and not check_mode:
+            with _locked(found.id):
+                again = _read(options, *ends)  # another run may have ended since
+                if again.id != found.id:
+                    raise Refused(f"the relationship {found.id} was changed while it was read; run the task again")
+                plan = again.plan
+                execute(dict(zip((SOURCE, TARGET), ends)), plan)
+                found = _read_after(options, again, *ends)
+        result = {**plan.to_result(), "id": found.id, "replication": found.replication}
+        return {**result, **({} if options.present else {"left_over": list(found.left_over)})}
 
 
 @contextlib.contextmanager
@@ -122,24 +148,56 @@ def _locked(id_: str) -> Iterator[None]:
         yield
 
 
-def _plan(options: Options, source: Backend, target: Backend) -> tuple[Plan, str | None]:
+def _read(options: Options, source: Backend, target: Backend, skipped: Sequence[str] = ()) -> Reading:
+    """``skipped``: sides that are not asked again, since they do not answer."""
     if options.paused is not None:
         return _pause(options, source)
-    return _adopt(options, source, target) if options.present else _end(options, source, target)
+    return _adopt(options, source, target) if options.present else _end(options, source, target, skipped)
+
+
+def _read_after(options: Options, former: Reading, source: Backend, target: Backend) -> Reading:
+    """What has become of the relationship. Raises CerssError if a relationship that stays is not as requested."""
+    now = _read(replace(options, id=former.id), source, target, former.unreached)
+    if options.present and now.plan.steps:
+        raise CerssError(
+            f"the relationship {former.id} was changed, but a second reading finds that it is not as requested: "
+            f"{'; '.join(shortened(now.plan.actions))} is left to do; find out what else changes it, and run the task "
+            "again",
+            changed=True, actions=former.plan.actions,
+        )  # fmt: skip
+    left = [
+        _left_over(source if step.side == SOURCE else target, step.commands[0][-1], f"left to do: {step.text}")
+        for step in now.plan.steps
+    ]
+    return replace(now, id=former.id, left_over=(*former.left_over, *left))
+
+
+def _left_over(backend: Backend, name: str, reason: str) -> dict[str, str | None]:
+    """``name``: of a dataset, snapshot or bookmark; "" if it is not known."""
+    return {"host": backend.endpoint.host, "dataset": re.split("[@#]", name)[0] or None, "reason": reason}
+
+
+def _item(id_: str | None, *sides: Iterable[Dataset]) -> dict[str, Any] | None:
+    """The relationship as zfs_replication_info returns it of its source or, if that was not read, of its replica."""
+    moment = Moment(running=running())
+    told = [each for side in sides for each in relationships({one.name: one for one in side}, moment)]
+    own = [each for each in told if each["id"] == id_]
+    return next((each for each in own if each["role"] == SOURCE), own[0] if own else None)
 
 
 # --- pause -----------------------------------------------------------------------------------------------------------
 
 
-def _pause(options: Options, source: Backend) -> tuple[Plan, str]:
-    """(plan, id). The target is not asked: it may be the reason for the pause."""
+def _pause(options: Options, source: Backend) -> Reading:
+    """The target is not asked: it may be the reason for the pause."""
     name = str(options.name)
     found, missing = inventory.read(source, [name], 1)
     if missing:
         raise Refused(f"{options.source.address(name)} does not exist; check the name")
     look(source, found)
     address = options.target.seen_from(options.source).address(options.replica) if options.replica else None
-    return pause(found.get(name, Dataset(name)), options.id, address, bool(options.paused))
+    plan, id_ = pause(found.get(name, Dataset(name)), options.id, address, bool(options.paused))
+    return Reading(plan, id_, _item(id_, found.values()))
 
 
 def pause(dataset: Dataset, id_: str | None, address: str | None, paused: bool) -> tuple[Plan, str]:
@@ -168,7 +226,7 @@ def pause(dataset: Dataset, id_: str | None, address: str | None, paused: bool) 
 # --- adopt -----------------------------------------------------------------------------------------------------------
 
 
-def _adopt(options: Options, source: Backend, target: Backend) -> tuple[Plan, str]:
+def _adopt(options: Options, source: Backend, target: Backend) -> Reading:
     name, replica = str(options.name), str(options.replica)
     link = Link(
         name, replica, None, options.source.address(name), options.target.address(replica),
@@ -180,7 +238,10 @@ def _adopt(options: Options, source: Backend, target: Backend) -> tuple[Plan, st
     if pair.trouble:
         raise pair.trouble
     if pair.replica is None:
-        raise Refused(f"{link.target_address} does not exist; replicate to it with zfs_snapshot_replicate instead")
+        where = "" if options.target.host else " on this host (target.host is not another one)"
+        raise Refused(
+            f"{link.target_address} does not exist{where}; replicate to it with zfs_snapshot_replicate instead"
+        )
     (pair,) = detail.read(source, target, [pair], may_reseed=False)
     # A record of another pool may have the id that the replica's mark claims.
     own, _missing = inventory.read(source, [name], 1)
@@ -189,7 +250,8 @@ def _adopt(options: Options, source: Backend, target: Backend) -> tuple[Plan, st
     mode = _mode(source, target, pair)
     if not options.force:
         _check_mode(pair, mode)
-    return adopt(pair, mode, known, gone=options.force and _is_gone(source, pair))
+    plan, id_ = adopt(pair, mode, known, gone=options.force and _is_gone(source, pair))
+    return Reading(plan, id_, _item(id_, own.values()))
 
 
 def _is_gone(source: Backend, pair: Pair) -> bool:
@@ -282,34 +344,45 @@ def _check_adoptable(pair: Pair, gone: bool) -> None:
 # --- end -------------------------------------------------------------------------------------------------------------
 
 
-def _end(options: Options, source: Backend, target: Backend) -> tuple[Plan, str | None]:
-    """(plan, id) that ends the relationship on each side that can be reached; the id is None if there is none."""
-    sides: dict[str, list[Dataset]] = {}
-    unreached: list[str] = []
-    for side, backend, name in ((SOURCE, source, options.name), (TARGET, target, options.replica)):
-        if side == TARGET and options.replica is None and options.target.host is None and options.id is None:
-            continue
+def _end(options: Options, source: Backend, target: Backend, skipped: Sequence[str]) -> Reading:
+    """The relationship ends on each side that can be reached."""
+    backends = {SOURCE: source, TARGET: target}
+    sides, silent = _read_sides(options, {side: each for side, each in backends.items() if side not in skipped})
+    replica = str(options.replica) if options.replica else None
+    plan, id_ = end(options.id, sides, replica, options.target.seen_from(options.source))
+    if options.source.host == options.target.host:  # on one machine an id finds the same datasets twice
+        plan.steps = list({str(step.commands): step for step in reversed(plan.steps)}.values())[::-1]
+    _check_idle(options, target, [each for each in sides.get(TARGET, []) if id_ and _is_replica_of(each, id_, replica)])
+    places = {side: backends[side].endpoint.label or "this machine" for side in silent}
+    if silent:
+        plan.warnings.append(
+            f"could not reach {', '.join(f'{places[side]} ({why})' for side, why in silent.items())}; holds, bookmarks "
+            "and properties of the relationship remain there"
+        )
+    left = tuple(_left_over(backends[side], "", f"could not be reached: {why}") for side, why in silent.items())
+    return Reading(plan, id_, _item(id_, *sides.values()), left, (*skipped, *silent))
+
+
+def _read_sides(options: Options, backends: Mapping[str, Backend]) -> tuple[dict[str, list[Dataset]], dict[str, str]]:
+    """(datasets by side, why a side could not be reached). Without ``force`` that is an error."""
+    sides, silent = dict[str, list[Dataset]](), dict[str, str]()
+    for side, backend in backends.items():
         try:
-            sides[side] = _read_side(backend, name)
-        except CerssError as error:
+            sides[side] = _read_side(backend, options.name if side == SOURCE else options.replica)
+        except CerssError as error:  # noqa: PERF203
             if not options.force:
                 error.msg += "; force=true ends the relationship on the side that can be reached"
                 raise
-            unreached.append(f"{backend.endpoint.label or 'this machine'} ({error.msg})")
-    replica = str(options.replica) if options.replica else None
-    plan, relationship = end(options.id, sides, replica, options.target.seen_from(options.source))
-    if options.source.host == options.target.host:  # on one machine an id finds the same datasets twice
-        plan.steps = list({str(step.commands): step for step in reversed(plan.steps)}.values())[::-1]
-    receiving = read_receiving(target) if sides.get(TARGET) else None
-    for dataset in sides.get(TARGET, []):
-        ours = relationship is not None and _is_replica_of(dataset, relationship, replica)
-        if ours and receiving and is_receiving(target, receiving, [dataset.name]):
+            silent[side] = error.msg
+    return sides, silent
+
+
+def _check_idle(options: Options, target: Backend, replicas: Sequence[Dataset]) -> None:
+    """Raise Refused if one of the replicas is receiving."""
+    receiving = read_receiving(target) if replicas else None
+    for dataset in replicas:
+        if receiving and is_receiving(target, receiving, [dataset.name]):
             raise Refused(f"{options.target.address(dataset.name)} is currently receiving; stop that first")
-    if unreached:
-        plan.warnings.append(
-            f"could not reach {', '.join(unreached)}; holds, bookmarks and properties of the relationship remain there"
-        )
-    return plan, relationship
 
 
 def _read_side(backend: Backend, name: DatasetName | None) -> list[Dataset]:
@@ -325,7 +398,7 @@ def _read_side(backend: Backend, name: DatasetName | None) -> list[Dataset]:
         more, _missing = inventory.read(backend, sorted(origins), 1)
         found = {**more, **found}
         origins = _origins(more.values()) - found.keys()
-    look(backend, found, every=True)
+    look_everywhere(backend, found)
     named = [found.pop(str(name))] if str(name) in found else []
     return [*named, *found.values()]
 

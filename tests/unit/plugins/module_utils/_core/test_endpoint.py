@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint, line, told_pid
+from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint, line, parted, told_pid
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
 
 
@@ -178,6 +178,12 @@ def test_ipv6_addresses(host: str, address: str, place: str) -> None:
     endpoint = Endpoint.from_params({"host": host}, "target")
     assert endpoint.argv(["true"])[-2] == address
     assert endpoint.address("tank/v") == place
+    assert parted(place) == (address, "tank/v")
+
+
+@pytest.mark.parametrize("address", ["tank", "tank/v", "tank/v:old", "", ":", "[b]", "b:", "[a/b:c", "a/b:c:d"])
+def test_an_address_without_a_host(address: str) -> None:
+    assert parted(address) == (None, address)
 
 
 @pytest.mark.parametrize("text", ["", "cerss-pid", "cerss-pid x", "cerss-pid -1", "cerss-pid 12345678901", "pid 1"])

@@ -2,238 +2,259 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What one side reports about its relationships."""
+"""What zfs_replication_info reads, and what it costs."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
-    Announcement,
     CommitPoints,
-    Cursor,
+    LastHold,
     ReplicaRecords,
     SourceMark,
     StepHold,
 )
-from ansible_collections.cerss.zfs.plugins.module_utils._core.model import PENDING_DELETE, Dataset, Hold, Token, Value
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.info import ids, relationships
-from ansible_collections.cerss.zfs.tests.unit.pairs import (
-    ID,
-    OTHER,
-    cursor,
-    points,
-    record,
-    records,
-    replica,
-    source,
-    step_hold,
-)
+from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory, values
+from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import info
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.health import Limits, Moment, relationships
 from ansible_collections.cerss.zfs.tests.unit.scenarios import Call
 from ansible_collections.cerss.zfs.tests.unit.transcript import entrance
-from ansible_collections.cerss.zfs.tests.unit.world import World
+from ansible_collections.cerss.zfs.tests.unit.world import HERE, World
 
-NOW = 10_000
-RUN = {"bytes_done": 5, "bytes_total": 10, "bytes_per_second": 1, "started": 1.0, "updated": 2.0}
-
-
+NewWorld = Callable[..., World]
 PREFIXES = ReplicaRecords.PREFIX, CommitPoints.PREFIX
+LOCAL = {"host": "local", "dataset": "backup/v"}
 
 
-def reports(dataset: Dataset, **more: Any) -> list[dict[str, Any]]:
-    values = {"running": {}, "active": {}, "now": NOW, "max_lag": None, **more}
-    return relationships({dataset.name: dataset}, **values)
+def read(*names: str, **options: Any) -> dict[str, Any]:
+    verb, params = entrance(Call("zfs_replication_info", {"name": list(names) or None, **options}))
+    return verb(params, False)
 
 
-def report(dataset: Dataset, **more: Any) -> dict[str, Any]:
-    (found,) = reports(dataset, **more)
-    assert found["healthy"] is (found["problems"] == [])
-    return found
+@pytest.fixture
+def replicated(world: World) -> World:
+    """tank/v is replicated to backup/v on the same machine, and has snapshots from before."""
+    world.here.make("backup", *(f"tank/v@old{number}" for number in range(50)), "tank/v@s1")
+    assert not world.replicate(target=LOCAL).get("failed")
+    world.revive()
+    return world
 
 
-def test_marks_that_a_promotion_moved_are_no_relationship_of_the_clone() -> None:
-    """They would be told as left over, and who ends that relationship ends the one that is in use."""
-    here, clone = source(2), Dataset("tank/c", bookmarks=[cursor(1, dataset="tank/c")])
-    told = relationships({"tank/v": here, "tank/c": clone}, {}, [], NOW, None)
-    assert [(each["id"], each["source"]) for each in told] == [(ID, "tank/v")]
-    (alone,) = reports(clone)
-    assert "left over" in alone["problems"][0]
+def asked(world: World) -> list[list[str]]:
+    """The snapshots and bookmarks of which each process has read slow values."""
+    return [
+        [word for word in argv if "@" in word or "#" in word]
+        for _where, argv in world.log
+        if argv[1] in ("get", "holds")
+    ]
 
 
-# -- the source ------------------------------------------------------------------------------------------------------
+# -- what it costs ---------------------------------------------------------------------------------------------------
 
 
-def test_lag_counts_what_came_after_the_commit_point() -> None:
-    dataset = source(1, 2, 3)
-    dataset.values["written"] = Value("7")
-    dataset.snapshots[2].temporary = True
-    found = report(dataset)
-    assert (found["role"], found["id"], found["source"], found["target"]) == ("source", ID, "tank/v", "b:backup/v")
-    assert (found["last_replicated"], found["snapshots_behind"]) == ("tank/v@s1", 1)
-    assert (found["lag_seconds"], found["lag_bytes"]) == (9000, 20 + 30 + 7)
-    assert found["healthy"]
-    assert "9000 s behind, more than max_lag allows (60 s)" in str(report(dataset, max_lag=60)["problems"])
-    assert report(dataset, max_lag=9000)["healthy"]
+def behind(world: World) -> None:
+    world.here.make("tank/v@s2")
 
 
-@pytest.mark.parametrize("dataset", [source(1), source(1, 2), source(2, at=1), replica(1)])
-@pytest.mark.parametrize(("created", "lag"), [(NOW + 61, None), (NOW + 60, 0), (NOW, 0)])
-def test_a_snapshot_from_the_future_is_a_problem(dataset: Dataset, created: int, lag: int | None) -> None:
-    """The clocks of the two hosts may differ by a minute."""
-    for point in (*dataset.snapshots, *dataset.bookmarks):
-        point.created = created
-    found = report(dataset, max_lag=3600)
-    assert found["lag_seconds"] == lag
-    assert found["healthy"] is (lag is not None)
-    if lag is None:
-        assert "@s1" in found["problems"][0] or "#cerss.zfs_" in found["problems"][0]
-        assert "was created in the future, at 1970-01-01T02:47:41Z" in found["problems"][0]
+def interrupted(world: World) -> None:
+    behind(world)
+    world.here.all["tank/v@s2"].holds.append(StepHold(read("tank/v")["replications"][0]["id"]).format())
 
 
-def test_nothing_behind_is_no_lag() -> None:
-    found = report(source(1))
-    assert (found["lag_seconds"], found["lag_bytes"], found["snapshots_behind"]) == (0, 0, 0)
-
-
-def test_what_was_deleted_is_not_behind() -> None:
-    """It waits for a hold or a clone, and is never sent."""
-    dataset = source(1, 2)
-    dataset.snapshots[1].state, dataset.snapshots[1].written = PENDING_DELETE, 0
-    found = report(dataset, max_lag=60)
-    assert (found["lag_seconds"], found["snapshots_behind"], found["healthy"]) == (0, 0, True)
-
-
-def test_the_cursor_replaces_a_deleted_snapshot() -> None:
-    found = report(source(2, at=1))
-    assert found["last_replicated"] == f"tank/v#{Cursor(ID, '1').format()}"
-    assert (found["lag_seconds"], found["lag_bytes"]) == (9000, 20)
-    dataset = source(2, at=1)
-    dataset.bookmarks = [cursor(2)]  # of a stream that has not arrived
-    found = report(dataset)
-    assert (found["last_replicated"], found["lag_seconds"], found["lag_bytes"]) == (None, None, 20)
-
-
-def test_each_relationship_has_its_own_numbers() -> None:
-    """Also several in one property, and on several pools."""
-    dataset = source(1, 2, 3, at=2)
-    dataset.ours.update(records(record(), record(id=OTHER, guid="5", target="c:x")))
-    dataset.ours.update(points(3, id_=OTHER, pool="e" * 16))
-    found = {
-        (each["id"], each["target"], each["last_replicated"], each["snapshots_behind"]) for each in reports(dataset)
-    }
-    assert found == {(ID, "b:backup/v", "tank/v@s2", 1), (OTHER, "c:x", "tank/v@s3", 0)}
+def diverged(world: World) -> None:
+    world.here.make("backup/v@mine")
 
 
 @pytest.mark.parametrize(
-    ("leave", "left"),
+    ("names", "change", "processes"),
     [
-        (lambda dataset: dataset.ours.update(records(record())), False),
-        (lambda dataset: dataset.ours.update(points(1)), True),
-        (lambda dataset: dataset.bookmarks.append(cursor(1)), True),
-        (lambda dataset: step_hold(dataset, 1), True),
+        ([], None, 6),
+        (["tank/v"], None, 5),
+        (["tank/v"], behind, 6),
+        (["tank/v"], interrupted, 7),
+        (["backup/v"], None, 6),
+        (["backup/v"], diverged, 7),
+        (["tank/v", "backup/v"], interrupted, 7),
+        ([], lambda world: (interrupted(world), diverged(world)), 9),
+        (["tank"], None, 2 + 3),
+        (["tank/v", "backup/v", "tank"], lambda world: (interrupted(world), diverged(world)), 12),
     ],
 )
-def test_what_is_left_over(leave: Any, left: bool) -> None:
-    """Any mark is shown; without a record the relationship is no longer one."""
-    dataset = source(1, at=None)
-    dataset.ours = {}
-    assert reports(dataset) == []
-    leave(dataset)
-    assert ids(dataset) == {ID}
-    assert ("left over" in str(report(dataset)["problems"])) is left
+def test_processes(replicated: World, names: list[str], change: Any, processes: int) -> None:
+    """No more than the entry point says, and none for each dataset or snapshot."""
+    if change:
+        change(replicated)
+    replicated.log.clear()
+    read(*names)
+    assert replicated.count(HERE, "zfs") == processes
+    assert "At most seven zfs processes" in str(info.main.__doc__)
+
+
+def test_a_long_history_costs_no_more_than_its_list(replicated: World) -> None:
+    """Slow values are read of what came after the commit point, and of a replica's last snapshot."""
+    read()
+    assert asked(replicated) == [[], [], [], ["tank/v@s1", "backup/v@s1"], ["backup/v@s1"]]
+    replicated.here.make("tank/v@s2")
+    replicated.log.clear()
+    read()
+    assert asked(replicated)[3:] == [["tank/v@s1", "tank/v@s2", "backup/v@s1"], ["tank/v@s2"], ["backup/v@s1"]]
+    cursor = [name for name in replicated.here.all if name.startswith("tank/v#")][-1]
+    replicated.here.do_destroy({}, "tank/v@s1")
+    replicated.log.clear()
+    (_replica, source) = read()["replications"]
+    assert source["last_replicated"] == cursor
+    assert asked(replicated)[3:] == [["tank/v@s2", "backup/v@s1", cursor], ["tank/v@s2"], ["backup/v@s1"]]
+
+
+def test_datasets_without_a_relationship_are_not_read(replicated: World) -> None:
+    replicated.here.make(*(f"tank/other{number}@s" for number in range(30)))
+    read()
+    _list, _names, *rest = replicated.log
+    assert not [word for _where, argv in rest for word in argv if "other" in word]
+
+
+# -- whether that is enough ------------------------------------------------------------------------------------------
+
+
+def snap(world: World, which: int, number: int) -> None:
+    world.here.make(f"tank/v@n{number}", props={"cerss.zfs:temporary": "true"} if which % 3 == 0 else {})
+
+
+def replicate(world: World, which: int, _number: int) -> None:
+    """Some streams break off."""
+    world.cuts = [snap.name for snap in world.here.snaps("tank/v")][-1 - which % 2 :] if which > 5 else []
+    world.replicate(target=LOCAL if which % 2 else {"host": "local", "dataset": "backup/w"})
+    world.cuts = []
+
+
+def delete(world: World, which: int, _number: int) -> None:
+    for snap in world.here.snaps("tank/v")[which:][:1]:
+        snap.deferred = bool(snap.holds)
+        if not (snap.holds or world.here.clones(snap)):
+            world.here.do_destroy({}, snap.name)
+
+
+def diverge(world: World, _which: int, number: int) -> None:
+    if "backup/v" in world.here.all:
+        world.here.make(f"backup/v@n{number}")
+
+
+def release(world: World, _which: int, _number: int) -> None:
+    for snap in world.here.snaps("backup/v"):
+        snap.holds = [tag for tag in snap.holds if tag != LastHold.TAG]
+
+
+def clone(world: World, which: int, number: int) -> None:
+    for snap in world.here.snaps("tank/v")[which:][:1]:
+        world.here.clone(snap.name, f"tank/c{number}")
+
+
+def promote(world: World, which: int, _number: int) -> None:
+    for name in [thing.name for thing in world.here.all.values() if thing.origin][which:][:1]:
+        world.here.do_promote({}, name)
+
+
+def forget(world: World, which: int, _number: int) -> None:
+    """Somebody removes records, or commit points."""
+    props = world.here.all["tank/v"].props
+    for lost in [each for each in props if each.startswith(PREFIXES[which % 2])]:
+        del props[lost]
+
+
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from([snap, replicate, replicate, delete, diverge, release, clone, promote, forget]),
+        st.integers(0, 9),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(events=EVENTS)
+def test_a_part_of_the_history_tells_the_same_as_all_of_it(events: list[Any], new_world: NewWorld) -> None:
+    world = new_world()
+    world.here.make("backup", "tank/v@s0")
+    for number, (happen, which) in enumerate(events):
+        happen(world, which % 4 if happen in (delete, clone, promote) else which, number)
+    texts = []
+    for look in (info.look, info.look_everywhere):
+        found, _missing = inventory.read(Backend(), [], None)
+        look(Backend(), found)
+        texts.append(relationships(found, Moment(10**6, limits=Limits(1000))))
+    assert texts[0] == texts[1]
+
+
+# -- what is asked for -----------------------------------------------------------------------------------------------
+
+
+def test_an_empty_list_is_nothing_to_do(replicated: World) -> None:
+    verb, params = entrance(Call("zfs_replication_info", {"name": []}))
+    assert verb(params, False) == {"changed": False, "replications": []}
+    assert replicated.log == []
+
+
+def test_recursive(replicated: World) -> None:
+    assert [each["role"] for each in read("tank", recursive=True)["replications"]] == ["source"]
+    assert [each["role"] for each in read("tank", "backup", recursive=True)["replications"]] == ["replica", "source"]
+    assert "warnings" not in read("tank", recursive=True)
 
 
 @pytest.mark.parametrize(
-    ("dataset", "problem"),
+    ("names", "warned"),
     [
-        (source(1, paused=True), "paused: replication skips it until zfs_replication with paused=false"),
-        (source(1, at=None, paused=True), "paused"),
-        (source(1, at=None), "nothing has been replicated yet"),
-        (replica(1, released=True), "released by a failover: it no longer receives anything"),
-        (replica(1, put_aside=True), "put aside by a reseed and kept with an unknown number of bytes; destroy it when"),
-        (replica(1, beside=True), "a reseed is not finished: it is to replace the replica; the next run continues"),
-        (replica(1, held=None), "no snapshot is held as the last"),
-        (replica(1, 2), "diverged: it holds backup/v@s2 after the last received snapshot"),
+        (["tank"], ["tank itself has no relationship, but there are some below it (tank/v), which are missing here; "
+                    "set recursive=true to read them"]),
+        (["tank", "tank/v"], []),
+        (["tank/v"], []),
+        (["tank/none"], []),
     ],
-)
-def test_problems(dataset: Dataset, problem: str) -> None:
-    (found,) = report(dataset)["problems"]
-    assert problem in found
+)  # fmt: skip
+def test_relationships_only_below_a_named_dataset_are_told(
+    replicated: World, names: list[str], warned: list[str]
+) -> None:
+    """An empty list would look as if all were well."""
+    replicated.here.make("tank/none/below")
+    assert read(*names).get("warnings", []) == warned
 
 
-def test_the_size_of_what_was_put_aside() -> None:
-    dataset = replica(1, held=None, put_aside=True)
-    dataset.values["used"] = Value("4096")
-    (found,) = report(dataset, max_lag=1)["problems"]
-    assert "kept with 4096 bytes" in found
+def test_many_relationships_below_are_counted(replicated: World) -> None:
+    for number in range(5):
+        replicated.here.make(f"tank/w{number}").props[SourceMark.NAME] = "spoilt"
+    (warning,) = read("tank")["warnings"]
+    assert "(tank/v, tank/w0, tank/w1 and 3 more)" in warning
 
 
-def test_an_interrupted_transfer() -> None:
-    dataset = source(1, 2)
-    step_hold(dataset, 2)
-    step_hold(dataset, 1, id_=OTHER)
-    dataset.snapshots[0].holds = [*(dataset.snapshots[0].holds or []), Hold("mine")]
-    found = {each["id"]: each for each in reports(dataset)}
-    assert found[ID]["problems"] == ["a transfer was interrupted and holds tank/v@s2; the next run resumes it"]
-    assert found[OTHER]["target"] is None
-    dataset.snapshots[0].holds = []
-    found = {ID: report(dataset, running={ID: RUN})}
-    assert found[ID]["healthy"]
-    assert found[ID]["in_progress"]["percent"] == 50.0
-    assert report(dataset, running={OTHER: RUN})["in_progress"] is None
-    assert StepHold(ID).format() in [hold.tag for hold in dataset.snapshots[1].holds or []]
+def test_a_dataset_that_does_not_exist_hides_no_other(replicated: World) -> None:
+    result = read("tank/v", "tank/gone")
+    assert (result["failed"], result["msg"]) == (True, "tank/gone does not exist; check the name")
+    assert [each["source"] for each in result["replications"]] == ["tank/v"]
 
 
-def test_a_base_that_is_held_is_no_interrupted_transfer() -> None:
-    """Where the name of its bookmark would be too long."""
-    dataset = source(1, 2)
-    dataset.bookmarks = []
-    step_hold(dataset, 1)
-    assert report(dataset)["problems"] == []
-    step_hold(dataset, 2)
-    assert "holds tank/v@s2;" in str(report(dataset)["problems"])
+def forge(world: World) -> None:
+    """Put a text into the mark of backup/v that looks like the next lines of zfs get."""
+    name = next(name for name in world.here.all["tank/v"].props if name.startswith(CommitPoints.PREFIX))
+    world.here.all["backup/v"].props[SourceMark.NAME] = f"x\ntank/v\t{name}\tlocal\tforged"
 
 
-# -- the replica -----------------------------------------------------------------------------------------------------
+def test_a_dataset_that_cannot_be_read_hides_no_other(replicated: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_alone(_backend: Backend, name: str, _properties: list[str], part: values.Properties) -> None:
+        part.spoilt[name] = f"{name} cannot be read"
 
-
-def test_the_lag_of_a_replica_is_the_age_of_its_last_received_snapshot() -> None:
-    found = report(replica(1), max_lag=9000)
-    assert (found["role"], found["source"], found["target"]) == ("replica", "a:tank/v", "backup/v")
-    assert (found["last_replicated"], found["lag_seconds"], found["problems"]) == ("backup/v@s1", 9000, [])
-    assert "9000 s old, more than max_lag allows (8999 s)" in str(report(replica(1), max_lag=8999)["problems"])
-    for ended in ("released", "put_aside", "beside"):
-        assert "max_lag" not in str(report(replica(1, **{ended: True}), max_lag=1)["problems"])
-
-
-def test_a_partial_receive_on_the_replica() -> None:
-    there = replica(1)
-    there.token = Token("1-x", "2", "tank/v@s2", 30, "1")
-    there.ours[Announcement.NAME] = json.dumps([{"guid": "2", "snapshot": "s2", "bytes": 60}])
-    found = report(there)
-    assert found["problems"] == ["a transfer of tank/v@s2 was interrupted; the next run resumes it"]
-    assert found["in_progress"]["active"] is False
-    assert report(there, active={"backup/v": None})["in_progress"]["active"] is None
-    found = report(there, active={"backup/v": True})
-    assert (found["in_progress"]["percent"], found["in_progress"]["active"]) == (50.0, True)
-    assert found["healthy"]
-    first = replica(held=None)
-    first.token = there.token
-    assert report(first, active={"backup/v": True})["healthy"]
-    there.ours[Announcement.NAME] = "spoilt"
-    assert report(there)["in_progress"]["bytes_total"] is None
-
-
-def test_a_link_of_a_chain_has_both_roles() -> None:
-    there = replica(1)
-    there.ours.update(records(record(id=OTHER, target="c:x"), pool="e" * 16))
-    assert [(each["role"], each["id"]) for each in reports(there)] == [("replica", ID), ("source", OTHER)]
-    there.ours = {SourceMark.NAME: "{}"}
-    there.snapshots[0].holds = []
-    assert reports(there) == []
+    replicated.replicate(target={"host": "local", "dataset": "backup/w"})
+    forge(replicated)
+    monkeypatch.setattr(values, "_read_alone", read_alone)
+    result = read()
+    assert result["warnings"][0] == "tank/v cannot be read"
+    assert [each["target"] for each in result["replications"]] == ["backup/w"]
 
 
 def test_marks_that_cannot_be_read_are_told(world: World) -> None:
@@ -242,10 +263,44 @@ def test_marks_that_cannot_be_read_are_told(world: World) -> None:
     record, point = (next(n for n in world.here.all["tank/v"].props if n.startswith(kind)) for kind in PREFIXES)
     world.here.all["tank/v"].props[record] = "[nonsense"
     world.here.all["tank/w"].props[point] = "nonsense"
-    verb, params = entrance(Call("zfs_replication_info", {}))
-    result = verb(params, False)
+    result = read()
     assert [text.partition(" that cannot")[0] for text in result["warnings"]] == [
         f"tank/v has a property {record}",
         f"tank/w has a property {point}",
     ]
     assert [each["problems"][0].partition(":")[0] for each in result["replications"]] == ["left over"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": ["tank/v@s"]}, "names a snapshot"),
+        ({"max_lag": "soon"}, "max_lag: 'soon' is not a duration"),
+        ({"warn_lag": "1x"}, "warn_lag: '1x' is not a duration"),
+        ({"max_lag": "1h", "warn_lag": "61m"}, r"warn_lag \(61m\) is more than max_lag \(1h\)"),
+    ],
+)
+def test_bad_options(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        info.Options.from_params({"name": None, **options})
+
+
+def test_good_options() -> None:
+    assert info.Options.from_params({}) == info.Options(None, False, Limits())
+    given = {"name": ["tank/v"], "recursive": True, "max_lag": "1d", "warn_lag": "1d"}
+    assert info.Options.from_params(given) == info.Options(("tank/v",), True, Limits(86400, 86400))
+
+
+def test_the_end_of_a_relationship_stops_at_what_cannot_be_read(
+    replicated: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mark that nobody can read would stay behind unnoticed."""
+
+    def read_alone(_backend: Backend, name: str, _properties: list[str], part: values.Properties) -> None:
+        part.spoilt[name] = f"{name} cannot be read"
+
+    forge(replicated)
+    monkeypatch.setattr(values, "_read_alone", read_alone)
+    found, _missing = inventory.read(Backend(), [], None)
+    with pytest.raises(CerssError, match="cannot be read"):
+        info.look_everywhere(Backend(), found)

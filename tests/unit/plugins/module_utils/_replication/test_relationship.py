@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     PLAIN,
     RAW,
@@ -37,8 +37,14 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import planner, relationship
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import SOURCE, TARGET, Pair, PairOptions
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.relationship import Options, adopt, end, pause
-from ansible_collections.cerss.zfs.tests.unit.machine import ENCRYPTED
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.relationship import (
+    Options,
+    Reading,
+    adopt,
+    end,
+    pause,
+)
+from ansible_collections.cerss.zfs.tests.unit.machine import ENCRYPTED, No
 from ansible_collections.cerss.zfs.tests.unit.pairs import (
     ID,
     OTHER,
@@ -86,22 +92,27 @@ def change(check: bool = False, **options: Any) -> dict[str, Any]:
     return verb(params, check)
 
 
+def planned(result: dict[str, Any]) -> dict[str, Any]:
+    """What check mode foretells."""
+    return {key: result[key] for key in ("changed", "actions", "diff", "id")}
+
+
 @pytest.mark.parametrize("options", [{"state": "absent"}, {"state": "present"}, {"paused": True}])
 def test_what_is_being_replicated_is_not_changed(replicated: World, options: dict[str, Any]) -> None:
     id_ = change(check=True, state="absent")["id"]
     if options == {"state": "present"}:  # it mends a record that is lost
         props = replicated.here.all["tank/v"].props
         del props[next(name for name in props if name.startswith(ReplicaRecords.PREFIX))]
-    foreseen = change(check=True, **options)
+    foreseen = planned(change(check=True, **options))
     with runfiles.lock(id_):
-        assert change(check=True, **options) == foreseen
+        assert planned(change(check=True, **options)) == foreseen
         with pytest.raises(Refused, match=rf"is replicating or changing the relationship {id_}; wait until it has"):
             change(**options)
         runfiles.RunFile().write({"operation": "send", "id": id_})
         with pytest.raises(Refused, match=rf"the relationship {id_} \(process {os.getpid()}\); wait"):
             change(**options)
     assert replicated.changes() == []
-    assert change(**options) == foreseen
+    assert planned(change(**options)) == foreseen
     assert replicated.changes()
 
 
@@ -149,11 +160,113 @@ def test_the_state_is_read_again_under_the_lock(replicated: World, monkeypatch: 
 def test_a_relationship_that_another_run_replaced_is_not_changed(
     replicated: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plans = iter([(Plan([Step.of("x")]), ID), (Plan([Step.of("x")]), OTHER)])
-    monkeypatch.setattr(relationship, "_plan", lambda *_args: next(plans))
+    readings = iter([Reading(Plan([Step.of("x")]), ID), Reading(Plan([Step.of("x")]), OTHER)])
+    monkeypatch.setattr(relationship, "_read", lambda *_args: next(readings))
     with pytest.raises(Refused, match=f"the relationship {ID} was changed while it was read; run the task again"):
         change(paused=True)
     assert replicated.changes() == []
+
+
+# -- the second reading ----------------------------------------------------------------------------------------------
+
+
+def told(**options: Any) -> list[dict[str, Any]]:
+    """What zfs_replication_info tells of tank/v."""
+    verb, params = entrance(Call("zfs_replication_info", {"name": ["tank/v"], **options}))
+    found: list[dict[str, Any]] = verb(params, False)["replications"]
+    return found
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("options", [{"state": "present"}, {"paused": True}, {"paused": False}, {"state": "absent"}])
+def test_the_relationship_is_returned_as_it_is_now(replicated: World, check: bool, options: dict[str, Any]) -> None:
+    (before,) = told()
+    result = change(check=check, **options)
+    assert [result["replication"]] == (told() or [None])
+    assert (result["replication"] == before) is (check or not result["changed"])
+    assert result.get("left_over", []) == []
+    assert ("left_over" in result) is (options == {"state": "absent"})
+
+
+def test_a_relationship_that_is_made_is_returned(replicated: World) -> None:
+    change(state="absent")
+    assert change(check=True)["replication"] is None
+    result = change()
+    assert (result["replication"]["role"], result["replication"]["target_host"]) == ("source", "b")
+    assert [result["replication"]] == told()
+    assert result["replication"]["id"] == result["id"]
+
+
+def test_of_the_replica_alone_its_own_side_is_returned(world: World) -> None:
+    world.here.make("backup", "tank/v@s1")
+    world.replicate(target={"host": "local", "dataset": "backup/v"})
+    (source_side,) = told()
+    for name in ("tank/v", "tank/v@s1", *(name for name in world.here.all if "#" in name)):
+        del world.here.all[name]
+    world.here.all = dict(world.here.all)
+    result = change(check=True, name=None, id=source_side["id"], target={"host": "local"}, state="absent")
+    assert (result["replication"]["role"], result["replication"]["target"]) == ("replica", "backup/v")
+
+
+@pytest.mark.parametrize("options", [{"state": "present"}, {"paused": True}])
+def test_what_is_undone_meanwhile_is_an_error(replicated: World, options: dict[str, Any]) -> None:
+    """zfs has done as told, but somebody else writes there too."""
+    props = replicated.here.all["tank/v"].props
+    record_name = next(name for name in props if name.startswith(ReplicaRecords.PREFIX))
+    if options == {"state": "present"}:
+        del props[record_name]
+    former = dict(props)
+
+    def seen() -> None:
+        if "set" in replicated.log[-1][1]:
+            props.clear()
+            props.update(former)
+
+    replicated.seen = seen
+    with pytest.raises(CerssError, match=r"a second reading finds .* is left to do; find out what else") as caught:
+        change(**options)
+    assert caught.value.details["changed"]
+    assert caught.value.details["actions"]
+
+
+def test_what_comes_back_is_left_over(replicated: World) -> None:
+    """Another controller replicates meanwhile."""
+    mark = dict(replicated.there.all["backup/v"].props)
+
+    def seen() -> None:
+        if replicated.log[-1][1][-1] == "tank/v":
+            replicated.there.all["backup/v"].props.update(mark)
+
+    replicated.seen = seen
+    result = change(state="absent")
+    assert result["left_over"] == [
+        {"host": "b", "dataset": "backup/v", "reason": f"left to do: remove {SourceMark.NAME} from b:backup/v"}
+    ]
+    assert result["replication"]["role"] == "replica"
+
+
+def test_a_side_that_does_not_answer_is_left_over(replicated: World) -> None:
+    """It is asked twice, before and under the lock, but not a third time."""
+    asked = []
+
+    def hook(machine: str, _argv: list[str]) -> None:
+        if machine == "b":
+            asked.append(machine)
+            raise No("ssh: connect to host b port 22: Connection refused")
+
+    replicated.hook = hook
+    with pytest.raises(CerssError) as refused:
+        change(state="absent")
+    assert refused.value.msg.endswith("; force=true ends the relationship on the side that can be reached")
+    check, real = change(check=True, state="absent", force=True), change(state="absent", force=True)
+    assert planned(check) == planned(real)
+    assert check["left_over"] == real["left_over"]
+    (left,) = real["left_over"]
+    assert (left["host"], left["dataset"]) == ("b", None)
+    assert "could not be reached: " in left["reason"]
+    assert len(asked) == 1 + 1 + 2
+    assert real["replication"] is None
+    assert "remain there" in real["warnings"][0]
 
 
 # -- end -------------------------------------------------------------------------------------------------------------
@@ -236,7 +349,7 @@ def test_a_host_that_tells_of_ever_more_origins_is_not_followed(monkeypatch: pyt
         return {f"pool/{count}": Dataset(f"pool/{count}", origin=f"pool/{count + 1}@s")}, []
 
     monkeypatch.setattr(relationship.inventory, "read", read)
-    monkeypatch.setattr(relationship, "look", lambda *_given, **_more: None)
+    monkeypatch.setattr(relationship, "look_everywhere", lambda *_given: None)
     relationship._read_side(Backend(), DatasetName.parse("pool/1"))
     assert count == relationship.MOST_ORIGINS + 1
 
@@ -517,9 +630,13 @@ def test_a_snapshot_in_common_is_needed(there: list[int] | None) -> None:
     ("options", "message"),
     [
         ({"id": "xyz"}, "16 hex digits"),
-        ({"name": "tank/v"}, "the relationship is not specified"),
-        ({"id": ID, "state": "present"}, "state=present needs name"),
-        ({"id": ID, "state": "present", "paused": True}, "state=present needs name"),
+        ({}, r"state=absent needs name \(the source\) and target.dataset \(the replica\); .*, or id instead$"),
+        ({"name": "tank/v"}, r"state=absent needs target.dataset \(the replica\); set what is missing, or id instead$"),
+        ({"target": {"dataset": "b/v"}}, r"state=absent needs name \(the source\); "),
+        ({"id": ID, "state": "present"}, r"state=present needs name .* and target.dataset .*; set what is missing$"),
+        ({"name": "tank/v", "state": "present", "target": {}}, r"state=present needs target.dataset \(the replica\)"),
+        ({"id": ID, "state": "present", "paused": True}, r"paused needs name \(the source\); set what is missing$"),
+        ({"name": "tank/v", "state": "present", "paused": True}, r"paused needs target.dataset .* or id; set what is"),
         ({"id": ID, "paused": True}, "paused cannot be combined with state=absent"),
         ({"name": "tank/v@s", "target": {"dataset": "b/v"}}, "names a snapshot"),
     ],
