@@ -7,25 +7,26 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: zfs_replication
-short_description: Adopt, mend, pause or end a replication relationship between ZFS datasets
+short_description: Adopt, mend, pause, release or end a replication relationship between ZFS datasets
 version_added: 0.1.0
 author:
   - cerss.zfs contributors (@cerss)
 description:
   - A relationship is one source dataset and one replica. M(cerss.zfs.zfs_snapshot_replicate) creates it with the first
-    replication. This module ends it, pauses it, mends it, or adopts an existing copy as the replica.
+    replication. This module ends, releases, pauses or mends it, or adopts an existing copy as the replica.
   - Both sides store the relationship. They agree if they have the same id and the same mode (raw or plain), and each
     names the GUID of the other's dataset. Nothing is replicated into an existing dataset otherwise.
   - Ending a relationship removes its holds, bookmarks and properties on both sides (their names begin with
     C(cerss.zfs)) and aborts a partial receive. Replicated snapshots and everything else stay.
   - Nothing is changed while the relationship is being replicated by the same user on the same host; the module fails
     then. For root, this includes replications by the service user of the role P(cerss.zfs.zfs_backend#role).
+  - After a change the module reads both sides again. It fails if the relationship is not as requested then.
 options:
   id:
     description:
       - The id of the relationship, 16 hex digits, as M(cerss.zfs.zfs_replication_info) returns it.
-      - Required with O(state=absent) or O(paused) unless both O(name) and O(target.dataset) are set. O(state=present)
-        does not use it otherwise.
+      - Required with O(state=absent) or O(paused) unless both O(name) and O(target.dataset) are set, and with
+        O(state=released) unless O(target.dataset) is set. O(state=present) does not use it otherwise.
     type: str
   name:
     description: The source dataset. Required with O(state=present) and with O(paused).
@@ -38,13 +39,18 @@ options:
         whose marks were lost or disagree.
       - For an encrypted source V(present) also decides the mode. It is raw if the newest common snapshot has the same
         C(ivsetguid) on both sides, and plain otherwise. What the marks say does not count.
+      - V(released) makes the replica a dataset of its own, for a failover. Nothing is received into it any more, and a
+        partial receive is aborted. The hold on the last received snapshot stays, so that the snapshot at which the
+        histories part is not deleted. Only the target is asked, so the source need not be reachable. Nothing else of
+        the replica changes, such as C(readonly). Later V(present) can make it a replica again, and V(absent) removes
+        what remains.
     type: str
-    choices: [present, absent]
+    choices: [present, released, absent]
     default: present
   force:
     description:
-      - With O(state=absent), end the relationship on one side if the other cannot be reached. A warning names the side
-        that was not reached.
+      - With O(state=absent), end the relationship on one side if the other cannot be reached. A warning and
+        RV(left_over) name the side that was not reached.
       - With O(state=present), also take a replica whose mark names another source, if no dataset with the GUID in
         that mark exists on the source's host any more. For example, the source was restored from its replica. This
         needs a login on that host without a gate.
@@ -56,7 +62,7 @@ options:
         resumes it.
       - Only the source is asked, so the target need not be reachable. The relationship is the one with O(id), or the
         one that the source has recorded for O(target.host) and O(target.dataset).
-      - Nothing else is done then. It cannot be combined with O(state=absent).
+      - Nothing else is done then. It cannot be combined with O(state=absent) or O(state=released).
     type: bool
 extends_documentation_fragment:
   - cerss.zfs.attributes
@@ -92,6 +98,11 @@ EXAMPLES = r"""
       dataset: backup/vol
     state: absent
     force: true
+  register: ended
+
+- name: Show what remains on the side that was not reached
+  ansible.builtin.debug:
+    msg: "{{ ended.left_over | map(attribute='reason') }}"
 
 - name: Turn a replica whose source no longer exists into a normal dataset
   cerss.zfs.zfs_replication:
@@ -99,6 +110,13 @@ EXAMPLES = r"""
     target:
       host: local
     state: absent
+
+- name: Release a replica, to take it over when its source is lost
+  cerss.zfs.zfs_replication:
+    target:
+      host: local
+      dataset: backup/vol
+    state: released
 
 - name: Adopt a copy that was received by hand
   cerss.zfs.zfs_replication:
@@ -134,6 +152,34 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+replication:
+  description:
+    - The relationship as it is afterwards, or now in check mode. It has the keys of an item of
+      RV(cerss.zfs.zfs_replication_info#module:replications) on the source's side. If only the replica was read, those
+      on the replica's side.
+    - V(null) if there is none (any more).
+  type: dict
+  returned: success
+  sample:
+    id: 3f1c9a0b7d5e2468
+    role: source
+    source: tank/vol
+    target: backend-b:backup/vol
+    healthy: true
+    severity: ok
+left_over:
+  description:
+    - What could not be removed, one item for each side that could not be reached and for each mark that is there again.
+    - C(dataset) is V(null) for a side that could not be reached. C(host) is V(null) for the host that the module runs
+      on.
+  type: list
+  elements: dict
+  returned: if O(state=absent)
+  sample:
+    - host: backend-b
+      dataset: null
+      reason: "could not be reached: zfs list backup/vol on backend-b: ssh: connect to host backend-b port 22: No route
+        to host"
 actions:
   description: What was done, or would be done in check mode, one sentence for each step, in order.
   type: list
@@ -162,7 +208,7 @@ def main() -> None:
             "name": {"type": "str"},
             "target": {"type": "dict", "default": {}, "options": {**ENDPOINT_OPTIONS, "dataset": {"type": "str"}}},
             "source": {"type": "dict", "default": {}, "options": ENDPOINT_OPTIONS},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "state": {"type": "str", "choices": ["present", "released", "absent"], "default": "present"},
             "force": {"type": "bool", "default": False},
             "paused": {"type": "bool"},
         },

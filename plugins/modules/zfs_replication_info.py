@@ -14,18 +14,33 @@ author:
 description:
   - Reads the relationships of the sources and replicas on a backend without contacting the other side.
   - Also finds holds, bookmarks and commit points left over from relationships that no longer exist.
+  - However long the histories are, it lists them and reads no more than the snapshots that are not replicated yet. It
+    takes at most seven C(zfs) processes for some thousand datasets. It takes two more if the newest snapshot of a
+    replica is not the last received one, and three more if a dataset in O(name) has no relationship.
 options:
   name:
-    description: Sources or replicas to read. All datasets of all pools by default.
+    description:
+      - Sources or replicas to read. All datasets of all pools by default, none for an empty list.
+      - One that does not exist is an error. The result still has the other ones.
     type: list
     elements: str
-    default: []
+  recursive:
+    description:
+      - Also read all datasets below.
+      - Without it, a warning names the datasets in O(name) that have relationships only below them.
+    type: bool
+    default: false
   max_lag:
     description:
-      - How far a replica may be behind before the relationship is reported as unhealthy, such as V(90s), V(15m),
-        V(2h), V(7d) or a number of seconds.
+      - How far a replica may be behind, such as V(90s), V(15m), V(2h), V(7d) or a number of seconds. More is a problem
+        and V(critical). Without it a relationship is healthy however old its replica is.
       - A replica does not know what is new on its source, so there the limit applies to the age of the last received
         snapshot.
+      - It does not apply during a pause, which only the source knows of, and on replicas to which nothing more is to
+        come.
+    type: str
+  warn_lag:
+    description: The same for RV(replications[].severity=warning), which is no problem. Not more than O(max_lag).
     type: str
 extends_documentation_fragment:
   - cerss.zfs.attributes
@@ -46,6 +61,18 @@ EXAMPLES = r"""
     max_lag: 2h
   register: vol
   failed_when: vol.replications | rejectattr('healthy') | length > 0
+
+- name: Read all relationships below a dataset, with a warning after an hour and a problem after a day
+  cerss.zfs.zfs_replication_info:
+    name: tank
+    recursive: true
+    warn_lag: 1h
+    max_lag: 1d
+  register: below
+
+- name: Show the sources that somebody should look after
+  ansible.builtin.debug:
+    msg: "{{ below.replications | rejectattr('severity', 'eq', 'ok') | map(attribute='source') }}"
 
 - name: Show all problems
   ansible.builtin.debug:
@@ -91,13 +118,35 @@ replications:
       type: str
       returned: success
       sample: backend-b:backup/vol
+    source_host:
+      description: The host in C(source). V(null) for this backend.
+      type: str
+      returned: success
+      sample: null
+    source_dataset:
+      description: The dataset in C(source).
+      type: str
+      returned: success
+      sample: tank/vol
+    target_host:
+      description: The host in C(target). V(null) for this backend, and if C(target) is V(null).
+      type: str
+      returned: success
+      sample: backend-b
+    target_dataset:
+      description: The dataset in C(target).
+      type: str
+      returned: success
+      sample: backup/vol
     last_replicated:
       description: Last snapshot known to be on the replica, or its bookmark if the source has deleted the snapshot.
       type: str
       returned: success
       sample: tank/vol@s3
     snapshots_behind:
-      description: Number of newer snapshots on the source, without temporary ones. V(null) on a replica.
+      description:
+        - Number of newer snapshots on the source, without temporary ones and those pending deletion.
+        - As long as nothing has been replicated, the number of all snapshots. V(null) on a replica.
       type: int
       returned: success
       sample: 2
@@ -111,8 +160,12 @@ replications:
       returned: success
       sample: 3600
     lag_bytes:
-      description: Bytes written on the source since the last replicated snapshot, also those that are in no snapshot
-        yet. V(null) on a replica, and as long as nothing has been replicated.
+      description:
+        - Bytes written on the source since the last replicated snapshot, also those that are in no snapshot yet.
+        - As long as nothing has been replicated, the bytes that the dataset and its snapshots use. Datasets below it do
+          not count.
+        - Always a number. V(0) on a replica, which does not know what is new on its source, and for what is left over
+          from a relationship before it has replicated anything.
       type: int
       returned: success
       sample: 1048576
@@ -129,6 +182,15 @@ replications:
       type: bool
       returned: success
       sample: true
+    severity:
+      description:
+        - V(critical) if there is a problem, which a lag over O(max_lag) is too.
+        - V(warning) if the lag is over O(warn_lag). Also if there are no other C(problems) than what somebody has asked
+          for; that is a pause, a replica that a failover has released, and an old one that a reseed has kept.
+        - V(ok) otherwise.
+      type: str
+      returned: success
+      sample: ok
     problems:
       description:
         - One sentence for each problem. A pause is one, and so is an old replica that a reseed has kept.

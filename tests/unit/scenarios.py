@@ -98,7 +98,7 @@ def relate(state: str, phases: tuple[bool, ...] = REAL, **options: Any) -> Call:
 
 
 def relationships(*names: str, **options: Any) -> Call:
-    return Call("zfs_replication_info", {"name": list(names), **options}, REAL)
+    return Call("zfs_replication_info", {"name": list(names) or None, **options}, REAL)
 
 
 def pools(*names: str, **options: Any) -> Call:
@@ -738,6 +738,12 @@ SESSIONS: dict[str, Session] = {
         relate("present", phases=BOTH),
         relate("present"),
         replicate(),
+        relate("present", paused=True, phases=BOTH),
+        relationships("tank", recursive=True, max_lag="1s"),
+        relationships("tank"),
+        relate("present", paused=False),
+        relate("released", phases=BOTH),
+        relate("present"),
         relate("absent", target=to(port=1)),
         relate("absent", target=to(port=1), force=True),
         relationships(),

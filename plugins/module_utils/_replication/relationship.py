@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""zfs_replication: adopt an existing copy as a replica or mend its marks, pause a relationship, or end it."""
+"""zfs_replication: adopt an existing copy as a replica or mend its marks, pause, release or end a relationship."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Options:
     replica: DatasetName | None
     source: Endpoint
     target: Endpoint
-    present: bool
+    state: str
     force: bool
     paused: bool | None
 
@@ -77,8 +77,10 @@ class Options:
             raise BadInput(
                 f"id {id_!r} is not a relationship's id; give 16 hex digits as zfs_replication_info shows them"
             )
-        if params.get("paused") is not None and params["state"] == "absent":
-            raise BadInput("paused cannot be combined with state=absent, which ends the relationship; leave it out")
+        if params.get("paused") is not None and params["state"] != "present":
+            raise BadInput(
+                f"paused cannot be combined with state={params['state']}, which ends the relationship; leave it out"
+            )
         _check_given(params, id_, name, replica)
         return cls(
             id=id_ or None,
@@ -86,7 +88,7 @@ class Options:
             replica=DatasetName.parse(replica) if replica else None,
             source=Endpoint.from_params(source, "source"),
             target=Endpoint.from_params(target, "target"),
-            present=params["state"] == "present",
+            state=params["state"],
             force=params["force"],
             paused=params.get("paused"),
         )
@@ -94,12 +96,13 @@ class Options:
 
 def _check_given(params: Mapping[str, Any], id_: str | None, name: str | None, replica: str | None) -> None:
     """Raise BadInput that names the options which are missing to tell the relationship."""
-    pauses, ends = params.get("paused") is not None, params["state"] == "absent"
-    missing = [] if name or (ends and id_) else ["name (the source)"]
-    missing += [] if replica or (id_ and (pauses or ends)) else [f"target.dataset (the replica){' or id' * pauses}"]
+    pauses, state = params.get("paused") is not None, params["state"]
+    missing = [] if name or state == "released" or (state == "absent" and id_) else ["name (the source)"]
+    by_id = id_ and (pauses or state != "present")
+    missing += [] if replica or by_id else [f"target.dataset (the replica){' or id' * pauses}"]
     if missing:
-        what = "paused" if pauses else f"state={params['state']}"
-        raise BadInput(f"{what} needs {listing(missing)}; set what is missing{', or id instead' * ends}")
+        what, instead = "paused" if pauses else f"state={state}", ", or id instead" * (state != "present")
+        raise BadInput(f"{what} needs {listing(missing)}; set what is missing{instead}")
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
                 execute(dict(zip((SOURCE, TARGET), ends)), plan)
                 found = _read_after(options, again, *ends)
         result = {**plan.to_result(), "id": found.id, "replication": found.replication}
-        return {**result, **({} if options.present else {"left_over": list(found.left_over)})}
+        return {**result, **({"left_over": list(found.left_over)} if options.state == "absent" else {})}
 
 
 @contextlib.contextmanager
@@ -152,13 +155,15 @@ def _read(options: Options, source: Backend, target: Backend, skipped: Sequence[
     """``skipped``: sides that are not asked again, since they do not answer."""
     if options.paused is not None:
         return _pause(options, source)
-    return _adopt(options, source, target) if options.present else _end(options, source, target, skipped)
+    if options.state == "released":
+        return _release(options, target)
+    return _adopt(options, source, target) if options.state == "present" else _end(options, source, target, skipped)
 
 
 def _read_after(options: Options, former: Reading, source: Backend, target: Backend) -> Reading:
     """What has become of the relationship. Raises CerssError if a relationship that stays is not as requested."""
     now = _read(replace(options, id=former.id), source, target, former.unreached)
-    if options.present and now.plan.steps:
+    if options.state != "absent" and now.plan.steps:
         raise CerssError(
             f"the relationship {former.id} was changed, but a second reading finds that it is not as requested: "
             f"{'; '.join(shortened(now.plan.actions))} is left to do; find out what else changes it, and run the task "
@@ -339,6 +344,57 @@ def _check_adoptable(pair: Pair, gone: bool) -> None:
             f"{pair.target_address} and {pair.source_address} have no snapshot in common, so no increment "
             "is possible; replicate to a new dataset with zfs_snapshot_replicate instead"
         )
+
+
+# --- release ---------------------------------------------------------------------------------------------------------
+
+
+def _release(options: Options, target: Backend) -> Reading:
+    """The source is not asked: its loss may be the reason."""
+    found, missing = inventory.read(target, [str(options.replica)] if options.replica else [], 1)
+    if missing:
+        raise Refused(f"{target.endpoint.address(missing[0])} does not exist; check the name")
+    look(target, found)
+    replica, mark = _marked(found.values(), options.id)
+    if replica is None or mark is None:
+        what = f"{target.endpoint.address(options.replica)} is not" if options.replica else "no dataset there is"
+        which = f"the replica of the relationship {options.id}" if options.id else "a replica"
+        raise Refused(f"{what} marked as {which}; zfs_replication_info shows which ones there are")
+    _check_idle(options, target, [replica])
+    return Reading(release(replica, mark, target.endpoint), mark.id, _item(mark.id, [replica]))
+
+
+def _marked(datasets: Iterable[Dataset], id_: str | None) -> tuple[Dataset | None, SourceMark | None]:
+    """The replica with the mark of the relationship; without an id of any one. A reseed leaves others with its id."""
+    found = [(each, each.source_mark) for each in datasets]
+    own = [(each, mark) for each, mark in found if mark and id_ in (None, mark.id)]
+    return min(own, key=lambda pair: pair[1].put_aside or pair[1].beside, default=(None, None))
+
+
+def release(replica: Dataset, mark: SourceMark, target: Endpoint) -> Plan:
+    """The plan after which nothing more is received. The last common snapshot stays held.
+
+    Raises Refused for a dataset that cannot be taken over.
+    """
+    plan, address = Plan(), target.address(replica.name)
+    if mark.put_aside or mark.beside:
+        raise Refused(f"{address} is what a reseed has replaced or not finished; release the replica in its place")
+    if not replica.snapshots:
+        raise Refused(f"{address} has not received a whole snapshot yet; set state=absent to give it up")
+    if mark.released:
+        return plan
+    if replica.has_partial_receive:
+        text = f"abort the partial receive in {address}"
+        plan.add(text, zfs.receive_abort(replica.name), side=TARGET)
+    if Announcement.NAME in replica.ours:
+        text = f"remove {Announcement.NAME} from {address}"
+        plan.add(text, zfs.inherit(Announcement.NAME, [replica.name]), side=TARGET)
+    plan.add(
+        f"release {address} from {mark.source}, so that nothing more is received into it",
+        zfs.set_({SourceMark.NAME: replace(mark, released=True).format()}, [replica.name]),
+        before={replica.name: {"released": False}}, after={replica.name: {"released": True}}, side=TARGET,
+    )  # fmt: skip
+    return plan
 
 
 # --- end -------------------------------------------------------------------------------------------------------------

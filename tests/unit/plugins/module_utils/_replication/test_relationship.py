@@ -44,7 +44,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.relationshi
     end,
     pause,
 )
-from ansible_collections.cerss.zfs.tests.unit.machine import ENCRYPTED, No
+from ansible_collections.cerss.zfs.tests.unit.machine import ENCRYPTED, No, token_text
 from ansible_collections.cerss.zfs.tests.unit.pairs import (
     ID,
     OTHER,
@@ -474,6 +474,93 @@ def test_there_must_be_something_to_pause(id_: str | None, address: str | None, 
         pause(here, id_, address, True)
 
 
+# -- release ---------------------------------------------------------------------------------------------------------
+
+
+def failover(check: bool = False, **options: Any) -> dict[str, Any]:
+    given = {"target": {"host": "b", "dataset": "backup/v"}, "state": "released", **options}
+    verb, params = entrance(Call("zfs_replication", given))
+    return verb(params, check)
+
+
+@pytest.mark.parametrize("by_id", [True, False])
+def test_a_released_replica_receives_nothing_more(replicated: World, by_id: bool) -> None:
+    """The source is not asked. The last common snapshot stays, and everything but the mark."""
+    id_ = change(check=True, state="absent")["id"]
+    options = {"id": id_, "target": {"host": "b"}} if by_id else {}
+    replicated.log.clear()
+    there = replicated.there.all["backup/v"]
+    before = dict(there.props)
+    check, real = failover(check=True, **options), failover(**options)
+    assert planned(check) == planned(real)
+    (text,) = real["actions"]
+    assert text.startswith("release b:backup/v from ")
+    assert (check["replication"]["severity"], real["replication"]["severity"]) == ("ok", "warning")
+    assert {where for where, _argv in replicated.log} == {"b"}
+    assert not failover(**options)["changed"]
+    assert {**there.props, SourceMark.NAME: None} == {**before, SourceMark.NAME: None}
+    assert replicated.there.all["backup/v@s1"].holds == [LastHold.TAG]
+    replicated.here.make("tank/v@s2")
+    assert "was released by a failover" in replicated.replicate()["msg"]
+    assert change()["changed"]  # back again
+    assert not replicated.replicate().get("failed")
+
+
+def test_a_released_replica_loses_its_partial_receive(replicated: World) -> None:
+    there = replicated.there.all["backup/v"]
+    there.token = token_text("9", "tank/v@s2", "1")
+    there.props[Announcement.NAME] = "[]"
+    assert len(failover(check=True)["actions"]) == 3
+    there.busy = True
+    with pytest.raises(Refused, match="b:backup/v is currently receiving"):
+        failover()
+    there.busy = False
+    failover()
+    assert (there.token, Announcement.NAME in there.props) == ("", False)
+
+
+def test_ending_clears_what_a_release_has_left(replicated: World) -> None:
+    failover()
+    assert change(state="absent")["changed"]
+    assert ours(replicated) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target": {"host": "b", "dataset": "backup/none"}}, "b:backup/none does not exist; check the name"),
+        ({"target": {"host": "b", "dataset": "backup"}}, "b:backup is not marked as a replica; zfs_replication_info"),
+        ({"id": OTHER}, f"b:backup/v is not marked as the replica of the relationship {OTHER}; "),
+        (
+            {"id": OTHER, "target": {"host": "b"}},
+            f"no dataset there is marked as the replica of .* {OTHER}",
+        ),
+    ],
+)
+def test_what_is_no_replica_is_not_released(replicated: World, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(Refused, match=message):
+        failover(**options)
+    assert replicated.changes() == []
+
+
+@pytest.mark.parametrize("flag", ["put_aside", "beside"])
+def test_what_a_reseed_leaves_is_not_released(flag: str) -> None:
+    """It has the id of the replica in its place."""
+    other, there = replica(1, **{flag: True}), replica(1)
+    other.name = "backup/a"
+    assert relationship._marked([other, there], ID) == (there, there.source_mark)
+    assert other.source_mark
+    with pytest.raises(Refused, match="is what a reseed has replaced or not finished; release the replica in its"):
+        relationship.release(other, other.source_mark, Endpoint("b"))
+
+
+def test_a_replica_without_a_snapshot_is_not_released() -> None:
+    there = replica(held=None)
+    assert there.source_mark
+    with pytest.raises(Refused, match="has not received a whole snapshot yet; set state=absent"):
+        relationship.release(there, there.source_mark, Endpoint("b"))
+
+
 # -- adopt -----------------------------------------------------------------------------------------------------------
 
 
@@ -638,6 +725,8 @@ def test_a_snapshot_in_common_is_needed(there: list[int] | None) -> None:
         ({"id": ID, "state": "present", "paused": True}, r"paused needs name \(the source\); set what is missing$"),
         ({"name": "tank/v", "state": "present", "paused": True}, r"paused needs target.dataset .* or id; set what is"),
         ({"id": ID, "paused": True}, "paused cannot be combined with state=absent"),
+        ({"id": ID, "paused": True, "state": "released"}, "paused cannot be combined with state=released"),
+        ({"state": "released"}, r"state=released needs target.dataset \(the replica\); .*, or id instead$"),
         ({"name": "tank/v@s", "target": {"dataset": "b/v"}}, "names a snapshot"),
     ],
 )
@@ -648,6 +737,10 @@ def test_bad_options(options: dict[str, Any], message: str) -> None:
 
 def test_good_options() -> None:
     found = Options.from_params({"state": "present", "force": True, "id": ID, "name": "tank/v", "paused": False})
-    assert (found.id, str(found.name), found.replica, found.present, found.paused) == (ID, "tank/v", None, True, False)
+    assert (found.id, str(found.name), found.replica, found.state, found.paused) == (
+        ID, "tank/v", None, "present", False,
+    )  # fmt: skip
     found = Options.from_params({"state": "absent", "force": False, "name": "tank/v", "target": {"dataset": "b/v"}})
-    assert (found.id, str(found.replica), found.present, found.paused) == (None, "b/v", False, None)
+    assert (found.id, str(found.replica), found.state, found.paused) == (None, "b/v", "absent", None)
+    found = Options.from_params({"state": "released", "force": False, "target": {"dataset": "b/v"}})
+    assert (found.id, found.name, str(found.replica), found.state) == (None, None, "b/v", "released")
