@@ -73,6 +73,11 @@ def diverged(world: World) -> None:
     world.here.make("backup/v@mine")
 
 
+def everything(world: World) -> None:
+    interrupted(world)
+    diverged(world)
+
+
 @pytest.mark.parametrize(
     ("names", "change", "processes"),
     [
@@ -83,9 +88,9 @@ def diverged(world: World) -> None:
         (["backup/v"], None, 6),
         (["backup/v"], diverged, 7),
         (["tank/v", "backup/v"], interrupted, 7),
-        ([], lambda world: (interrupted(world), diverged(world)), 9),
+        ([], everything, 9),
         (["tank"], None, 2 + 3),
-        (["tank/v", "backup/v", "tank"], lambda world: (interrupted(world), diverged(world)), 12),
+        (["tank/v", "backup/v", "tank"], everything, 12),
     ],
 )
 def test_processes(replicated: World, names: list[str], change: Any, processes: int) -> None:
@@ -112,6 +117,24 @@ def test_a_long_history_costs_no_more_than_its_list(replicated: World) -> None:
     (_replica, source) = read()["replications"]
     assert source["last_replicated"] == cursor
     assert asked(replicated)[3:] == [["tank/v@s2", "backup/v@s1", cursor], ["tank/v@s2"], ["backup/v@s1"]]
+
+
+def test_the_replica_that_is_furthest_behind_decides_what_is_read(replicated: World) -> None:
+    replicated.here.make("tank/v@s2", "tank/v@s3")
+    replicated.replicate(target={"host": "local", "dataset": "backup/w"})
+    replicated.log.clear()
+    counts = {each["target"]: each["snapshots_behind"] for each in read("tank/v")["replications"]}
+    assert counts == {"backup/v": 2, "backup/w": 0}
+    assert asked(replicated)[3:5] == [["tank/v@s1", "tank/v@s2", "tank/v@s3"], ["tank/v@s2", "tank/v@s3"]]
+
+
+def test_what_a_first_transfer_holds_is_told(world: World) -> None:
+    """Its cursor was made before it was held."""
+    world.here.make("backup", "tank/v@s1", "tank/v@s2")
+    world.cuts = ["tank/v@s1"]
+    world.replicate(target=LOCAL)
+    (source,) = read("tank/v")["replications"]
+    assert "a transfer was interrupted and holds tank/v@s1" in source["problems"][1]
 
 
 def test_datasets_without_a_relationship_are_not_read(replicated: World) -> None:
