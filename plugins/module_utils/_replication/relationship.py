@@ -78,9 +78,7 @@ class Options:
                 f"id {id_!r} is not a relationship's id; give 16 hex digits as zfs_replication_info shows them"
             )
         if params.get("paused") is not None and params["state"] != "present":
-            raise BadInput(
-                f"paused cannot be combined with state={params['state']}, which ends the relationship; leave it out"
-            )
+            raise BadInput(f"paused cannot be combined with state={params['state']}; leave one of them out")
         _check_given(params, id_, name, replica)
         return cls(
             id=id_ or None,
@@ -162,14 +160,17 @@ def _read(options: Options, source: Backend, target: Backend, skipped: Sequence[
 
 def _read_after(options: Options, former: Reading, source: Backend, target: Backend) -> Reading:
     """What has become of the relationship. Raises CerssError if a relationship that stays is not as requested."""
-    now = _read(replace(options, id=former.id), source, target, former.unreached)
-    if options.state != "absent" and now.plan.steps:
-        raise CerssError(
-            f"the relationship {former.id} was changed, but a second reading finds that it is not as requested: "
-            f"{'; '.join(shortened(now.plan.actions))} is left to do; find out what else changes it, and run the task "
-            "again",
-            changed=True, actions=former.plan.actions,
-        )  # fmt: skip
+    try:
+        now = _read(replace(options, id=former.id), source, target, former.unreached)
+        if options.state != "absent" and now.plan.steps:
+            raise CerssError(
+                f"the relationship {former.id} was changed, but a second reading finds that it is not as requested: "
+                f"{'; '.join(shortened(now.plan.actions))} is left to do; find out what else changes it, and run the "
+                "task again"
+            )
+    except CerssError as error:
+        error.details.update(changed=True, actions=former.plan.actions)
+        raise
     left = [
         _left_over(source if step.side == SOURCE else target, step.commands[0][-1], f"left to do: {step.text}")
         for step in now.plan.steps
@@ -243,9 +244,9 @@ def _adopt(options: Options, source: Backend, target: Backend) -> Reading:
     if pair.trouble:
         raise pair.trouble
     if pair.replica is None:
-        where = "" if options.target.host else " on this host (target.host is not another one)"
+        hint = "" if options.target.host else " on this host; set target.host if it is on another one, or"
         raise Refused(
-            f"{link.target_address} does not exist{where}; replicate to it with zfs_snapshot_replicate instead"
+            f"{link.target_address} does not exist{hint or ';'} replicate to it with zfs_snapshot_replicate instead"
         )
     (pair,) = detail.read(source, target, [pair], may_reseed=False)
     # A record of another pool may have the id that the replica's mark claims.

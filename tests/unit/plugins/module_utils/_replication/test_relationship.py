@@ -229,6 +229,22 @@ def test_what_is_undone_meanwhile_is_an_error(replicated: World, options: dict[s
     assert caught.value.details["actions"]
 
 
+def test_what_was_done_is_told_when_the_second_reading_fails(replicated: World) -> None:
+    def hook(machine: str, _argv: list[str]) -> None:
+        if machine == "b" and replicated.changes():
+            raise No("ssh: connect to host b port 22: Connection refused")
+
+    mark = replicated.there.all["backup/v"].props
+    del mark[SourceMark.NAME]
+    del replicated.here.all["tank/v"].props[next(iter(replicated.here.all["tank/v"].props))]
+    replicated.seen = lambda: setattr(replicated, "hook", hook) if SourceMark.NAME in mark else None
+    with pytest.raises(CerssError, match="Connection refused") as caught:
+        change()
+    assert "not done" not in caught.value.msg
+    assert caught.value.details["changed"]
+    assert caught.value.details["actions"]
+
+
 def test_what_comes_back_is_left_over(replicated: World) -> None:
     """Another controller replicates meanwhile."""
     mark = dict(replicated.there.all["backup/v"].props)
@@ -559,6 +575,19 @@ def test_a_replica_without_a_snapshot_is_not_released() -> None:
     assert there.source_mark
     with pytest.raises(Refused, match="has not received a whole snapshot yet; set state=absent"):
         relationship.release(there, there.source_mark, Endpoint("b"))
+
+
+@pytest.mark.parametrize(
+    ("host", "message"),
+    [
+        ("b", "b:backup/none does not exist; replicate to it with zfs_snapshot_replicate instead"),
+        (None, "^backup/none does not exist on this host; set target.host if it is on another one, or replicate"),
+    ],
+)
+def test_a_replica_that_does_not_exist(replicated: World, host: str | None, message: str) -> None:
+    replicated.here.make("backup")
+    with pytest.raises(Refused, match=message):
+        change(target={"host": host, "dataset": "backup/none"})
 
 
 # -- adopt -----------------------------------------------------------------------------------------------------------
