@@ -63,6 +63,17 @@ options:
       - With V(false) only the newest one is sent.
     type: bool
     default: true
+  job:
+    description:
+      - A name for what O(include_snapshots), O(exclude_snapshots) and O(intermediates) choose. The source records them
+        under this name, so that M(cerss.zfs.zfs_snapshot_prune) knows what is still to be sent. A run whose filters
+        have changed records the new ones.
+      - Give each task a name of its own if several tasks replicate a dataset to the same place with different filters.
+        Tasks without a name do not count beside tasks with one.
+      - Without a name the filters of the first replication are recorded. After a run with others, every snapshot counts
+        as one that is still to be sent.
+      - Regular expressions and very long filters are not recorded. What they leave out counts as well.
+    type: str
   raw:
     description:
       - Whether to send encrypted datasets as they are on disk, so that the replica never needs the key.
@@ -359,6 +370,7 @@ def main() -> None:
             "include_snapshots": {"type": "list", "elements": "str", "default": []},
             "exclude_snapshots": {"type": "list", "elements": "str", "default": []},
             "intermediates": {"type": "bool", "default": True},
+            "job": {"type": "str"},
             "raw": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
             "properties": {"type": "dict", "default": {}},
             "on_divergence": {"type": "str", "choices": ["fail", "rollback", "reseed"], "default": "fail"},

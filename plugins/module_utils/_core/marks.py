@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import place
@@ -153,11 +153,46 @@ class Announcement:
 
 
 @dataclass(frozen=True)
+class Filter:
+    """Which snapshots one job sends: patterns for the part after the @. ``job`` is "" if it has no name.
+
+    Without ``intermediates`` it sends only the newest one.
+    """
+
+    FIELDS: ClassVar[tuple[str, ...]] = ("job", "include", "exclude", "intermediates")
+
+    job: str = ""
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    intermediates: bool = True
+
+    @classmethod
+    def parse(cls, value: Any) -> Filter | None:
+        """From JSON; None for what `to_json` would not have made."""
+        if not (isinstance(value, dict) and value.keys() <= {*cls.FIELDS}):
+            return None
+        include, exclude = value.get("include", []), value.get("exclude", [])
+        if not (
+            ("job" not in value or _is_text(value["job"]))
+            and isinstance(value.get("intermediates", True), bool)
+            and all(isinstance(each, list) and all(map(_is_text, each)) for each in (include, exclude))
+        ):
+            return None
+        return cls(value.get("job", ""), tuple(include), tuple(exclude), value.get("intermediates", True))
+
+    def to_json(self) -> dict[str, Any]:
+        """Without what is at its default."""
+        return {name: list(value) if isinstance(value, tuple) else value
+                for name in self.FIELDS if (value := getattr(self, name)) != getattr(Filter, name)}  # fmt: skip
+
+
+@dataclass(frozen=True)
 class ReplicaRecord:
     """One replica of a source dataset, as `ReplicaRecords` stores it.
 
     ``guid`` is the replica's dataset GUID, `UNKNOWN` until the first snapshot has arrived. ``formerly``: GUID of the
-    source dataset that a reseed has replaced by this one, which the replica's mark may still name.
+    source dataset that a reseed has replaced by this one, which the replica's mark may still name. ``filters``: one for
+    each job that replicates to it, in the order of their names; empty if everything may be sent.
     """
 
     UNKNOWN: ClassVar[str] = "0"
@@ -169,6 +204,44 @@ class ReplicaRecord:
     since: str | None = None  # ISO time
     paused: bool = False  # replication skips it
     formerly: str | None = None
+    filters: tuple[Filter, ...] = ()
+
+    @classmethod
+    def parse(cls, value: Any) -> ReplicaRecord | None:
+        """From JSON; None for what `to_json` would not have made."""
+        if not (
+            isinstance(value, dict)
+            and {"id", "target", "guid", "mode"} <= value.keys() <= {f.name for f in fields(cls)}
+            and is_id(value["id"])
+            and _is_text(value["target"])
+            and _is_guid(value["guid"])
+            and value["mode"] in MODES
+            and (value.get("since") is None or _is_text(value["since"]))
+            and isinstance(value.get("paused", False), bool)
+            and (value.get("formerly") is None or _is_guid(value["formerly"]))
+            and isinstance(value.get("filters", []), list)
+        ):
+            return None
+        filters = tuple(each for entry in value.get("filters", []) if (each := Filter.parse(entry)))
+        unique = len({each.job for each in filters}) == len(value.get("filters", []))
+        return cls(**{**value, "filters": filters}) if unique else None
+
+    def to_json(self) -> dict[str, Any]:
+        more = {"paused": self.paused, "formerly": self.formerly, "filters": [each.to_json() for each in self.filters]}
+        value = {"id": self.id, "target": self.target, "guid": self.guid, "mode": self.mode, "since": self.since}
+        return {**value, **{name: each for name, each in more.items() if each}}
+
+    def with_filter(self, given: Filter) -> ReplicaRecord:
+        """A copy with the filter of one job.
+
+        Jobs with names take the place of what has no name. That never makes the filters narrower: what differs from
+        them may be an exception.
+        """
+        named = [each for each in self.filters if each.job]
+        if given.job:
+            others = [each for each in named if each.job != given.job]
+            return replace(self, filters=tuple(sorted([*others, given], key=lambda each: each.job)))
+        return self if named or self.filters in ((), (given,)) else replace(self, filters=())
 
 
 @dataclass(frozen=True)
@@ -193,28 +266,11 @@ class ReplicaRecords:
         value = _load(text)
         if not isinstance(value, list):
             return Spoilt(text)
-        for entry in value:
-            if not (
-                isinstance(entry, dict)
-                and {"id", "target", "guid", "mode"} <= entry.keys() <= {f.name for f in fields(ReplicaRecord)}
-                and is_id(entry["id"])
-                and _is_text(entry["target"])
-                and _is_guid(entry["guid"])
-                and entry["mode"] in MODES
-                and (entry.get("since") is None or _is_text(entry["since"]))
-                and isinstance(entry.get("paused", False), bool)
-                and (entry.get("formerly") is None or _is_guid(entry["formerly"]))
-            ):
-                return Spoilt(text)
-        entries = tuple(ReplicaRecord(**entry) for entry in value)
-        return cls(entries) if len({entry.id for entry in entries}) == len(entries) else Spoilt(text)
+        entries = tuple(record for entry in value if (record := ReplicaRecord.parse(entry)))
+        return cls(entries) if len({entry.id for entry in entries}) == len(value) else Spoilt(text)
 
     def format(self) -> str:
-        return _json([
-            {"id": each.id, "target": each.target, "guid": each.guid, "mode": each.mode, "since": each.since,
-             **({"paused": True} if each.paused else {}), **({"formerly": each.formerly} if each.formerly else {})}
-            for each in self.entries
-        ])  # fmt: skip
+        return _json([entry.to_json() for entry in self.entries])
 
     @classmethod
     def all_of(cls, properties: Mapping[str, str]) -> dict[str, ReplicaRecords | Spoilt]:

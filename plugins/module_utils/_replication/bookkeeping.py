@@ -26,6 +26,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     CommitPoint,
     CommitPoints,
     Cursor,
+    Filter,
     LastHold,
     ReplicaRecord,
     ReplicaRecords,
@@ -33,7 +34,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     StepHold,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Hold, Snapshot
-from ansible_collections.cerss.zfs.plugins.module_utils._core.names import MAX_NAME, MAX_VALUE
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import MAX_NAME, MAX_VALUE, listing
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import keys
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import (
@@ -184,10 +185,24 @@ def _declaration(pair: Pair, mode: str, anew: bool) -> dict[str, str]:
         return {}
     since = (former.since if former else None) or units.iso_time(time.time())
     record = ReplicaRecord(pair.id, pair.link.target_record, ReplicaRecord.UNKNOWN, mode, since)
+    record = _with_filter(pair, replace(record, filters=former.filters if former else _alone(pair.link.filter)))
     settings = {ReplicaRecords.name(pair.pool): recorded(pair, record)}
     if pair.point:  # of the replica that is replaced or gone
         settings[CommitPoints.name(pair.pool)] = pair.points.without(pair.id).format()
     return settings
+
+
+def _alone(given: Filter | None) -> tuple[Filter, ...]:
+    """The filters of a relationship that has just this one."""
+    return (given,) if given and given != Filter() else ()
+
+
+def _with_filter(pair: Pair, record: ReplicaRecord) -> ReplicaRecord:
+    """The record with the filter of this run. It has none, and everything passes, if they would be too long."""
+    found = record.with_filter(pair.link.filter) if pair.link.filter else record
+    if found.filters and len(pair.records.with_entry(found).format().encode()) > MAX_RECORDS:
+        return replace(found, filters=())
+    return found
 
 
 def recorded(pair: Pair, record: ReplicaRecord) -> str:
@@ -296,20 +311,26 @@ def _remember(pair: Pair, here: Snapshot | Bookmark) -> Iterator[Step]:
 
 
 def _commit(pair: Pair, replica: Dataset, here: Snapshot | Bookmark) -> Iterator[Step]:
-    """Write the commit point, and into the record what was not known before or has another name now."""
+    """Write the commit point, and into the record what was not known before, has another name or other filters now."""
     record, settings = pair.record, {}
+    arrived = f"{here.name} as arrived in {pair.target_address}"
+    told = []
     if record:
         known = replace(
             record, guid=str(replica.guid or record.guid),
             target=record.target if pair.is_place_of(record) else pair.link.target_record, formerly=None,
         )  # fmt: skip
+        told += [arrived] if known != record else []
+        known = _with_filter(pair, known)
+        told += [f"the filters of {pair.relation}"] if known.filters != record.filters else []
         if known != record:
             settings[ReplicaRecords.name(pair.pool)] = pair.records.with_entry(known).format()
     point = CommitPoint(pair.id, str(here.guid), txg(here))
     if pair.point is None or pair.point.guid != point.guid:
         settings[CommitPoints.name(pair.pool)] = pair.points.with_entry(point).format()
+        told.insert(0, arrived)
     if settings:
-        text = f"record {here.name} as arrived in {pair.target_address}"
+        text = f"record {listing(dict.fromkeys(told))}"
         yield Step.of(text, (zfs.set_(settings, [pair.source.name]),), side=SOURCE)
 
 

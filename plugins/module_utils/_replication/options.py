@@ -35,6 +35,7 @@ ENDPOINT_OPTIONS: dict[str, Any] = {
     "ssh_options": {"type": "list", "elements": "str", "default": []},
 }
 
+MOST_JOB = 60  # characters of the name of a job
 _NOT_ON_REPLICAS = {"quota", "refquota", "reservation", "refreservation"}
 
 
@@ -122,6 +123,7 @@ class Options:
                 properties=properties,
                 pulled=sender.host is not None,
                 packages=sender.host is None or receiver.host is None,
+                job=_job(params.get("job")),
             ),
             transport=Transport(
                 compression=params["compression"],
@@ -148,6 +150,12 @@ class Options:
             return self.replica_root(path)
         root = dataset_of(self.names[0])
         return path.moved(root, self.replica_root(root)) if root.covers(path) else None
+
+
+def _job(name: str | None) -> str:
+    if name and not (name.isprintable() and len(name) <= MOST_JOB):
+        raise BadInput(f"job {name[:MOST_JOB]!r} cannot be recorded; give up to {MOST_JOB} printable characters")
+    return name or ""
 
 
 def _positive(value: int, option: str) -> int:

@@ -16,6 +16,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Cers
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     CommitPoint,
     CommitPoints,
+    Filter,
     ReplicaRecord,
     ReplicaRecords,
     SourceMark,
@@ -43,6 +44,11 @@ class PairOptions:
     pulled: bool = False  # the source is another host
     keep_old: bool = True  # the replica that a reseed has replaced
     packages: bool = True  # False in a relay, which cannot take a package (-I) apart for a receiver on another host
+    job: str = ""  # a name for what is sent
+
+    @property
+    def filter(self) -> Filter:
+        return Filter(self.job, self.include, self.exclude, self.intermediates)
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,8 @@ class Link:
 
     ``target_host``: as seen from the source; empty for the source's own machine. ``named``: False if ``recursive``
     added the dataset. ``followed``: the source was renamed, and the replica is where its former name has put it.
-    ``unmarked``: the source's pool is imported read-only and takes no marks.
+    ``unmarked``: the source's pool is imported read-only and takes no marks. ``filter``: which snapshots the run sends;
+    None if it sends none.
     """
 
     source_name: str
@@ -64,6 +71,7 @@ class Link:
     named: bool = True
     followed: bool = False
     unmarked: bool = False
+    filter: Filter | None = None
 
     @property
     def target_record(self) -> str:

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, replace
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import RAW, LastHold, SourceMark
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import (
-    PENDING_DELETE,
     Bookmark,
     Dataset,
     Snapshot,
@@ -28,9 +27,9 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
     MAX_NAME,
     MAX_REPLICA_NAME,
     DatasetName,
-    matches,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
+from ansible_collections.cerss.zfs.plugins.module_utils._core.unsent import is_sent
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import (
     bookkeeping,
     divergence,
@@ -101,17 +100,8 @@ def requested(pair: Pair, options: PairOptions) -> list[Snapshot]:
         if index is None:
             return []
         snapshots = snapshots[: index + 1]
-    chosen = [
-        snap
-        for snap in snapshots
-        if snap.snapshot == named
-        or (
-            not snap.temporary
-            and snap.state != PENDING_DELETE
-            and (not options.include or matches(snap.snapshot, list(options.include)))
-            and not matches(snap.snapshot, list(options.exclude))
-        )
-    ]
+    given = options.filter
+    chosen = [snap for snap in snapshots if snap.snapshot == named or is_sent(snap, given)]
     return chosen if options.intermediates else chosen[-1:]
 
 

@@ -302,6 +302,7 @@ def adopt(pair: Pair, mode: str, other_ids: set[str], gone: bool = False) -> tup
     record = ReplicaRecord(
         id_, pair.link.target_record, str(pair.replica.guid if pair.replica else 0), mode,
         (own.since if own else None) or units.iso_time(time.time()), bool(own and own.paused),
+        filters=own.filters if own else (),
     )  # fmt: skip
     plan = Plan()
     former = replace(own, target=record.target) if own else None

@@ -26,6 +26,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName, SnapshotName, matches
+from ansible_collections.cerss.zfs.plugins.module_utils._core.unsent import storable
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import Inventory
@@ -146,6 +147,7 @@ class Reader:
             path, place, name.snapshot if isinstance(name, SnapshotName) else None,
             options.source.address(path), options.target.address(place),
             self.source.node, options.target.seen_from(options.source).label, path == str(root),
+            filter=storable(options.pair.filter),
         )  # fmt: skip
 
     def _check_places(self, links: Sequence[Link], sides: Sides) -> None:
