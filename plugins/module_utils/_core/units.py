@@ -30,6 +30,16 @@ def duration(text: str | int, option: str) -> int:
     return sum(int(number) * _SECONDS[unit] for number, unit in re.findall(r"([0-9]+)([smhdw]?)", text))
 
 
+def shown(seconds: int) -> str:
+    """The shortest duration that says it, in days at most.
+
+    >>> shown(2592000), shown(5400), shown(61)
+    ('30d', '90m', '61s')
+    """
+    unit = next(unit for unit in "dhms" if seconds % _SECONDS[unit] == 0)
+    return f"{seconds // _SECONDS[unit]}{unit}"
+
+
 def size(text: str | int, option: str) -> int:
     """``64K``, ``10M``, ``1.5G`` (units of 1024) or bytes, as bytes. BadInput names ``option``."""
     found = _SIZE.match(str(text).strip())

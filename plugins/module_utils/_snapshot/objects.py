@@ -52,9 +52,9 @@ def fill(
     """Read everything that the fast read leaves out, with two zfs get and, if anything is held, one zfs holds.
 
     ``datasets`` must have the dataset of each snapshot. A snapshot that no longer exists gets the state absent.
-    ``detail``: "full" reads all user properties. A third zfs get finds their names, or those of the records of replicas
-    if any dataset has a cursor. ``keep``: names of properties to return in ``properties``. ``spoilt``: see
-    `inventory.read_values`.
+    ``detail``: "full" reads all user properties. A third zfs get finds their names, or those of the records of
+    replicas: with "records" of all datasets, otherwise of those that have a cursor. ``keep``: names of properties to
+    return in ``properties``. ``spoilt``: see `inventory.read_values`.
     """
     origins = {
         snapshot.depends_on["snapshot"]: Snapshot(snapshot.depends_on["snapshot"])
@@ -87,7 +87,7 @@ def _set_properties(backend: Backend, datasets: Inventory, snapshots: Iterable[s
     """The user properties that are set: all of them for the detail "full", otherwise the records of replicas."""
     if detail == "full":
         return sorted(filter(is_user_property, values.set_properties(backend, [*datasets, *snapshots])))
-    sources = [name for name, dataset in datasets.items() if dataset.cursors()]
+    sources = [name for name, dataset in datasets.items() if detail == "records" or dataset.cursors()]
     return sorted(filter(is_source_property, values.set_properties(backend, sources)))
 
 

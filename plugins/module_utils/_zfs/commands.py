@@ -104,6 +104,11 @@ def destroy_snapshots(dataset: str, snapshots: Sequence[str], defer: bool) -> li
     return ["zfs", "destroy", *(["-d"] if defer else []), f"{dataset}@{','.join(snapshots)}"]
 
 
+def reclaimed(dataset: str, snapshots: Sequence[str]) -> list[str]:
+    """zfs-destroy(8) with ``-n``: prints the room that destroying the snapshots would make, and changes nothing."""
+    return ["zfs", "destroy", "-nvp", f"{dataset}@{','.join(snapshots)}"]
+
+
 def destroy(name: str) -> list[str]:
     """zfs-destroy(8). One dataset without children and snapshots, or one bookmark."""
     return ["zfs", "destroy", name]

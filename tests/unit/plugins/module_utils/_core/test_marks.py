@@ -22,6 +22,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     CommitPoint,
     CommitPoints,
     Cursor,
+    Filter,
     LastHold,
     LifetimeMark,
     ReplicaRecord,
@@ -45,7 +46,12 @@ ids = st.text("0123456789abcdef", min_size=16, max_size=16)
 guids = st.integers(0, 2**64 - 1).map(str)
 texts = st.text(min_size=1).filter(str.isprintable)
 modes = st.sampled_from(marks.MODES)
-records = st.builds(ReplicaRecord, ids, texts, guids, modes, st.none() | texts, st.booleans())
+globs = st.lists(texts, max_size=3).map(tuple)
+filters = st.builds(Filter, st.just("") | texts, globs, globs, st.booleans())
+records = st.builds(
+    ReplicaRecord, ids, texts, guids, modes, st.none() | texts, st.booleans(),
+    filters=st.lists(filters, max_size=3, unique_by=lambda each: each.job).map(tuple),
+)  # fmt: skip
 points = st.builds(CommitPoint, ids, guids, st.integers(0, 2**64 - 1))
 MARKS = st.one_of(
     st.builds(SourceMark, ids, texts, texts, guids, modes, st.booleans(), st.booleans(), st.booleans()),
@@ -73,7 +79,9 @@ def test_format_and_parse_are_inverse(mark: Any) -> None:
 LEAVES = st.none() | st.booleans() | st.integers() | st.text()
 JSON = st.recursive(LEAVES, lambda each: st.lists(each) | st.dictionaries(st.text(), each)).map(json.dumps)
 # What a mark is made of, put together anyhow, and the text of a mark with one character changed
-KEYS = st.sampled_from(["id", "host", "dataset", "target", "guid", "mode", "since", "paused", *SourceMark.FLAGS])
+KEYS = st.sampled_from(
+    ["id", "host", "dataset", "target", "guid", "mode", "since", "paused", "filters", *SourceMark.FLAGS]
+)
 OBJECTS = st.dictionaries(KEYS, LEAVES | ids | guids | modes)
 ALIKE = (OBJECTS | st.lists(OBJECTS)).map(json.dumps) | st.builds(
     lambda text, at, char: text[: at % len(text)] + char + text[at % len(text) + 1 :],
@@ -137,6 +145,17 @@ def test_nonsense_is_spoilt(kind: Any, text: str) -> None:
         *each_spoilt("mode", None, "clear", {}, ["raw"]),
         *each_spoilt("since", "", 0, [], [1], {}),
         *each_spoilt("paused", None, 0, 1, "true", []),
+        *each_spoilt("filters", None, "", {}, [None], [[]], [{}, {}], [{"job": "a"}, {"job": "a"}], [{"jobs": "a"}]),
+        *each_spoilt("filters", [{"job": ""}], [{"job": None}], [{"job": "a\n"}], [{"job": "a"}, 1]),
+        *each_spoilt(
+            "filters",
+            *(
+                [{name: value}]
+                for name in ("include", "exclude")
+                for value in (None, "a", {}, [""], [1], ["a\n"], [["a"]])
+            ),
+        ),
+        *each_spoilt("filters", *([{"intermediates": value}] for value in (None, 0, "false"))),
         (ReplicaRecords, [{**RECORD, "more": 1}]),
         (ReplicaRecords, [{**RECORD, "UNKNOWN": "0"}]),
         (ReplicaRecords, [RECORD, {**RECORD, "guid": "7"}]),
@@ -245,6 +264,39 @@ def test_optional_fields_may_be_missing() -> None:
     assert ReplicaRecords.parse("[]") == ReplicaRecords()
     assert "paused" not in RECORD
     assert json.loads(ReplicaRecords((replace(NEVER, paused=True),)).format()) == [{**RECORD, "paused": True}]
+
+
+def test_what_is_at_its_default_is_not_stored() -> None:
+    """So that a record without filters is the same text as ever."""
+    given_ = (Filter(), Filter("a", ("x", "y"), ("z",), False))
+    assert "filters" not in RECORD
+    (stored,) = json.loads(ReplicaRecords((replace(NEVER, filters=given_),)).format())
+    assert stored["filters"] == [{}, {"job": "a", "include": ["x", "y"], "exclude": ["z"], "intermediates": False}]
+
+
+A, A2, B, UNNAMED, UNNAMED2 = Filter("a"), Filter("a", ("x",)), Filter("b", ("y",)), Filter("", ("x",)), Filter()
+
+
+@pytest.mark.parametrize(
+    ("stored", "given_", "expected"),
+    [
+        ((), A, (A,)),
+        ((A,), A, (A,)),
+        ((A,), A2, (A2,)),
+        ((B,), A, (A, B)),
+        ((A, B), A2, (A2, B)),
+        ((UNNAMED,), A, (A,)),  # it has got a name
+        ((A,), UNNAMED, (A,)),
+        ((UNNAMED,), UNNAMED, (UNNAMED,)),
+        ((UNNAMED,), UNNAMED2, ()),  # which may be an exception
+        ((), UNNAMED, ()),
+        ((), UNNAMED2, ()),
+    ],
+)
+def test_filters_of_jobs(stored: Any, given_: Filter, expected: Any) -> None:
+    found = replace(NEVER, filters=stored).with_filter(given_)
+    assert found == replace(NEVER, filters=expected)
+    assert found.with_filter(given_) == found
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,11 @@ def test_duration(text: Any, seconds: int) -> None:
     assert units.duration(text, "x") == seconds
 
 
+@given(st.integers(0, 10**9))
+def test_a_duration_is_shown_as_it_is_written(seconds: int) -> None:
+    assert units.duration(units.shown(seconds), "x") == seconds
+
+
 @pytest.mark.parametrize("text", ["", "1y", "-1", "1.5h", "h", "1 h x", "1h30", "1" * 41, "\u0661h"])
 def test_invalid_duration(text: str) -> None:
     with pytest.raises(BadInput, match=r"wait: .* is not a duration; write 90s"):
