@@ -19,7 +19,12 @@ from typing import Any
 import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Refused
-from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import ReplicaRecord, ReplicaRecords
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
+    CommitPoint,
+    CommitPoints,
+    ReplicaRecord,
+    ReplicaRecords,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Snapshot, Value
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import SnapshotName
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan, Step
@@ -28,6 +33,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import execute
+from ansible_collections.cerss.zfs.plugins.module_utils._host.selection import Selection
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, planner
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, PairOptions, PairPlan
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import Survey, plan_all, plan_pair, rounds
@@ -36,8 +42,9 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.survey impo
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import absent, present, prune
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.dependents import closure_of
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.options import Options, result
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.retention import Rules
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
-from ansible_collections.cerss.zfs.tests.unit.pairs import link
+from ansible_collections.cerss.zfs.tests.unit.pairs import POOL, link
 from ansible_collections.cerss.zfs.tests.unit.scenarios import Call
 from ansible_collections.cerss.zfs.tests.unit.transcript import entrance
 from ansible_collections.cerss.zfs.tests.unit.world import HERE, World
@@ -161,12 +168,15 @@ def created(count: int) -> None:
 
 
 def pruned(count: int) -> None:
-    options = prune.Options(["tank/v"], False, ["*"], {"last": 10, "daily": 7})
-    snapshots = [replace(snap, state="full") for snap in taken("tank/v", 1, count)]
-    decided = prune.decide(
-        snapshots, options, Activity(), count * HOUR, lambda seconds: __import__("time").gmtime(seconds)
-    )
-    assert len(decided.pruned) > count - 20
+    rules = Rules({"last": 10, "daily": 7}, {"weekly": 86400}, 3600)
+    options = prune.Options(Selection(()), ("*",), rules)
+    ours = {ReplicaRecords.name(POOL): ReplicaRecords((ReplicaRecord("0" * 16, "b:x", "5", "plain"),)).format(),
+            CommitPoints.name(POOL): CommitPoints((CommitPoint("0" * 16, "5", count),)).format()}  # fmt: skip
+    dataset = Dataset("tank/v", ours=ours)
+    dataset.snapshots = [replace(snap, state="full") for snap in taken("tank/v", 1, count)]
+    seen = prune.Seen({"tank/v": dataset}, dataset.snapshots)
+    verdicts = prune.judge(seen, options, count * HOUR, lambda seconds: __import__("time").gmtime(seconds))
+    assert len(prune.decide(verdicts, (), seen).pruned) > count - 20
 
 
 WORK: dict[str, Callable[[int], object]] = {

@@ -21,6 +21,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     Announcement,
     CommitPoint,
     CommitPoints,
+    Filter,
     LastHold,
     ReplicaRecord,
     ReplicaRecords,
@@ -255,6 +256,73 @@ def test_records_of_other_replicas_stay() -> None:
     assert after.records.entries[0] == other
     assert [entry.id for entry in after.records.entries] == [OTHER, case.id]
     assert after.points.entries == (CommitPoint(OTHER, "3", 3),)
+
+
+NIGHTLY, HOURLY, UNNAMED = Filter("nightly", ("n*",)), Filter("hourly", ("h*",)), Filter("", ("x*",))
+
+
+@pytest.mark.parametrize(
+    ("run", "expected"), [(None, ()), (Filter(), ()), (UNNAMED, (UNNAMED,)), (NIGHTLY, (NIGHTLY,)),
+                          (Filter("all"), (Filter("all"),))],
+)  # fmt: skip
+def test_a_new_record_has_the_filter_of_the_run(run: Filter | None, expected: tuple[Filter, ...]) -> None:
+    case = replace(pair([1], None), link=link(filter=run))
+    _steps, after = protect(case, plan_pair(case, PairOptions()).sends, PLAIN, anew=True)
+    assert after.record
+    assert after.record.filters == expected
+
+
+def test_a_record_that_is_begun_anew_keeps_the_filters_of_other_jobs() -> None:
+    case = replace(pair([1, 2], None, (2,), at=1), link=link(filter=NIGHTLY))
+    case.source.ours.update(records(record(filters=(HOURLY,))))
+    _steps, after = protect(case, [Send("full", tuple(case.source.snapshots[1:]))], PLAIN, anew=True)
+    assert after.record
+    assert after.record.filters == (HOURLY, NIGHTLY)
+
+
+@pytest.mark.parametrize(
+    ("stored", "run", "expected"),
+    [
+        ((), None, None),
+        ((NIGHTLY,), None, None),
+        ((), Filter(), None),
+        ((), UNNAMED, None),
+        ((UNNAMED,), UNNAMED, None),
+        ((NIGHTLY,), NIGHTLY, None),
+        ((NIGHTLY,), UNNAMED, None),
+        ((), NIGHTLY, (NIGHTLY,)),
+        ((UNNAMED,), Filter(), ()),
+        ((NIGHTLY,), HOURLY, (HOURLY, NIGHTLY)),
+        ((NIGHTLY,), Filter("nightly"), (Filter("nightly"),)),
+    ],
+)
+@pytest.mark.parametrize("at", [1, 2])
+def test_other_filters_are_recorded(
+    stored: tuple[Filter, ...], run: Filter | None, expected: tuple[Filter, ...] | None, at: int
+) -> None:
+    """With the commit point, if it moves; what is unchanged costs no command."""
+    case = settled(replace(pair([1, 2], [1, 2]), link=link(filter=run)))
+    case.source.ours = {**records(record(filters=stored)), **points(at)}
+    found = finish(case).commit
+    written = [] if expected is None else [f"{RECORD}={ReplicaRecords((record(filters=expected),)).format()}"]
+    written += [f"{POINT}={ID} 2 2"] if at == 1 else []
+    assert argvs(found) == ([["set", *written, "tank/v"]] if written else [])
+    told = ["tank/v@s2 as arrived in b:backup/v"] if at == 1 else []
+    told += [] if expected is None else ["the filters of the relationship with b:backup/v"]
+    assert [step.text for step in found] == ([f"record {' and '.join(told)}"] if told else [])
+
+
+def test_filters_never_keep_a_relationship_from_being_recorded() -> None:
+    """Where there is no room for them the record has none, and the next run does not try it again and again."""
+    others = [record(id=f"{number:016x}", guid="5", target="b:backup/" + "x" * 80) for number in range(40)]
+    case = settled(replace(pair([1], [1]), link=link(filter=Filter("nightly", ("n" * 500,)))))
+    case.source.ours = {**records(*others, record()), **points(1)}
+    assert finish(case).commit == ()
+    new = replace(pair([1], None), link=case.link)
+    new.source.ours = records(*others)
+    _steps, after = protect(new, plan_pair(new, PairOptions()).sends, PLAIN, anew=True)
+    assert after.record
+    assert after.record.filters == ()
 
 
 # -- when streams have arrived ---------------------------------------------------------------------------------------

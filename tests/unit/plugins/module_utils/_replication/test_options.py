@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import Filter
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options, dataset_of
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import PairOptions
@@ -48,6 +49,8 @@ def options(*names: str, **params: Any) -> Options:
         ([], {"bandwidth_limit": "0"}, "bandwidth_limit must be greater than zero"),
         ([], {"stall_timeout": "0"}, "stall_timeout must be greater than zero"),
         ([], {"timeout": "soon"}, "'soon' is not a duration"),
+        ([], {"job": "x" * 61}, "cannot be recorded; give up to 60 printable characters"),
+        ([], {"job": "a\nb"}, "cannot be recorded"),
     ],
 )
 def test_refused(names: list[str], params: dict[str, Any], message: str) -> None:
@@ -93,8 +96,9 @@ def test_what_is_not_given() -> None:
 
 def test_what_plans_depend_on() -> None:
     given: dict[str, Any] = {"intermediates": False, "raw": "never", "on_divergence": "reseed", "resume": False}
-    found = options(include_snapshots=["a*"], exclude_snapshots=["b*"], **given).pair
-    assert found == PairOptions(include=("a*",), exclude=("b*",), **given)
+    found = options(include_snapshots=["a*"], exclude_snapshots=["b*"], job="j", **given).pair
+    assert found == PairOptions(include=("a*",), exclude=("b*",), job="j", **given)
+    assert found.filter == Filter("j", ("a*",), ("b*",), False)
 
 
 def test_where_the_replica_of_another_name_would_be() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import ReplicaRecords
 from ansible_collections.cerss.zfs.plugins.module_utils._host import process, runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import Wanted
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import replicate
@@ -84,6 +85,29 @@ def test_a_rollback_destroys_what_the_plan_lists(world: World) -> None:
         ["zfs", "destroy", "backup/v@own,more"]
     ]
     assert [snap.name for snap in world.there.snaps("backup/v")] == [f"backup/v@s{number}" for number in (1, 2, 3)]
+
+
+def test_what_a_job_sends_is_recorded(world: World) -> None:
+    """When it begins, and when it has changed, also if nothing is to be sent."""
+    world.here.make("tank/v@s1", "tank/v@x1")
+
+    def filters() -> list[Any]:
+        (records,) = ReplicaRecords.all_of(world.here.all["tank/v"].props).values()
+        assert isinstance(records, ReplicaRecords)
+        return [each.to_json() for each in records.entries[0].filters]
+
+    options: dict[str, Any] = {"include_snapshots": ["s*", "re:s+"], "job": "nightly"}
+    assert replica(world.replicate(**options))["msg"] == ""
+    assert filters() == [{"job": "nightly"}]  # no expression is recorded, so it lets everything pass
+    assert world.replicate(**options)["changed"] is False
+    for include in ({"include_snapshots": ["s*"]}, {"include_snapshots": ["s[0-9]"]}):
+        options = {**options, **include}
+        foretold = world.replicate(check=True, **options)
+        result = world.replicate(**options)
+        assert (result["actions"], result["diff"]) == (foretold["actions"], foretold["diff"])
+        assert result["actions"] == ["record the filters of the relationship with b:backup/v"]
+        assert filters() == [{"job": "nightly", "include": include["include_snapshots"]}]
+        assert world.replicate(**options)["changed"] is False
 
 
 # -- what is checked first -------------------------------------------------------------------------------------------
