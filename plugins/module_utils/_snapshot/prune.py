@@ -22,6 +22,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
     matches,
     shortened,
 )
+from ansible_collections.cerss.zfs.plugins.module_utils._core.periods import LocalTime
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan, Step
 from ansible_collections.cerss.zfs.plugins.module_utils._core.unsent import bases, unsent
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
@@ -31,7 +32,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import I
 from ansible_collections.cerss.zfs.plugins.module_utils._host.selection import Selection
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import deletion, objects, retention
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.deletion import Outcome
-from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.retention import LocalTime, Needs, Rules, Verdict
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.retention import Needs, Rules, Verdict
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.space import MinFree, to_give_up
 
 

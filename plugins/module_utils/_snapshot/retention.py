@@ -12,53 +12,18 @@ a second run prunes nothing, and a larger number never prunes more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from itertools import islice
-from time import struct_time
-from typing import Any, Optional
+from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import LastHold
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Hold, Snapshot
+from ansible_collections.cerss.zfs.plugins.module_utils._core.periods import PERIODS, LocalTime
 from ansible_collections.cerss.zfs.plugins.module_utils._core.unsent import Lack
 
-LocalTime = Callable[[Optional[float]], struct_time]
-
-
-def _hour(when: struct_time) -> str:
-    # With the offset, since one hour comes twice when summer time ends.
-    minutes = (when.tm_gmtoff or 0) // 60
-    sign = "-" if minutes < 0 else "+"
-    return f"{_day(when)} {when.tm_hour:02}h{sign}{abs(minutes) // 60:02}{abs(minutes) % 60:02}"
-
-
-def _day(when: struct_time) -> str:
-    return f"{when.tm_year:04}-{when.tm_mon:02}-{when.tm_mday:02}"
-
-
-def _week(when: struct_time) -> str:
-    year, week, _weekday = date(when.tm_year, when.tm_mon, when.tm_mday).isocalendar()
-    return f"{year:04}-W{week:02}"
-
-
-def _month(when: struct_time) -> str:
-    return f"{when.tm_year:04}-{when.tm_mon:02}"
-
-
-def _year(when: struct_time) -> str:
-    return f"{when.tm_year:04}"
-
-
-PERIODS: Mapping[str, Callable[[struct_time], str]] = {
-    "hourly": _hour,
-    "daily": _day,
-    "weekly": _week,
-    "monthly": _month,
-    "yearly": _year,
-}
 RULES = ("last", *PERIODS)
 
 
