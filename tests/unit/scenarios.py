@@ -64,8 +64,9 @@ def info(*names: str, **options: Any) -> Call:
     return Call("zfs_snapshot_info", {"name": list(names) or None, **options}, REAL)
 
 
-def prune(*names: str, keep: int = 1, phases: tuple[bool, ...] = BOTH, **options: Any) -> Call:
-    given = {"name": list(names), "match": ["auto-*"], "keep": {"last": keep}, **options}
+def prune(*names: str, keep: int | None = 1, phases: tuple[bool, ...] = BOTH, **options: Any) -> Call:
+    rules = {} if keep is None else {"keep": {"last": keep}}
+    given = {"name": list(names), "match": ["auto-*"], **rules, **options}
     return Call("zfs_snapshot_prune", given, phases)
 
 
@@ -451,6 +452,20 @@ SESSIONS: dict[str, Session] = {
         prune("tank/nothing"),
         prune("tank/v", match=["none-*"]),
         prune("tank", "tank"),
+        prune(),
+        # A replica that gets some of them
+        "zfs create -o compression=off tank/r; for n in 0 1 2; do for s in auto more; do "
+        "head -c 1M /dev/urandom > /tank/r/f; zfs snapshot tank/r@$s-$n; done; done",
+        replicate("tank/r@auto-0", target=to("backup/r"), job="nightly", include_snapshots=["auto-*"]),
+        prune("tank/r", match=["*"], phases=CHECK),
+        prune("tank/r", match=["*"], min_free="100G"),
+        "for n in 3 4; do zfs snapshot tank/r@auto-$n; done; zfs set cerss.zfs:expires=0 tank/r@auto-3; "
+        "zfs set org.example:keep=yes tank/r",
+        prune(
+            "tank", match=["*"], keep=None, expired_only=True, select={"property": "org.example:keep", "value": "yes"}
+        ),
+        replicate("tank/r", target=to("backup/r"), job="nightly"),
+        prune("tank/r", match=["*"], keep=None, older_than="0", within={"daily": "1s", "yearly": "9w"}),
     ],
     "rollback": [
         "zfs create tank/v; echo one > /tank/v/file; zfs snapshot tank/v@s1; zfs bookmark tank/v@s1 tank/v#b1; "
