@@ -32,28 +32,21 @@ options:
       - What to replicate. V(pool/dataset@snapshot) names a snapshot; V(pool/dataset) means its newest snapshot that
         O(include_snapshots) and O(exclude_snapshots) allow and that is not temporary.
       - List each dataset once. With O(target.dataset) exactly one is allowed, with O(target.parent) any number.
+      - An empty list is nothing to do.
+      - A dataset that O(recursive) or O(select) adds, and that lacks the named snapshot, or any, is skipped with a
+        warning.
+      - Required without O(select).
     type: list
     elements: str
-    required: true
-  recursive:
-    description:
-      - Also replicate all datasets below the named ones, each to its own replica.
-      - A dataset below that lacks the named snapshot is skipped with a warning.
-    type: bool
-    default: false
-  exclude:
-    description: Globs for full dataset names. O(recursive) leaves out matching datasets and everything below them.
-    type: list
-    elements: str
-    default: []
   include_snapshots:
-    description: Globs for the part after the C(@). Only snapshots that match one of them are sent. Empty means all.
+    description: Patterns, as for O(exclude), for the part after the C(@). Only snapshots that match one of them are
+      sent. Empty means all.
     type: list
     elements: str
     default: []
   exclude_snapshots:
-    description: Globs for the part after the C(@). Snapshots that match one of them are not sent, unless O(name) names
-      them.
+    description: Patterns, as for O(exclude), for the part after the C(@). Snapshots that match one of them are not
+      sent, unless O(name) names them.
     type: list
     elements: str
     default: []
@@ -172,6 +165,7 @@ extends_documentation_fragment:
   - cerss.zfs.attributes.changes
   - cerss.zfs.endpoint.targets
   - cerss.zfs.endpoint.source
+  - cerss.zfs.trees
 seealso:
   - module: cerss.zfs.zfs_snapshot
   - module: cerss.zfs.zfs_snapshot_info
@@ -201,6 +195,15 @@ EXAMPLES = r"""
     recursive: true
     exclude:
       - tank/home/scratch
+    target:
+      host: backend-b
+      parent: backup/site-a
+
+- name: Replicate all datasets that have a user property, on all pools
+  cerss.zfs.zfs_snapshot_replicate:
+    select:
+      property: org.example:backup
+      value: nightly
     target:
       host: backend-b
       parent: backup/site-a
@@ -344,6 +347,7 @@ bytes_sent:
   sample: 1048576
 """
 
+from ansible_collections.cerss.zfs.plugins.module_utils._host.selection import OPTIONS as SELECTION_OPTIONS
 from ansible_collections.cerss.zfs.plugins.module_utils._module import run_module
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import replicate
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import ENDPOINT_OPTIONS
@@ -353,7 +357,8 @@ def main() -> None:
     run_module(
         replicate.main,
         argument_spec={
-            "name": {"type": "list", "elements": "str", "required": True},
+            **SELECTION_OPTIONS,
+            "name": {"type": "list", "elements": "str"},
             "target": {
                 "type": "dict",
                 "required": True,
@@ -365,8 +370,6 @@ def main() -> None:
                 },
             },
             "source": {"type": "dict", "default": {}, "options": ENDPOINT_OPTIONS},
-            "recursive": {"type": "bool", "default": False},
-            "exclude": {"type": "list", "elements": "str", "default": []},
             "include_snapshots": {"type": "list", "elements": "str", "default": []},
             "exclude_snapshots": {"type": "list", "elements": "str", "default": []},
             "intermediates": {"type": "bool", "default": True},

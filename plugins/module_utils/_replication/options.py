@@ -16,9 +16,11 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadI
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
     DatasetName,
     SnapshotName,
+    check_patterns,
     check_unique,
     dataset_or_snapshot,
 )
+from ansible_collections.cerss.zfs.plugins.module_utils._host.selection import Selection
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import PairOptions
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.transfer import Transport
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import properties as zfs_properties
@@ -43,17 +45,16 @@ _NOT_ON_REPLICAS = {"quota", "refquota", "reservation", "refreservation"}
 class Options:
     """The checked options. Times are in seconds, ``bandwidth_limit`` is in bytes per second, None means no limit.
 
-    Exactly one of ``dataset`` and ``parent`` is set.
+    Exactly one of ``dataset`` and ``parent`` is set. ``names``: None for all datasets that ``selection`` chooses.
     """
 
-    names: tuple[DatasetName | SnapshotName, ...]
+    names: tuple[DatasetName | SnapshotName, ...] | None
+    selection: Selection
     source: Endpoint
     target: Endpoint
     dataset: DatasetName | None
     parent: DatasetName | None
     strip: int
-    recursive: bool
-    exclude: tuple[str, ...]
     pair: PairOptions
     transport: Transport
     on_active: str
@@ -71,65 +72,29 @@ class Options:
                 "neither target.host nor source.host is set; set target.host (push), source.host (pull) or both "
                 f"(relay), or target.host={LOCAL} to replicate between pools of this machine"
             )
-        names = [dataset_or_snapshot(text) for text in params["name"]]
-        if not names:
-            raise BadInput("name is empty; list the datasets or snapshots to replicate")
-        check_unique([dataset_of(name).path for name in names], "name")
+        names = _names(params)
         dataset, parent = target.get("dataset"), target.get("parent")
-        if bool(dataset) == bool(parent):
-            raise BadInput(
-                "target needs exactly one of dataset (the replica of one dataset) and parent (for any number of them)"
-            )
-        if dataset and len(names) > 1:
-            raise BadInput("target.dataset names a single replica, but name lists several datasets; use target.parent")
+        _check_place(dataset, parent, names)
         strip = target["strip"] if target.get("strip") is not None else 1
-        for name in names if parent else []:
-            most = dataset_of(name).path.count("/")
-            if not 0 <= strip <= most:
-                raise BadInput(f"target.strip is {strip}; for {dataset_of(name)} it must be between 0 and {most}")
-        properties = zfs_properties.requested(params.get("properties"))
-        for property_name in _NOT_ON_REPLICAS & properties.keys():
-            raise BadInput(
-                f"properties: {property_name} does not belong on a replica: later increments would fail; leave it out"
-            )
+        for name in (names or ()) if parent else ():
+            _check_strip(strip, dataset_of(name))
         if params["parallel"] < 1:
             raise BadInput(f"parallel is {params['parallel']}; it must be at least 1")
         if params["retries"] < 0:
             raise BadInput(f"retries is {params['retries']}; it cannot be negative")
-        if params.get("reseed_keep") is False and source.get("host") not in (None, LOCAL):
-            raise BadInput(
-                "reseed_keep=false is not for a source that is pulled from, which could have the replica destroyed by "
-                "giving up its own snapshots; leave it out, and destroy the old replica yourself"
-            )
-        limit = params.get("bandwidth_limit")
         sender, receiver = Endpoint.from_params(source, "source"), Endpoint.from_params(target, "target")
         return cls(
-            names=tuple(names),
+            names=names,
+            selection=Selection.from_params(
+                params, None if names is None else [str(dataset_of(name)) for name in names]
+            ),
             source=sender,
             target=receiver,
             dataset=DatasetName.parse(dataset) if dataset else None,
             parent=DatasetName.parse(parent) if parent else None,
             strip=strip,
-            recursive=params["recursive"],
-            exclude=tuple(params.get("exclude") or ()),
-            pair=PairOptions(
-                intermediates=params["intermediates"],
-                include=tuple(params.get("include_snapshots") or ()),
-                exclude=tuple(params.get("exclude_snapshots") or ()),
-                raw=params["raw"],
-                on_divergence=params["on_divergence"],
-                keep_old=params.get("reseed_keep") is not False,
-                resume=params["resume"],
-                properties=properties,
-                pulled=sender.host is not None,
-                packages=sender.host is None or receiver.host is None,
-                job=_job(params.get("job")),
-            ),
-            transport=Transport(
-                compression=params["compression"],
-                bandwidth_limit=_positive(units.size(limit, "bandwidth_limit"), "bandwidth_limit") if limit else None,
-                stall_timeout=_seconds(params.get("stall_timeout"), "stall_timeout"),
-            ),
+            pair=_pair_options(params, sender, receiver),
+            transport=_transport(params),
             on_active=params["on_active"],
             parallel=params["parallel"],
             retries=params["retries"],
@@ -141,6 +106,7 @@ class Options:
         """The replica of a dataset listed in ``name``: backup/db for tank/db if parent is backup and strip is 1."""
         if self.dataset:
             return self.dataset
+        _check_strip(self.strip, dataset_of(name))
         tail = dataset_of(name).path.split("/")[self.strip :]
         return DatasetName.parse("/".join([str(self.parent), *tail]))
 
@@ -148,7 +114,7 @@ class Options:
         """The replica of a dataset that is listed in ``name`` or lies below one; without ``parent`` None for others."""
         if self.parent:
             return self.replica_root(path)
-        root = dataset_of(self.names[0])
+        root = dataset_of(self.names[0]) if self.names else path
         return path.moved(root, self.replica_root(root)) if root.covers(path) else None
 
 
@@ -156,6 +122,76 @@ def _job(name: str | None) -> str:
     if name and not (name.isprintable() and len(name) <= MOST_JOB):
         raise BadInput(f"job {name[:MOST_JOB]!r} cannot be recorded; give up to {MOST_JOB} printable characters")
     return name or ""
+
+
+def _names(params: Mapping[str, Any]) -> tuple[DatasetName | SnapshotName, ...] | None:
+    """The option ``name``; None if it is not given, which only `select` allows."""
+    if params.get("name") is None:
+        if not params.get("select"):
+            raise BadInput(
+                "neither name nor select is set; list the datasets or snapshots to replicate, or select them"
+            )
+        return None
+    names = [dataset_or_snapshot(text) for text in params["name"]]
+    check_unique([dataset_of(name).path for name in names], "name")
+    return tuple(names)
+
+
+def _check_place(dataset: str | None, parent: str | None, names: tuple[DatasetName | SnapshotName, ...] | None) -> None:
+    if not dataset and not parent:
+        raise BadInput(
+            "target has neither dataset nor parent; set dataset (the replica of one dataset) or parent (the dataset "
+            "that replicas of any number of them go below)"
+        )
+    if dataset and parent:
+        raise BadInput("target has both dataset and parent; leave one of them out")
+    if dataset and names is None:
+        raise BadInput(
+            "target.dataset names a single replica, but select may choose several datasets; use target.parent"
+        )
+    if dataset and names and len(names) > 1:
+        raise BadInput("target.dataset names a single replica, but name lists several datasets; use target.parent")
+
+
+def _check_strip(strip: int, name: DatasetName) -> None:
+    most = name.path.count("/")
+    if not 0 <= strip <= most:
+        raise BadInput(f"target.strip is {strip}; for {name} it must be between 0 and {most}")
+
+
+def _pair_options(params: Mapping[str, Any], source: Endpoint, target: Endpoint) -> PairOptions:
+    properties = zfs_properties.requested(params.get("properties"))
+    for property_name in _NOT_ON_REPLICAS & properties.keys():
+        raise BadInput(
+            f"properties: {property_name} does not belong on a replica: later increments would fail; leave it out"
+        )
+    if params.get("reseed_keep") is False and source.host is not None:
+        raise BadInput(
+            "reseed_keep=false is not for a source that is pulled from, which could have the replica destroyed by "
+            "giving up its own snapshots; leave it out, and destroy the old replica yourself"
+        )
+    return PairOptions(
+        intermediates=params["intermediates"],
+        include=check_patterns(params.get("include_snapshots"), "include_snapshots"),
+        exclude=check_patterns(params.get("exclude_snapshots"), "exclude_snapshots"),
+        raw=params["raw"],
+        on_divergence=params["on_divergence"],
+        keep_old=params.get("reseed_keep") is not False,
+        resume=params["resume"],
+        properties=properties,
+        pulled=source.host is not None,
+        packages=source.host is None or target.host is None,
+        job=_job(params.get("job")),
+    )
+
+
+def _transport(params: Mapping[str, Any]) -> Transport:
+    limit = params.get("bandwidth_limit")
+    return Transport(
+        compression=params["compression"],
+        bandwidth_limit=_positive(units.size(limit, "bandwidth_limit"), "bandwidth_limit") if limit else None,
+        stall_timeout=_seconds(params.get("stall_timeout"), "stall_timeout"),
+    )
 
 
 def _positive(value: int, option: str) -> int:

@@ -70,6 +70,7 @@ class Survey:
     pairs: tuple[Pair, ...] = ()
     failed: tuple[tuple[Link, CerssError], ...] = ()
     arriving: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

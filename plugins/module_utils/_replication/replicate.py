@@ -11,7 +11,7 @@ import itertools
 import platform
 import shutil
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -43,6 +43,8 @@ _ANY_SIZE = 64 * 1024 * 1024  # bytes of a volume whose properties are checked; 
 def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """The result of the module. Raises CerssError if nothing could be read; errors of pairs are in ``replicas``."""
     options = Options.from_params(params)
+    if options.names == ():
+        return report([], [], [], check_mode)
     _check_programs(options)
     lease = runfiles.Lease()
     wanted = Wanted(lease.lost, options.timeout)
@@ -56,20 +58,21 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         if any(plan.sends and not plan.error for plan in planned.plans):
             _check_far_programs(options, backends)
         if check_mode:
-            return _foretold(replace(planned, plans=tuple(attempt.foretold(work, planned.plans))), options)
+            planned = replace(planned, plans=tuple(attempt.foretold(work, planned.plans)))
+            return _foretold(planned, options, survey.warnings)
         reports = [PairReport.of(plan) for plan in planned.plans]
         run = Run(work, planned, reports)
         run.carry_out()
-        return report(run.parents, reports, [], check_mode)
+        return report(run.parents, reports, survey.warnings, check_mode)
 
 
-def _foretold(planned: Planned, options: Options) -> dict[str, Any]:
+def _foretold(planned: Planned, options: Options, warnings: Sequence[str]) -> dict[str, Any]:
     reports = [PairReport.of(plan) for plan in planned.plans]
     for each, plan in zip(reports, planned.plans):
         for later in itertools.islice(rounds(plan, options.pair, planned.arriving), 1, None):
             each.add(later)
             each.error = later.error
-    return report(list(planned.parents.values()), reports, [], check_mode=True)
+    return report(list(planned.parents.values()), reports, warnings, check_mode=True)
 
 
 def _without_marks(planned: Planned, survey: Survey, work: Work) -> Planned:

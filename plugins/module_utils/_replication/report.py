@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,9 +81,11 @@ def state_now(pair: Pair, plan: PairPlan) -> str:
     return model.ABSENT
 
 
-def report(parents: list[Step], reports: list[PairReport], warnings: list[str], check_mode: bool) -> dict[str, Any]:
+def report(
+    parents: Sequence[Step], reports: Sequence[PairReport], warnings: Sequence[str], check_mode: bool
+) -> dict[str, Any]:
     """The result of the module. ``parents``: the steps that made datasets above replicas, or would make them."""
-    plan = Plan(list(parents), warnings + [text for each in reports for text in each.warnings])
+    plan = Plan(list(parents), [*warnings, *(text for each in reports for text in each.warnings)])
     for each in reports:
         plan.steps += [step for one in each.plans if not one.error for step in one.steps] if check_mode else each.done
     failed = [each for each in reports if each.error]

@@ -10,10 +10,10 @@ pairs that these do not show to be settled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Union
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import units
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, Refused
@@ -25,7 +25,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     pool_id,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
-from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName, SnapshotName, matches
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName, SnapshotName
 from ansible_collections.cerss.zfs.plugins.module_utils._core.unsent import storable
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
@@ -36,6 +36,8 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import Survey, settled, too_long
 
 _SOURCE = ("guid", "type", "encryption")
+Named = Union[DatasetName, SnapshotName]
+Failed = tuple[Link, CerssError]
 
 
 @dataclass
@@ -61,20 +63,13 @@ class Reader:
     def read(self) -> Survey:
         """Everything that the plans of all pairs depend on."""
         options = self.options
-        depth = None if options.recursive else 1
-        roots = {str(dataset_of(name)): name for name in options.names}
-        places, failed = self._places(roots)
-        (sources, missing), (replicas, _missing) = both(
-            lambda: inventory.read(self.source, list(roots), depth),
-            lambda: inventory.read(self.target, sorted(set(places.values())), depth),
-        )
-        links = [
-            link for name in options.names if str(dataset_of(name)) in places for link in self._links(name, sources)
-        ]
+        selects = options.selection.selector is not None
+        (sources, missing), replicas = both(self._read_source, dict if selects else self._read_named_replicas)
+        chosen, warnings = options.selection.choose(self.source, sources)
+        links, failed = self._links(dict.fromkeys(chosen), frozenset(missing))
         _check_unique(links)
-        # zfs gives no answer at all if one of the names is too long.
-        failed += [(link, error) for link in links for error in [too_long(link.replica_name)] if error]
-        links = [link for link in links if not too_long(link.replica_name)]
+        if selects:
+            replicas = self._read_replicas({link.replica_name for link in links}, 1)
         sides = _look(
             self.source, self.target, {link.source_name: sources[link.source_name] for link in links}, replicas, links
         )
@@ -85,10 +80,7 @@ class Reader:
         pairs, arriving = self._in_detail(pairs)
         pairs = keys.below_new_ones(pairs, options.pair.raw)
         pairs = unmarked.find(self.source, detail.returning(self.target, pairs), lambda pair: pair.is_ours)
-        failed += [(self._link(roots[name], name), Refused(
-            f"{options.source.address(name)} does not exist; check the name, or create it first"
-        )) for name in missing if name in places]  # fmt: skip
-        return Survey(tuple(in_order(pairs)), (*taken, *failed), arriving)
+        return Survey(tuple(in_order(pairs)), (*taken, *failed), arriving, tuple(warnings))
 
     def again(self, pairs: Sequence[Pair]) -> list[Pair | None]:
         """The pairs as they are now, without the detail; None for a source that does not exist any more."""
@@ -116,37 +108,57 @@ class Reader:
 
     # -- which datasets go where
 
-    def _places(
-        self, roots: Mapping[str, DatasetName | SnapshotName]
-    ) -> tuple[dict[str, str], list[tuple[Link, CerssError]]]:
-        """(replica of each root, roots whose replica would have an impossible name)."""
-        places: dict[str, str] = {}
-        failed: list[tuple[Link, CerssError]] = []
-        for path, name in roots.items():
+    def _read_source(self) -> tuple[Inventory, list[str]]:
+        selection = self.options.selection
+        return inventory.read(self.source, selection.roots or (), selection.depth)
+
+    def _read_named_replicas(self) -> Inventory:
+        """The replicas of what is named, while the source is read."""
+        return self._read_replicas({str(place) for _name, place in self._places()[0]}, self.options.selection.depth)
+
+    def _read_replicas(self, places: Collection[str], depth: int | None) -> Inventory:
+        return inventory.read(self.target, sorted(places), depth)[0] if places else {}
+
+    def _places(self, chosen: Collection[str] = ()) -> tuple[list[tuple[Named, DatasetName]], list[Failed]]:
+        """(what is named with its replica, or each of ``chosen`` if nothing is, those that cannot have a replica)."""
+        names = self.options.names
+        places: list[tuple[Named, DatasetName]] = []
+        failed: list[Failed] = []
+        for name in names if names is not None else map(DatasetName, chosen):
             try:
-                places[path] = str(self.options.replica_root(name))
+                places.append((name, self.options.replica_root(name)))
             except BadInput as error:  # noqa: PERF203
-                failed.append((Link(path, f"{self.options.parent or self.options.dataset}/…"), error))
+                link = Link(str(dataset_of(name)), f"{self.options.parent or self.options.dataset}/…")
+                failed.append((link, error))
         return places, failed
 
-    def _links(self, name: DatasetName | SnapshotName, sources: Inventory) -> list[Link]:
-        root, options = dataset_of(name), self.options
-        tree = [path for path in sources if root.covers(path)] if options.recursive else [str(root)]
-        skipped = {path for path in tree if matches(path, list(options.exclude))}
-        return [
-            self._link(name, path)
-            for path in sorted(tree)
-            if path in sources and skipped.isdisjoint((path, *map(str, DatasetName(path).ancestors())))
-        ]
+    def _links(self, chosen: Collection[str], missing: Collection[str]) -> tuple[list[Link], list[Failed]]:
+        """(the links of the chosen datasets, those that cannot be replicated)."""
+        places, failed = self._places(chosen)
+        links = [self._link(name, place, path) for name, place in places for path in self._below(name, chosen)]
+        # zfs gives no answer at all if one of the names is too long.
+        failed += [(link, error) for link in links for error in [too_long(link.replica_name)] if error]
+        failed += [(self._link(name, place, str(dataset_of(name))), Refused(
+            f"{self.source.endpoint.address(dataset_of(name))} does not exist; check the name, or create it first"
+        )) for name, place in places if str(dataset_of(name)) in missing]  # fmt: skip
+        return [link for link in links if not too_long(link.replica_name)], failed
 
-    def _link(self, name: DatasetName | SnapshotName, path: str) -> Link:
+    def _below(self, name: Named, chosen: Collection[str]) -> list[str]:
+        """The chosen datasets that are meant by ``name``."""
+        root = dataset_of(name)
+        if self.options.names is not None and self.options.selection.depth is None:
+            return sorted(path for path in chosen if root.covers(path))
+        return [str(root)] if str(root) in chosen else []
+
+    def _link(self, name: Named, root_place: DatasetName, path: str) -> Link:
         root, options = dataset_of(name), self.options
         # Not parsed: a name that is too long becomes the error of this pair alone.
-        place = f"{options.replica_root(name)}{path[len(str(root)) :]}"
+        place = f"{root_place}{path[len(str(root)) :]}"
         return Link(
             path, place, name.snapshot if isinstance(name, SnapshotName) else None,
             options.source.address(path), options.target.address(place),
-            self.source.node, options.target.seen_from(options.source).label, path == str(root),
+            self.source.node, options.target.seen_from(options.source).label,
+            path == str(root) and not options.selection.selector,
             filter=storable(options.pair.filter),
         )  # fmt: skip
 
@@ -157,7 +169,7 @@ class Reader:
             pools = sides.sources.get(source.pool), sides.on_target(replica.pool)
             same = self.source.endpoint.host == self.target.endpoint.host
             same = same or (source.pool == replica.pool and _guid_of(pools[0]) == _guid_of(pools[1]))
-            if same and (source == replica or (self.options.recursive and source.covers(replica))):
+            if same and (source == replica or (self.options.selection.depth is None and source.covers(replica))):
                 where = "the source itself" if source == replica else f"inside {source}"
                 raise BadInput(f"{replica} is {where}; choose another target")
 

@@ -18,6 +18,8 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import
 from ansible_collections.cerss.zfs.tests.unit.scenarios import replicate, to
 from ansible_collections.cerss.zfs.tests.unit.transcript import entrance
 
+SELECT = {"property": "org.example:backup", "value": True}
+
 
 def options(*names: str, **params: Any) -> Options:
     return Options.from_params(entrance(replicate(*names, **params))[1])
@@ -26,8 +28,8 @@ def options(*names: str, **params: Any) -> Options:
 @pytest.mark.parametrize(
     ("names", "params", "message"),
     [
-        ([], {"target": to(None)}, "exactly one of dataset"),
-        ([], {"target": to(parent="backup")}, "exactly one of dataset"),
+        ([], {"target": to(None)}, "target has neither dataset nor parent; set dataset"),
+        ([], {"target": to(parent="backup")}, "target has both dataset and parent; leave one of them out"),
         (["tank/a", "tank/b"], {}, "name lists several"),
         (["tank/a", "tank/a@s"], {"target": to(None, parent="backup")}, "more than once"),
         (
@@ -51,6 +53,10 @@ def options(*names: str, **params: Any) -> Options:
         ([], {"timeout": "soon"}, "'soon' is not a duration"),
         ([], {"job": "x" * 61}, "cannot be recorded; give up to 60 printable characters"),
         ([], {"job": "a\nb"}, "cannot be recorded"),
+        ([], {"include_snapshots": ["re:("]}, "include_snapshots: 're:.*' is not a regular expression"),
+        ([], {"exclude_snapshots": ["re:("]}, "exclude_snapshots: 're:.*' is not a regular expression"),
+        ([], {"name": None}, "neither name nor select is set"),
+        ([], {"name": None, "select": SELECT}, "select may choose several datasets; use target.parent"),
     ],
 )
 def test_refused(names: list[str], params: dict[str, Any], message: str) -> None:
@@ -58,10 +64,13 @@ def test_refused(names: list[str], params: dict[str, Any], message: str) -> None
         options(*names, **params)
 
 
-def test_no_name_is_refused() -> None:
-    _verb, params = entrance(replicate())
-    with pytest.raises(BadInput, match="name is empty"):
-        Options.from_params({**params, "name": []})
+def test_what_is_selected() -> None:
+    everything = options(name=None, select=SELECT, target=to(None, parent="backup"))
+    assert (everything.names, everything.selection.roots, everything.selection.depth) == (None, None, None)
+    assert everything.selection.selector == ("org.example:backup", "true")
+    below = options("tank/a@s", "tank/b", select=SELECT, exclude=["*/c"], target=to(None, parent="backup"))
+    assert (below.selection.roots, below.selection.exclude) == (("tank/a", "tank/b"), ("*/c",))
+    assert options(name=[]).names == ()
 
 
 def test_strip_shortens_the_path_below_the_parent() -> None:

@@ -110,6 +110,87 @@ def test_what_a_job_sends_is_recorded(world: World) -> None:
         assert world.replicate(**options)["changed"] is False
 
 
+# -- which datasets --------------------------------------------------------------------------------------------------
+
+BACKUP = "org.example:backup"
+SELECTED: dict[str, Any] = {"select": {"property": BACKUP, "value": "nightly"}}
+PARENT: dict[str, Any] = {"target": {"host": THERE, "parent": "backup"}}
+
+
+def arrived(world: World) -> set[str]:
+    return {name for name in world.there.all if "@" in name}
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_no_name_is_nothing_to_do(world: World, check: bool) -> None:
+    result = world.replicate(name=[], check=check)
+    assert (result["changed"], result["actions"], result["replicas"]) == (False, [], [])
+    assert world.log == []
+
+
+def test_datasets_by_a_property_on_all_pools(world: World) -> None:
+    world.here.make("fast", "fast/v@s1", "tank/v@s1", "tank/v/in@s1", "tank/v/out@s1", "tank/w@s1", "tank/x/y@s1")
+    for name, value in (("fast/v", "nightly"), ("tank/v", "nightly"), ("tank/v/out", "no"), ("tank/x/y", "nightly")):
+        world.here.all[name].props[BACKUP] = value
+    world.here.make("tank/x/y/new")
+    target: dict[str, Any] = {"target": {"host": THERE, "parent": "backup", "strip": 0}}
+    foretold = world.replicate(name=None, **SELECTED, **target, check=True)
+    result = world.replicate(name=None, **SELECTED, **target)
+    assert [foretold[key] for key in FORETOLD] == [result[key] for key in FORETOLD]
+    assert arrived(world) == {f"backup/{name}@s1" for name in ("fast/v", "tank/v", "tank/v/in", "tank/x/y")}
+    assert result["warnings"] == ["tank/x/y/new has no snapshot; it is skipped"]
+    again = world.replicate(name=None, **SELECTED, **target)
+    assert (again["changed"], again["actions"], "failed" in again) == (False, [], False)
+
+
+def test_datasets_by_a_property_below_names(world: World) -> None:
+    world.here.make("tank/a/v@s1", "tank/a/w@s1", "tank/b/v@s1", "tank/b/v@s2", "tank/c/v@s1")
+    for name in ("tank/a/v", "tank/b/v", "tank/c/v"):
+        world.here.all[name].props[BACKUP] = "nightly"
+    world.replicate("tank/a", "tank/b@s1", **SELECTED, **PARENT)
+    assert arrived(world) == {"backup/a/v@s1", "backup/b/v@s1"}
+
+
+def test_a_selected_dataset_without_a_place_is_the_error_of_its_pair(world: World) -> None:
+    world.here.make("tank@s1", "tank/v@s1")
+    world.here.all["tank"].props[BACKUP] = "nightly"
+    result = world.replicate(name=None, **SELECTED, **PARENT)
+    assert [each["msg"] for each in result["replicas"] if each["failed"]] == [
+        "target.strip is 1; for tank it must be between 0 and 0"
+    ]
+    assert arrived(world) == {"backup/v@s1"}
+
+
+def test_nothing_is_selected(world: World) -> None:
+    world.here.make("tank/v@s1")
+    result = world.replicate(name=None, **SELECTED, **PARENT)
+    assert (result["changed"], result["replicas"]) == (False, [])
+    assert world.count(THERE, "zfs") == 0
+
+
+def test_selecting_costs_one_zfs_get_more_than_naming(world: World) -> None:
+    names = [f"tank/{number}" for number in range(400)]
+    world.here.make(*(f"{name}@s1" for name in names))
+    for name in names[::100]:
+        world.here.all[name].props[BACKUP] = "nightly"
+    world.replicate(*names[::100], **PARENT)
+    costs = []
+    for options in ({"name": names[::100]}, {"name": None, **SELECTED}):
+        world.revive()
+        assert world.replicate(**PARENT, **options)["changed"] is False
+        costs.append(sorted((machine, argv[1]) for machine, argv in world.log))
+    assert sorted([*costs[0], (HERE, "get")]) == costs[1]
+
+
+@pytest.mark.parametrize(
+    "patterns", [{"include_snapshots": ["re:(daily|weekly)-[0-9]+"]}, {"exclude_snapshots": ["re:h.*"]}]
+)
+def test_regular_expressions(world: World, patterns: dict[str, Any]) -> None:
+    world.here.make("tank/v@daily-1", "tank/v@hourly-1", "tank/v@weekly-1", "tank/v/tmp@daily-1", "tank/v/x@daily-1")
+    world.replicate(recursive=True, exclude=["re:.*/tmp"], **patterns)
+    assert arrived(world) == {"backup/v@daily-1", "backup/v@weekly-1", "backup/v/x@daily-1"}
+
+
 # -- what is checked first -------------------------------------------------------------------------------------------
 
 
