@@ -2,13 +2,58 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The options `source` and `target` of a replication."""
+"""The options `source`, `target` and `login` of a replication."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
     # The login options are repeated in each text, because ansible-test reads the strings without running the code.
+
+    # How to log in to either side.
+    LOGIN = r"""
+options:
+  login:
+    description:
+      - How to log in to other hosts, whichever side they are. Can be set once for all modules that do, with
+        C(module_defaults) and the group C(cerss.zfs.replication).
+      - What O(source) or O(target) sets itself comes first, one option at a time. What neither sets is decided by ssh,
+        from its configuration on the host that the module runs on. So a host may also be a C(Host) of that file.
+    type: dict
+    suboptions:
+      port:
+        description: Port of sshd there.
+        type: int
+      user:
+        description: User to log in as.
+        type: str
+      become:
+        description: Run C(zfs) there as root, with C(sudo -n). It is not run so by default.
+        type: bool
+      become_program:
+        description: The program for O(login.become), such as V(doas). It is run with C(-n). By default C(sudo).
+        type: str
+      identity_file:
+        description: Private key to log in with, a path on the host that the module runs on. No others are tried then,
+          but for those that the configuration of ssh names for the host.
+        type: path
+      known_hosts_file:
+        description:
+          - File with the host key, a path on the host that the module runs on. By default ssh uses its own files.
+          - Host keys are always checked.
+        type: path
+      ssh_options:
+        description:
+          - Further ssh options as V(Name=value), see C(ssh_config(5)).
+          - C(AddressFamily), C(BindAddress), C(BindInterface), C(CASignatureAlgorithms), C(CertificateFile),
+            C(Ciphers), C(Compression), C(ConnectionAttempts), C(ConnectTimeout), C(GSSAPIAuthentication),
+            C(HostKeyAlgorithms), C(HostKeyAlias), C(IdentityAgent), C(IPQoS), C(KexAlgorithms), C(MACs),
+            C(PreferredAuthentications), C(ProxyJump), C(PubkeyAcceptedAlgorithms), C(PubkeyAcceptedKeyTypes),
+            C(RekeyLimit), C(RequiredRSASize), C(ServerAliveInterval) and C(TCPKeepAlive) can be set. Others, of which
+            some would weaken the checks, are refused.
+        type: list
+        elements: str
+"""
 
     SOURCE = r"""
 options:
@@ -25,34 +70,27 @@ options:
             that host itself.
         type: str
       port:
-        description: Port of sshd there. By default ssh decides.
+        description: As O(login.port), for this side.
         type: int
       user:
-        description: User to log in as. By default ssh decides.
+        description: As O(login.user), for this side.
         type: str
       become:
-        description: Run C(zfs) there as root, with C(sudo -n).
+        description: As O(login.become), for this side. V(false) also sets aside O(login.become=true).
         type: bool
-        default: false
       become_program:
-        description: The program for O(source.become), such as V(doas). It is run with C(-n).
+        description: As O(login.become_program), for this side.
         type: str
-        default: sudo
       identity_file:
-        description: Private key to log in with, a path on the host that the module runs on. No other key is tried then.
+        description: As O(login.identity_file), for this side.
         type: path
       known_hosts_file:
-        description:
-          - File with the host key, a path on the host that the module runs on. By default ssh uses its own files.
-          - Host keys are always checked.
+        description: As O(login.known_hosts_file), for this side.
         type: path
       ssh_options:
-        description:
-          - Further ssh options as V(Name=value), see C(ssh_config(5)).
-          - Options that would weaken the checks are refused.
+        description: As O(login.ssh_options), for this side, instead of these.
         type: list
         elements: str
-        default: []
 """
 
     # One replica.
@@ -72,34 +110,27 @@ options:
             is that host itself.
         type: str
       port:
-        description: Port of sshd there. By default ssh decides.
+        description: As O(login.port), for this side.
         type: int
       user:
-        description: User to log in as. By default ssh decides.
+        description: As O(login.user), for this side.
         type: str
       become:
-        description: Run C(zfs) there as root, with C(sudo -n).
+        description: As O(login.become), for this side. V(false) also sets aside O(login.become=true).
         type: bool
-        default: false
       become_program:
-        description: The program for O(target.become), such as V(doas). It is run with C(-n).
+        description: As O(login.become_program), for this side.
         type: str
-        default: sudo
       identity_file:
-        description: Private key to log in with, a path on the host that the module runs on. No other key is tried then.
+        description: As O(login.identity_file), for this side.
         type: path
       known_hosts_file:
-        description:
-          - File with the host key, a path on the host that the module runs on. By default ssh uses its own files.
-          - Host keys are always checked.
+        description: As O(login.known_hosts_file), for this side.
         type: path
       ssh_options:
-        description:
-          - Further ssh options as V(Name=value), see C(ssh_config(5)).
-          - Options that would weaken the checks are refused.
+        description: As O(login.ssh_options), for this side, instead of these.
         type: list
         elements: str
-        default: []
 """
 
     # The replicas of any number of datasets.
@@ -132,32 +163,25 @@ options:
           - Required unless O(source.host) is given.
         type: str
       port:
-        description: Port of sshd there. By default ssh decides.
+        description: As O(login.port), for this side.
         type: int
       user:
-        description: User to log in as. By default ssh decides.
+        description: As O(login.user), for this side.
         type: str
       become:
-        description: Run C(zfs) there as root, with C(sudo -n).
+        description: As O(login.become), for this side. V(false) also sets aside O(login.become=true).
         type: bool
-        default: false
       become_program:
-        description: The program for O(target.become), such as V(doas). It is run with C(-n).
+        description: As O(login.become_program), for this side.
         type: str
-        default: sudo
       identity_file:
-        description: Private key to log in with, a path on the host that the module runs on. No other key is tried then.
+        description: As O(login.identity_file), for this side.
         type: path
       known_hosts_file:
-        description:
-          - File with the host key, a path on the host that the module runs on. By default ssh uses its own files.
-          - Host keys are always checked.
+        description: As O(login.known_hosts_file), for this side.
         type: path
       ssh_options:
-        description:
-          - Further ssh options as V(Name=value), see C(ssh_config(5)).
-          - Options that would weaken the checks are refused.
+        description: As O(login.ssh_options), for this side, instead of these.
         type: list
         elements: str
-        default: []
 """

@@ -69,6 +69,7 @@ extends_documentation_fragment:
   - cerss.zfs.attributes.changes
   - cerss.zfs.endpoint.target
   - cerss.zfs.endpoint.source
+  - cerss.zfs.endpoint.login
 seealso:
   - module: cerss.zfs.zfs_replication_info
   - module: cerss.zfs.zfs_snapshot_replicate
@@ -197,7 +198,10 @@ id:
 
 from ansible_collections.cerss.zfs.plugins.module_utils._module import run_module
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import relationship
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import ENDPOINT_OPTIONS
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import (
+    ENDPOINT_OPTIONS,
+    LOGIN_OPTIONS,
+)
 
 
 def main() -> None:
@@ -208,6 +212,7 @@ def main() -> None:
             "name": {"type": "str"},
             "target": {"type": "dict", "default": {}, "options": {**ENDPOINT_OPTIONS, "dataset": {"type": "str"}}},
             "source": {"type": "dict", "default": {}, "options": ENDPOINT_OPTIONS},
+            "login": {"type": "dict", "options": LOGIN_OPTIONS},
             "state": {"type": "str", "choices": ["present", "released", "absent"], "default": "present"},
             "force": {"type": "bool", "default": False},
             "paused": {"type": "bool"},

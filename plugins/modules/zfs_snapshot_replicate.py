@@ -165,6 +165,7 @@ extends_documentation_fragment:
   - cerss.zfs.attributes.changes
   - cerss.zfs.endpoint.targets
   - cerss.zfs.endpoint.source
+  - cerss.zfs.endpoint.login
   - cerss.zfs.trees
 seealso:
   - module: cerss.zfs.zfs_snapshot
@@ -231,10 +232,39 @@ EXAMPLES = r"""
     bandwidth_limit: 20M
     target:
       host: backend-b
+      dataset: backup/vol
+
+- name: Replicate as another user, with a key of its own
+  cerss.zfs.zfs_snapshot_replicate:
+    name: tank/vol
+    login:
       user: zfs-replica
       identity_file: /etc/cerss.zfs/id_ed25519
       known_hosts_file: /etc/cerss.zfs/known_hosts
+    target:
+      host: backend-b
       dataset: backup/vol
+
+- name: Log in as the same user in all tasks, whichever side is remote
+  module_defaults:
+    group/cerss.zfs.replication:
+      login:
+        user: zfs-replica
+  block:
+    - name: Push
+      cerss.zfs.zfs_snapshot_replicate:
+        name: tank/vol
+        target:
+          host: backend-b
+          dataset: backup/vol
+
+    - name: Pull
+      cerss.zfs.zfs_snapshot_replicate:
+        name: tank/vol
+        source:
+          host: backend-c
+        target:
+          dataset: backup/from-c
 
 - name: Discard what was written to the replica, then replicate
   cerss.zfs.zfs_snapshot_replicate:
@@ -350,7 +380,10 @@ bytes_sent:
 from ansible_collections.cerss.zfs.plugins.module_utils._host.selection import OPTIONS as SELECTION_OPTIONS
 from ansible_collections.cerss.zfs.plugins.module_utils._module import run_module
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import replicate
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import ENDPOINT_OPTIONS
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import (
+    ENDPOINT_OPTIONS,
+    LOGIN_OPTIONS,
+)
 
 
 def main() -> None:
@@ -370,6 +403,7 @@ def main() -> None:
                 },
             },
             "source": {"type": "dict", "default": {}, "options": ENDPOINT_OPTIONS},
+            "login": {"type": "dict", "options": LOGIN_OPTIONS},
             "include_snapshots": {"type": "list", "elements": "str", "default": []},
             "exclude_snapshots": {"type": "list", "elements": "str", "default": []},
             "intermediates": {"type": "bool", "default": True},

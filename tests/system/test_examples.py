@@ -94,8 +94,9 @@ WORLD: dict[str, dict[str, str]] = {
     },
     "zfs_snapshot_replicate": {
         "": "for n in vol home home/scratch db; do zfs create tank/$n; zfs snapshot tank/$n@s1; done"
-        "; zfs snapshot tank/vol@s2",
-        "Replicate only the daily snapshots, compressed, at up to 20 MiB/s": "zfs snapshot tank/vol@daily-1"
+        "; zfs snapshot tank/vol@s2; zfs set org.example:backup=nightly tank/db",
+        "Replicate only the daily snapshots, compressed, at up to 20 MiB/s": "zfs snapshot tank/vol@daily-1",
+        "Replicate as another user, with a key of its own": "zfs snapshot tank/vol@later"
         "; rm -rf /etc/cerss.zfs; mkdir /etc/cerss.zfs; cd /etc/cerss.zfs; ssh-keygen -q -t ed25519 -N '' -f id_ed25519"
         "; cp /etc/ssh/ssh_known_hosts known_hosts; ssh backend-b 'userdel --remove zfs-replica 2> /dev/null"
         '; useradd --create-home --password "*" zfs-replica'

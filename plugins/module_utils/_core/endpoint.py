@@ -24,14 +24,22 @@ WAITING = "cerss-zfs-gate: waiting"  # what a gate says while it receives, to se
 # Before a command: it tells its process id on stderr. Only so is a process on another host known to be ours.
 TELLING = """sh -c 'echo cerss-pid $$ >&2; exec "$@"' sh """
 
-# ssh uses the first value of an option (ssh_config(5)), so ssh_options, which come later, cannot weaken these.
+# ssh uses the first value of an option (ssh_config(5)), so neither ssh_options, which come later, nor its files can
+# weaken these.
 _ALWAYS = (
     "BatchMode=yes", "StrictHostKeyChecking=yes", "ConnectTimeout=15", "ServerAliveInterval=10",
     "ServerAliveCountMax=3", "LogLevel=ERROR", "ForwardAgent=no", "ForwardX11=no", "PermitLocalCommand=no",
     "RequestTTY=no", "EscapeChar=none",
 )  # fmt: skip
-_OURS = {name.partition("=")[0].lower() for name in _ALWAYS} - {"connecttimeout", "serveraliveinterval", "loglevel"}
-_OURS |= {"controlmaster", "controlpath", "controlpersist", "userknownhostsfile", "identityfile", "user", "port"}
+# What ssh_options may set. None of them names a program, or decides whether or by which files the host key is checked.
+_ALLOWED = (
+    "AddressFamily", "BindAddress", "BindInterface", "CASignatureAlgorithms", "CertificateFile", "Ciphers",
+    "Compression", "ConnectionAttempts", "ConnectTimeout", "GSSAPIAuthentication", "HostKeyAlgorithms", "HostKeyAlias",
+    "IdentityAgent", "IPQoS", "KexAlgorithms", "MACs", "PreferredAuthentications", "ProxyJump",
+    "PubkeyAcceptedAlgorithms", "PubkeyAcceptedKeyTypes", "RekeyLimit", "RequiredRSASize", "ServerAliveInterval",
+    "TCPKeepAlive",
+)  # fmt: skip
+_LOGIN = ("port", "user", "become", "become_program", "identity_file", "known_hosts_file", "ssh_options")
 
 
 def line(commands: Sequence[list[str]], telling: bool = False) -> str:
@@ -59,6 +67,29 @@ def _path(text: str) -> str:
     """A path as a value of ssh_config(5), which replaces % and takes a blank for the end of a file name."""
     text = text.replace("%", "%%")
     return f'"{text}"' if any(char.isspace() for char in text) else text
+
+
+def _login(options: Mapping[str, Any], option: str) -> dict[str, Any]:
+    """How to log in, as far as it is given. Raise BadInput for a bad value."""
+    found = {name: options[name] for name in _LOGIN if options.get(name) not in (None, "")}
+    program = found.get("become_program", "")
+    if any(char.isspace() for char in program) or program.startswith("-"):
+        raise BadInput(f"{option}.become_program is {program!r}; give the name or path of a program such as doas")
+    user = found.get("user", "")
+    if user.startswith("-") or "@" in user or any(char.isspace() for char in user):
+        raise BadInput(f"{option}.user is {user!r}, which is not a user name; give the user to log in as")
+    if "ssh_options" in found:
+        found["ssh_options"] = tuple(found["ssh_options"])
+    for text in found.get("ssh_options", ()):
+        name, equals, value = text.partition("=")
+        if not (name.isalnum() and equals and value):
+            raise BadInput(f"{option}.ssh_options: {text!r} is not of the form Name=value (see ssh_config(5))")
+        if name.lower() not in map(str.lower, _ALLOWED):
+            raise BadInput(
+                f"{option}.ssh_options: {name} cannot be set here, only {', '.join(_ALLOWED)}; user, port, "
+                "identity_file and known_hosts_file are options of their own, and ssh's own files may set the rest"
+            )
+    return found
 
 
 def place(host: str, name: object) -> str:
@@ -99,38 +130,20 @@ class Endpoint:
     control_dir: str | None = None
 
     @classmethod
-    def from_params(cls, options: Mapping[str, Any], option: str) -> Endpoint:
-        """From the suboptions of ``target`` or ``source``, which is ``option``. Raise BadInput for a bad value."""
-        host = options.get("host")
+    def from_params(cls, side: Mapping[str, Any], option: str, login: Mapping[str, Any] | None = None) -> Endpoint:
+        """From the suboptions of ``target`` or ``source``, which is ``option``. Raise BadInput for a bad value.
+
+        ``login``: the option of that name. It applies to other hosts, where ``side`` does not say otherwise.
+        """
+        host = side.get("host")
         if host is not None and (not host or host.startswith("-") or any(char.isspace() for char in host)):
             raise BadInput(f"{option}.host is {host!r}; give a host name or address, or {LOCAL!r} for this host")
         literal = re.fullmatch(r"\[([0-9A-Fa-f:.]+(?:%.+)?)\]", host or "")
         host = literal.group(1) if literal else host  # ssh takes an IPv6 address without brackets
-        program = options.get("become_program") or "sudo"
-        if any(char.isspace() for char in program) or program.startswith("-"):
-            raise BadInput(f"{option}.become_program is {program!r}; give the name or path of a program such as doas")
-        user = options.get("user")
-        if user is not None and (not user or user.startswith("-") or "@" in user or any(c.isspace() for c in user)):
-            raise BadInput(f"{option}.user is {user!r}, which is not a user name; give the user to log in as")
-        for text in options.get("ssh_options") or []:
-            name, equals, value = text.partition("=")
-            if not (name.isalnum() and equals and value):
-                raise BadInput(f"{option}.ssh_options: {text!r} is not of the form Name=value (see ssh_config(5))")
-            if name.lower() in _OURS:
-                raise BadInput(
-                    f"{option}.ssh_options: {name} cannot be set here; host keys are always checked, and user, port, "
-                    "identity_file and known_hosts_file are options of their own"
-                )
-        return cls(
-            host=None if host in (None, LOCAL) else host,
-            port=options.get("port"),
-            user=user or None,
-            become=bool(options.get("become")),
-            become_program=program,
-            identity_file=options.get("identity_file") or None,
-            known_hosts_file=options.get("known_hosts_file") or None,
-            ssh_options=tuple(options.get("ssh_options") or ()),
-        )
+        common, own = _login(login or {}, "login"), _login(side, option)
+        if host in (None, LOCAL):
+            return cls(**own)
+        return cls(host, **{**common, **own})
 
     def with_control(self, folder: str) -> Endpoint:
         """A copy whose commands share one ssh connection, with its socket in ``folder``."""
@@ -180,7 +193,8 @@ class Endpoint:
             if shared
             else ["ControlMaster=no", "ControlPath=none"]
         )
-        options = [*_ALWAYS, *control]
+        given = {text.partition("=")[0].lower() for text in self.ssh_options}
+        options = [*(text for text in _ALWAYS if text.partition("=")[0].lower() not in given), *control]
         if self.known_hosts_file:
             options += [f"UserKnownHostsFile={_path(self.known_hosts_file)}", "GlobalKnownHostsFile=none"]
         if self.identity_file:

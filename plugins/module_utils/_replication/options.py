@@ -25,17 +25,18 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.transfer import Transport
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import properties as zfs_properties
 
-# The argument spec of `source` and `target`, documented in doc_fragments/endpoint.py.
-ENDPOINT_OPTIONS: dict[str, Any] = {
-    "host": {"type": "str"},
+# The argument specs of `login`, and of `source` and `target`, documented in doc_fragments/endpoint.py. They have no
+# defaults, so that what is not given can be told.
+LOGIN_OPTIONS: dict[str, Any] = {
     "port": {"type": "int"},
     "user": {"type": "str"},
-    "become": {"type": "bool", "default": False},
-    "become_program": {"type": "str", "default": "sudo"},
+    "become": {"type": "bool"},
+    "become_program": {"type": "str"},
     "identity_file": {"type": "path"},
     "known_hosts_file": {"type": "path"},
-    "ssh_options": {"type": "list", "elements": "str", "default": []},
+    "ssh_options": {"type": "list", "elements": "str"},
 }
+ENDPOINT_OPTIONS: dict[str, Any] = {"host": {"type": "str"}, **LOGIN_OPTIONS}
 
 MOST_JOB = 60  # characters of the name of a job
 _NOT_ON_REPLICAS = {"quota", "refquota", "reservation", "refreservation"}
@@ -82,7 +83,10 @@ class Options:
             raise BadInput(f"parallel is {params['parallel']}; it must be at least 1")
         if params["retries"] < 0:
             raise BadInput(f"retries is {params['retries']}; it cannot be negative")
-        sender, receiver = Endpoint.from_params(source, "source"), Endpoint.from_params(target, "target")
+        login = params.get("login")
+        sender, receiver = (
+            Endpoint.from_params(side, option, login) for side, option in ((source, "source"), (target, "target"))
+        )
         return cls(
             names=names,
             selection=Selection.from_params(

@@ -133,6 +133,9 @@ def test_all_options():
         ({"host": "b", "user": "a@b"}, "not a user name"),
         ({"host": "b", "ssh_options": ["StrictHostKeyChecking=no"]}, "cannot be set here"),
         ({"host": "b", "ssh_options": ["userknownhostsfile=/x"]}, "cannot be set here"),
+        ({"host": "b", "ssh_options": ["KnownHostsCommand=/x"]}, "cannot be set here, only AddressFamily, "),
+        ({"host": "b", "ssh_options": ["VerifyHostKeyDNS=yes"]}, "cannot be set here"),
+        ({"host": "b", "ssh_options": ["ProxyCommand=/x"]}, "cannot be set here"),
         ({"host": "b", "ssh_options": ["-v"]}, "Name=value"),
         ({"host": "b", "ssh_options": ["Ciphers="]}, "Name=value"),
     ],
@@ -140,6 +143,69 @@ def test_all_options():
 def test_invalid_options(options, reason):
     with pytest.raises(BadInput, match=reason):
         Endpoint.from_params(options, "target")
+
+
+LOGIN = {
+    "user": "zfs-replica",
+    "port": 2222,
+    "become": True,
+    "become_program": "doas",
+    "identity_file": "/id",
+    "known_hosts_file": "/k",
+    "ssh_options": ["ConnectTimeout=3"],
+}
+
+
+@pytest.mark.parametrize(
+    ("own", "changed"),
+    [
+        ({}, {}),
+        (dict.fromkeys(LOGIN), {}),
+        (dict.fromkeys(LOGIN, ""), {}),
+        ({"user": "other"}, {"user": "other"}),
+        ({"become": False, "port": 22}, {"become": False, "port": 22}),
+        ({"ssh_options": []}, {"ssh_options": ()}),
+        ({"ssh_options": ["Compression=yes"]}, {"ssh_options": ("Compression=yes",)}),
+    ],
+)
+def test_what_a_side_says_itself_comes_before_the_login_of_all(own, changed):
+    expected = {**LOGIN, "ssh_options": ("ConnectTimeout=3",), **changed}
+    assert Endpoint.from_params({"host": "b", **own}, "target", LOGIN) == Endpoint("b", **expected)
+
+
+@pytest.mark.parametrize("host", [None, "local"])
+def test_nobody_logs_in_on_this_host(host):
+    assert Endpoint.from_params({"host": host}, "target", LOGIN) == Endpoint()
+    assert Endpoint.from_params({"host": host, "become": True}, "target", LOGIN) == Endpoint(become=True)
+    with pytest.raises(BadInput, match=r"login\.user is '-x'"):
+        Endpoint.from_params({"host": host}, "target", {"user": "-x"})
+
+
+def ssh_config(tmp_path, **options):
+    """What ssh makes of our command line and a file of the user."""
+    (tmp_path / "config").write_text(
+        "Host b\n HostName b.example\n User service\n Port 2200\n IdentityFile /key\n IdentitiesOnly yes\n"
+        " UserKnownHostsFile /known\n StrictHostKeyChecking no\n ProxyJump jump\n ControlPath /c\n"
+    )
+    ssh, *argv = Endpoint("b", **options).ssh()
+    told = subprocess.run([ssh, "-F", str(tmp_path / "config"), "-G", *argv, "--", "b"], capture_output=True,
+                          text=True, check=True).stdout  # fmt: skip
+    return dict(line.partition(" ")[::2] for line in reversed(told.splitlines()))  # of several keys the first
+
+
+@pytest.mark.skipif(not shutil.which("ssh"), reason="needs ssh")
+def test_what_is_not_given_is_decided_by_the_files_of_ssh(tmp_path):
+    found = ssh_config(tmp_path)
+    own = {"hostname": "b.example", "user": "service", "port": "2200", "identityfile": "/key",
+           "userknownhostsfile": "/known", "proxyjump": "jump"}  # fmt: skip
+    assert {name: found[name] for name in own} == own
+    assert found["stricthostkeychecking"] == "true"
+    assert found.get("controlpath", "none") == "none"
+    given = ssh_config(
+        tmp_path, user="u", port=22, identity_file="/i", known_hosts_file="/k", ssh_options=("ConnectTimeout=3",)
+    )
+    told = [given[name] for name in ("user", "port", "identityfile", "userknownhostsfile", "connecttimeout")]
+    assert told == ["u", "22", "/i", "/k", "3"]
 
 
 def test_this_host_has_a_name_on_other_hosts(monkeypatch):

@@ -103,6 +103,13 @@ def test_what_is_not_given() -> None:
     assert found.pair == PairOptions()
 
 
+def test_a_login_is_for_all_other_hosts() -> None:
+    relay = options(source={"host": "a", "user": "own"}, login={"user": "all", "become": True})
+    assert (relay.source.user, relay.target.user) == ("own", "all")
+    assert relay.source.become
+    assert options(login={"user": "all"}, target=to(host="local")).target.user is None
+
+
 def test_what_plans_depend_on() -> None:
     given: dict[str, Any] = {"intermediates": False, "raw": "never", "on_divergence": "reseed", "resume": False}
     found = options(include_snapshots=["a*"], exclude_snapshots=["b*"], job="j", **given).pair
