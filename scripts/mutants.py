@@ -168,7 +168,7 @@ MUTANTS = [
     Mutant("names are checked before the first stream", "_replication/planner",
            "    _check_snapshot_names(plan, [snap.snapshot for snap in after])\n", "", REPLICATION),
     Mutant("a name that is too long is not asked for", "_replication/survey",
-           "return [link for link in links if not too_long(link.replica_name)], failed", "return links, failed", SURVEY),
+           "[link for link in links if not too_long(link.replica_name)], failed", "links, failed", SURVEY),
     Mutant("check mode assumes nothing that only a child lacks", "_replication/planner",
            "        if above in lacking and ", "        if ", REPLICATE),
     Mutant("names that others need become free", "_replication/planner",

@@ -304,11 +304,36 @@ replicas:
       type: str
       returned: always
       sample: tank/vol@s1
+    source_host:
+      description: The host of the source, as O(source.host) names it. V(local) is the one that the module runs on.
+      type: str
+      returned: always
+      sample: local
+    source_dataset:
+      description: The source dataset.
+      type: str
+      returned: always
+      sample: tank/vol
+    snapshot:
+      description: The part after the C(@) of RV(replicas[].source). V(null) if there is none.
+      type: str
+      returned: always
+      sample: s1
     target:
       description: The replica, with its host unless that is the one that the module runs on.
       type: str
       returned: always
       sample: backend-b:backup/vol
+    target_host:
+      description: The host of the replica, as O(target.host) names it. V(local) is the one that the module runs on.
+      type: str
+      returned: always
+      sample: backend-b
+    target_dataset:
+      description: The replica.
+      type: str
+      returned: always
+      sample: backup/vol
     guid:
       description: GUID of the snapshot, as text. V(null) in check mode if the snapshot does not exist yet.
       type: str
@@ -366,10 +391,10 @@ replicas:
       returned: always
       sample: false
     msg:
-      description: Why it failed and how to fix it. Empty if it did not fail.
+      description: Why it failed and how to fix it. V(null) if it did not fail.
       type: str
       returned: always
-      sample: ""
+      sample: null
 bytes_sent:
   description: Sum of RV(replicas[].bytes_sent). V(null) in check mode.
   type: int

@@ -320,7 +320,7 @@ def check_result(result: dict[str, Any]) -> None:
     json.dumps(shown(result)).encode()
     assert "Traceback" not in result.get("stderr", ""), result["stderr"]
     for replica in result.get("replicas", []):
-        assert not re.search(r": (?!Cerss)\w+(Error|Exception): ", replica["msg"]), replica["msg"]
+        assert not re.search(r": (?!Cerss)\w+(Error|Exception): ", replica["msg"] or ""), replica["msg"]
 
 
 def go(module: str, options: dict[str, Any], check: bool = False) -> dict[str, Any]:

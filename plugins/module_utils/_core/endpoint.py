@@ -154,6 +154,11 @@ class Endpoint:
         """The host for messages; "" for this one."""
         return self.host or ""
 
+    @property
+    def as_option(self) -> str:
+        """The host as the option ``host`` names it."""
+        return self.host or LOCAL
+
     def address(self, name: object) -> str:
         """``host:name``, or just the name on this host."""
         return place(self.host, name) if self.host else str(name)

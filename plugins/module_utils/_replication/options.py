@@ -106,6 +106,11 @@ class Options:
             interval=float(units.duration(params.get("progress_interval") or 0, "progress_interval")),
         )
 
+    @property
+    def hosts(self) -> tuple[str, str]:
+        """Of source and target, for results."""
+        return self.source.as_option, self.target.as_option
+
     def replica_root(self, name: DatasetName | SnapshotName) -> DatasetName:
         """The replica of a dataset listed in ``name``: backup/db for tank/db if parent is backup and strip is 1."""
         if self.dataset:

@@ -60,14 +60,14 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         if check_mode:
             planned = replace(planned, plans=tuple(attempt.foretold(work, planned.plans)))
             return _foretold(planned, options, survey.warnings)
-        reports = [PairReport.of(plan) for plan in planned.plans]
+        reports = [PairReport.of(plan, options.hosts) for plan in planned.plans]
         run = Run(work, planned, reports)
         run.carry_out()
         return report(run.parents, reports, survey.warnings, check_mode)
 
 
 def _foretold(planned: Planned, options: Options, warnings: Sequence[str]) -> dict[str, Any]:
-    reports = [PairReport.of(plan) for plan in planned.plans]
+    reports = [PairReport.of(plan, options.hosts) for plan in planned.plans]
     for each, plan in zip(reports, planned.plans):
         for later in itertools.islice(rounds(plan, options.pair, planned.arriving), 1, None):
             each.add(later)

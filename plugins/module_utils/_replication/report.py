@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model
+from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import LOCAL
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan, Step
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, PairPlan
@@ -19,9 +20,13 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner imp
 
 @dataclass
 class PairReport:
-    """What came of one pair. ``plans``: those that were made for it, in order. ``sent`` and ``estimated`` in bytes."""
+    """What came of one pair. ``plans``: those that were made for it, in order. ``sent`` and ``estimated`` in bytes.
+
+    ``hosts``: of source and target, as the options name them.
+    """
 
     plans: list[PairPlan]
+    hosts: tuple[str, str] = (LOCAL, LOCAL)
     state: str = model.ABSENT
     sent: int = 0
     estimated: int | None = None
@@ -33,8 +38,8 @@ class PairReport:
     error: CerssError | None = None
 
     @classmethod
-    def of(cls, plan: PairPlan) -> PairReport:
-        return cls([plan], state_now(plan.pair, plan), warnings=list(plan.warnings), error=plan.error)
+    def of(cls, plan: PairPlan, hosts: tuple[str, str] = (LOCAL, LOCAL)) -> PairReport:
+        return cls([plan], hosts, state_now(plan.pair, plan), warnings=list(plan.warnings), error=plan.error)
 
     def add(self, plan: PairPlan) -> None:
         """A further plan for the pair."""
@@ -57,7 +62,12 @@ class PairReport:
         return {
             "id": pair.id if pair.pool else None,
             "source": f"{pair.source.name}@{goal.snapshot}" if goal else pair.source.name,
+            "source_host": self.hosts[0],
+            "source_dataset": pair.source.name,
+            "snapshot": goal.snapshot if goal else None,
             "target": pair.target_address,
+            "target_host": self.hosts[1],
+            "target_dataset": pair.replica_name,
             "guid": None if guid == ASSUMED else guid,
             "state": self.state,
             "base": steps[0]["base"] if steps else None,
@@ -68,7 +78,7 @@ class PairReport:
             "origin_preserved": self.plans[0].origin_preserved,
             "steps": steps,
             "failed": self.error is not None,
-            "msg": self.error.msg if self.error else "",
+            "msg": self.error.msg if self.error else None,
         }
 
 

@@ -32,7 +32,7 @@ GB = 1024**3
 def message(result: dict[str, Any]) -> str:
     (replica,) = result["replicas"]
     assert replica["failed"] == bool(replica["msg"])
-    return str(replica["msg"])
+    return str(replica["msg"] or "")
 
 
 def package(world: World) -> None:

@@ -20,7 +20,7 @@ from ansible_collections.cerss.zfs.tests.unit.world import HERE, THERE, World
 
 def message(result: dict[str, Any]) -> str:
     (replica,) = result["replicas"]
-    return str(replica["msg"])
+    return str(replica["msg"] or "")
 
 
 def asked(world: World, machine: str, *names: str) -> set[str]:

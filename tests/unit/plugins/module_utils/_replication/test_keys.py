@@ -177,7 +177,7 @@ def test_a_key_that_was_changed_is_named(
     assert world.changes() == []
     result = world.replicate()
     assert (result["actions"], result["warnings"]) == (foretold["actions"], foretold["warnings"])
-    told = [*result["warnings"], result["replicas"][0]["msg"]]
+    told = [*result["warnings"], result["replicas"][0]["msg"] or ""]
     assert [text for text in told if message and message in text] == (
         [told[-1 if root == "backup" else 0]] if message else []
     )

@@ -24,7 +24,7 @@ TREE: dict[str, Any] = {"target": {"host": THERE, "parent": "backup"}, "recursiv
 
 def replicas(result: dict[str, Any]) -> dict[str, str]:
     """Target -> message."""
-    return {each["target"]: each["msg"] for each in result["replicas"]}
+    return {each["target"]: each["msg"] or "" for each in result["replicas"]}
 
 
 @pytest.fixture

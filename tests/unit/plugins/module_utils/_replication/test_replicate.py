@@ -40,7 +40,13 @@ def test_push_pull_and_local(world: World) -> None:
     local = world.replicate("tank/v", target={"host": "local", "dataset": "backup/v"})
     pull = world.replicate("far/v", target={"dataset": "backup/pulled"}, source={"host": THERE})
     for result, target in ((push, "b:backup/v"), (local, "backup/v"), (pull, "backup/pulled")):
-        assert (replica(result)["state"], replica(result)["target"], replica(result)["msg"]) == ("full", target, "")
+        assert (replica(result)["state"], replica(result)["target"], replica(result)["msg"]) == ("full", target, None)
+    parts = ("source_host", "source_dataset", "snapshot", "target_host", "target_dataset")
+    assert [[replica(result)[part] for part in parts] for result in (push, local, pull)] == [
+        ["local", "tank/v", "s1", THERE, "backup/v"],
+        ["local", "tank/v", "s1", "local", "backup/v"],
+        [THERE, "far/v", "s1", "local", "backup/pulled"],
+    ]
     assert world.here.all["backup/pulled"].props["setuid"] == "off"
     assert "setuid" not in world.here.all["backup/v"].props
     assert world.replicate("tank/v")["changed"] is False
@@ -53,13 +59,13 @@ def test_push_pull_and_local(world: World) -> None:
 def test_what_is_encrypted_stays_so_unless_asked(world: World, raw: str, flag: bool) -> None:
     world.here.make("tank/v", fixed=dict(ENCRYPTED))
     world.here.make("tank/v@s1", "tank/v@s2")
-    assert replica(world.replicate(raw=raw))["msg"] == ""
+    assert replica(world.replicate(raw=raw))["msg"] is None
     sends = [argv for machine, argv in world.log if (machine, argv[1]) == (HERE, "send")]
     assert len(sends) == 2
     assert all(("-w" in argv) == flag for argv in sends)
     world.here.make("tank/v@s3")
     world.revive()
-    assert replica(world.replicate())["msg"] == ""
+    assert replica(world.replicate())["msg"] is None
     assert all(("-w" in argv) == flag for _machine, argv in world.log if argv[1] == "send")
 
 
@@ -80,7 +86,7 @@ def test_a_rollback_destroys_what_the_plan_lists(world: World) -> None:
     world.revive()
     result = world.replicate(on_divergence="rollback")
     assert (result["actions"], result["diff"]) == (foretold["actions"], foretold["diff"])
-    assert replica(result)["msg"] == ""
+    assert replica(result)["msg"] is None
     assert [argv for _machine, argv in world.changes() if argv[1] == "destroy"] == [
         ["zfs", "destroy", "backup/v@own,more"]
     ]

@@ -42,13 +42,15 @@ def test_the_state_of_the_goal(case: Pair, state: str) -> None:
 
 
 def test_the_result_of_a_pair() -> None:
-    found = PairReport.of(plan_of(pair([1, 2, 3], [1])))
+    found = PairReport.of(plan_of(pair([1, 2, 3], [1])), ("local", "b"))
     step = {"kind": "incremental", "base": "tank/v@s1", "snapshots": ["tank/v@s2", "tank/v@s3"], "count": 2,
             "raw": False, "origin": None}  # fmt: skip
     foretold = {
-        "id": ID, "source": "tank/v@s3", "target": "b:backup/v", "guid": "3", "state": ABSENT, "base": "tank/v@s1",
+        "id": ID, "source": "tank/v@s3", "source_host": "local", "source_dataset": "tank/v", "snapshot": "s3",
+        "target": "b:backup/v", "target_host": "b", "target_dataset": "backup/v", "guid": "3", "state": ABSENT,
+        "base": "tank/v@s1",
         "bytes_sent": None, "bytes_estimated": None, "seconds": None, "resumed": False, "origin_preserved": None,
-        "steps": [step], "failed": False, "msg": "",
+        "steps": [step], "failed": False, "msg": None,
     }  # fmt: skip
     assert found.to_result(ran=False) == foretold
     ran = replace(found, state=FULL, sent=7, estimated=8, seconds=1.26, resumed=True, steps=[{**step, "bytes_sent": 7}])
@@ -77,7 +79,7 @@ def test_all_rounds_are_shown() -> None:
 def test_what_is_not_known() -> None:
     """A dataset without a snapshot, a target that was not read, and a snapshot that check mode assumes."""
     found = PairReport.of(plan_of(replace(pair([], None), pool="", trouble=Refused("spoilt")))).to_result(False)
-    assert (found["id"], found["source"], found["guid"], found["base"]) == (None, "tank/v", None, None)
+    assert [found[key] for key in ("id", "source", "snapshot", "guid", "base")] == [None, "tank/v", None, None, None]
     found = PairReport.of(plan_of(pair([1], [1], name="s2"), assume_created=True)).to_result(False)
     assert (found["source"], found["guid"]) == ("tank/v@s2", None)
 
