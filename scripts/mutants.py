@@ -868,6 +868,8 @@ MUTANTS = [
     Mutant("selecting replicates nothing else", "_replication/survey",
            "chosen, warnings = options.selection.choose(self.source, sources)", "chosen, warnings = [*sources], []",
            REPLICATE),
+    Mutant("a short transfer shows no progress", "../action/zfs_snapshot_replicate",
+           "updated - started >= interval", "updated >= started", ACTION),
     Mutant("what the sender has written is looked at before it is waited for", "_replication/transfer",
            "            self._counted = process.written(program)\n        return", "        return", TRANSFER),
     Mutant("a receiver is only ended if it is as old", "_replication/attempt",

@@ -41,6 +41,7 @@ RENEWAL = runfiles.LEASE_SECONDS / 4  # three may be lost
 LOOK = 1.0  # seconds between checks that the controller still lives, which cost nothing
 PATIENCE = 10.0  # seconds that a host which does not answer may delay the play
 ENDED, CANCEL = b"e", b"c"
+INTERVAL = "1m"  # the module's default of progress_interval
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -172,7 +173,8 @@ class Watch:
         answer = self.command(renew(self.run_id))
         if self.schedule.lines_due():
             for run in running(answer):
-                Display().display(progress_line(self.label, run))
+                if lasts(run, self.schedule.interval):
+                    Display().display(progress_line(self.label, run))
 
     def _report(self, error: BaseException) -> None:
         with contextlib.suppress(BaseException):
@@ -230,8 +232,10 @@ class Schedule:
 
 def seconds(option: Any) -> float:
     """progress_interval in seconds; 0 if it is not a duration, because the module then reports the error."""
+    if option is None or (isinstance(option, str) and not option.strip()):
+        option = INTERVAL
     try:
-        return float(units.duration(option or 0, "progress_interval"))
+        return float(units.duration(option, "progress_interval"))
     except BadInput:
         return 0.0
 
@@ -256,6 +260,12 @@ def running(answer: str) -> list[dict[str, Any]]:
     """The run files in the output of `renew`, sorted by snapshot. Other lines, such as a login message, are skipped."""
     found = [run for run in map(runfiles.parse, answer.splitlines()) if run and run["operation"] == "send"]
     return sorted(found, key=lambda run: str(run.get("snapshot")))
+
+
+def lasts(run: dict[str, Any], interval: float) -> bool:
+    """Whether a transfer has been running for so many seconds, as far as its run file tells."""
+    started, updated = run.get("started"), run.get("updated")
+    return started is None or updated is None or updated - started >= interval
 
 
 def progress_line(label: str, run: dict[str, Any]) -> str:

@@ -157,9 +157,10 @@ options:
       - There is no limit by default.
     type: str
   progress_interval:
-    description: How often to show a line of progress for each running transfer, such as V(10s). V(0) shows none.
+    description: How often to show a line of progress for each transfer that has been running for that long, such as
+      V(10s). A shorter transfer shows none, and with V(0) none does.
     type: str
-    default: "0"
+    default: 1m
 extends_documentation_fragment:
   - cerss.zfs.attributes
   - cerss.zfs.attributes.changes
@@ -445,7 +446,7 @@ def main() -> None:
             "retries": {"type": "int", "default": 3},
             "stall_timeout": {"type": "str", "default": "10m"},
             "timeout": {"type": "str"},
-            "progress_interval": {"type": "str", "default": "0"},
+            "progress_interval": {"type": "str", "default": "1m"},
         },
         supports_check_mode=True,
     )

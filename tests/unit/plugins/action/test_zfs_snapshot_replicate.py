@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.cerss.zfs.plugins.action import zfs_snapshot_replicate as action
 from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
+from ansible_collections.cerss.zfs.tests.unit.transcript import handed_over
 
 GIB, MIB = 2**30, 2**20
 RUN: dict[str, Any] = {
@@ -87,10 +88,36 @@ def test_running_passes_over_what_is_no_run_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [(None, 0), ("", 0), ("0", 0), (5, 5), ("90s", 90), ("2m", 120), ("often", 0), (-1, 0)]
+    ("option", "value"),
+    [(None, 60), (" ", 60), ("0", 0), (0, 0), (5, 5), ("90s", 90), ("2m", 120), ("often", 0), (-1, 0)],
 )
 def test_seconds(option: Any, value: float) -> None:
     assert action.seconds(option) == value
+
+
+def test_the_interval_is_that_of_the_module() -> None:
+    _verb, spec = handed_over("zfs_snapshot_replicate")
+    assert spec["argument_spec"]["progress_interval"]["default"] == action.INTERVAL
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(0, False), (59, False), (60, True), (3600, True)])
+def test_a_short_transfer_shows_no_line(seconds: int, shown: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(Display, "display", lambda _self, line: lines.append(line))
+    run = {**RUN, "started": 1000.0, "updated": 1000.0 + seconds}
+    watch = action.Watch(lambda _script: json.dumps(run), RUN_ID, interval=60, label="a")
+    watch.schedule = action.Schedule(60, now=time.monotonic() - 60)
+    with watch._told, watch._tells:
+        watch._look()
+    assert (len(lines) == 1) == shown
+
+
+def test_a_short_run_costs_no_command() -> None:
+    """The host is asked when the lease is to be renewed, and when lines are due, which is later by default."""
+    schedule = action.Schedule(action.seconds(None), now=0.0)
+    assert not schedule.renewal_due(action.RENEWAL - 0.1)
+    assert schedule.renewal_due(action.RENEWAL)
+    assert not schedule.lines_due(action.RENEWAL)
 
 
 @given(st.integers(0, 100), st.lists(st.floats(0.5, 30), min_size=1, max_size=200))
