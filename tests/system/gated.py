@@ -19,17 +19,6 @@ SHUT = """
 printf 'Match Address 192.168.77.0/24\\n    DenyUsers root operator\\n' > /etc/ssh/sshd_config.d/zz-shut.conf
 systemctl reload ssh
 """
-PEER = """
-cat >> {home}/.ssh/config <<'END'
-Host {name} {address}
-    HostName {address}
-    User {user}
-    IdentityFile {home}/.ssh/{name}
-    IdentitiesOnly yes
-    UserKnownHostsFile {home}/.ssh/{name}.known_hosts
-    GlobalKnownHostsFile /dev/null
-END
-"""
 
 
 class Gated:
@@ -79,8 +68,6 @@ class Gated:
     def set_up(self) -> None:
         self.play()
         self.role(self.b, **self.peer(self.b, self.b, "receive"))
-        for here, there in ((self.a, self.b), (self.b, self.a), (self.b, self.b)):
-            here.run(PEER.format(home=HOME, user=USER, name=there.name, address=there.address))
         for backend in (self.a, self.b):
             for dataset in (self.SEND, self.RECEIVE):
                 lines = backend.zfs("allow", dataset).splitlines()

@@ -107,9 +107,9 @@ def test_plain_user(ansible: Ansible, backends: list[Backend], become: bool) -> 
         b.zfs("allow", "operator", RIGHTS["backup"], "backup")
     done = replicate(
         ansible,
-        *(["--become"] if become else []),
         replicate_hosts="backend-a",
         ansible_user="operator",
+        **({} if become else {"ansible_become": False}),
         zfs_replicate_name="tank/f",
         zfs_replicate_target_dataset="backup/f",
         zfs_replicate_target_user="operator",

@@ -246,6 +246,70 @@ def test_a_token_resumes_nothing_else(pair: Gated) -> None:
         assert "not below" in done.stderr
 
 
+JOB, OTHER = "tank/job", "tank/other-job"
+PRUNE = {"cerss.zfs.zfs_snapshot_prune": {"name": OTHER, "match": ["s*"], "keep": {"last": 1}}}
+# A task that needs the permission of the job "snapshot", and what it says without it. In this order they succeed.
+NEEDED: dict[str, tuple[dict[str, Any], str]] = {
+    "rollback": ({"cerss.zfs.zfs_rollback": {"name": f"{OTHER}@held", "allow_loss": {"data": True}}}, "cannot roll"),
+    "mount": (PRUNE, "cannot destroy"),
+    "destroy": (PRUNE, "cannot destroy"),
+    "snapshot": ({"cerss.zfs.zfs_snapshot": {"name": f"{OTHER}@new"}}, "cannot create snapshot"),
+    "userprop": ({"cerss.zfs.zfs_snapshot": {"name": f"{OTHER}@s2", "temporary": True}}, "cannot set property"),
+    "hold": ({"cerss.zfs.zfs_snapshot": {"name": f"{OTHER}@s2", "holds": ["audit"]}}, "cannot hold"),
+    "release": (
+        {"cerss.zfs.zfs_snapshot": {"name": f"{OTHER}@held", "holds": [], "purge_holds": True}},
+        "cannot release",
+    ),
+}
+
+
+def test_a_whole_job_as_the_service_user(pair: Gated, ansible: Ansible) -> None:
+    """Tasks that say nothing about the login, on mounted filesystems."""
+    a, b = pair.a, pair.b
+    a.run(f"zfs create {JOB} && zfs create {OTHER} && chmod 777 /{JOB}")
+    pair.play(zfs_backend_snapshot=f"{{{{ ['{JOB}', '{OTHER}'] if inventory_hostname == '{a.name}' else [] }}}}")
+    replicated = {"name": JOB, "target": {"host": b.name, "parent": ROOT}}
+    cases = [
+        {"cerss.zfs.zfs_snapshot": {"name": f"{JOB}@s1"}},
+        {"cerss.zfs.zfs_snapshot": {"name": f"{JOB}@s2"}},
+        {"cerss.zfs.zfs_snapshot_replicate": replicated},
+        {"cerss.zfs.zfs_snapshot_prune": {"name": JOB, "match": ["s*"], "keep": {"last": 1}}},
+        {"cerss.zfs.zfs_snapshot": {"name": f"{JOB}@s3"}},
+        {"cerss.zfs.zfs_snapshot_replicate": {**replicated, "target": {"host": b.address, "parent": ROOT}}},
+    ]
+    for case, four in zip(cases, ansible.four_times_many(a.name, cases)):
+        assert four[1]["changed"], case
+    assert b.dump()[f"{ROOT}/job@s3"]["guid"] == a.dump()[f"{JOB}@s3"]["guid"]
+    assert f"{JOB}@s1" not in a.dump()
+    a.run(f"date > /{JOB}/written", user="operator")
+    back = {"cerss.zfs.zfs_rollback": {"name": f"{JOB}@s3", "allow_loss": {"data": True}}}
+    assert ansible.four_times(a.name, back)[1]["changed"]
+    assert a.run(["ls", f"/{JOB}"]).stdout == ""
+
+    a.run("".join(f"zfs snapshot {OTHER}@{name}; " for name in ("s1", "s2", "held")) + f"zfs hold audit {OTHER}@held")
+    a.run(f"date > /{OTHER}/written")
+    roles = yaml.safe_load((CLONE / "roles" / "zfs_backend" / "vars" / "main.yml").read_text())
+    assert {*roles["zfs_backend_permissions"]["snapshot"]} == {*NEEDED}
+    for permission, (task, words) in NEEDED.items():
+        places = [place for place in (pair.SEND, OTHER) if permission in permissions(a, place)]
+        for place in places:
+            a.run(["zfs", "unallow", "-u", USER, permission, place])
+        (told,) = ansible.run_tasks(a.name, [task], fails=True)
+        for place in places:
+            a.run(["zfs", "allow", "-u", USER, permission, place])
+        assert words in told["msg"], (permission, told)
+        assert "permission" in told["msg"], (permission, told)
+    for task in {str(task): task for task, _words in NEEDED.values()}.values():
+        assert ansible.run_tasks(a.name, [task])[0]["changed"], task
+
+
+def permissions(backend: Backend, dataset: str) -> list[str]:
+    """Those of the service user on the dataset itself."""
+    block = rf"^---- Permissions on {dataset} -+\n(.*?)(?=^----|\Z)"
+    (own,) = re.findall(block, backend.zfs("allow", dataset), re.MULTILINE | re.DOTALL)
+    return next(line.split()[-1].split(",") for line in own.splitlines() if f" {USER} " in line)
+
+
 # What a run says without each permission; "new" is a first transfer, "abort" one that begins anew after a cut.
 WITHOUT = {
     "send": {

@@ -59,6 +59,7 @@ PLAY = """
     zfs_peer_port: 2222
     zfs_peer_public_text: ssh-ed25519 AAAA
     zfs_peer_line_end: ""
+    zfs_peer_home: /srv/cerss-zfs
     zfs_peer_fips: {results: [{stdout: "{{ fips }}"}]}
   tasks:
     - set_fact:
@@ -78,6 +79,7 @@ PLAY = """
               key: "{{ zfs_peer_type }}"
               place: "{{ zfs_peer_place }}"
               line: "{{ zfs_peer_line }}"
+              login: "{{ zfs_peer_login }}"
       rescue:
         - set_fact: {told: "{{ ansible_failed_result.msg }}"}
     - copy:
@@ -140,4 +142,15 @@ def test_what_the_roles_do_on_a_platform(name: str, told: dict[str, Any]) -> Non
     assert (answer["packages"], answer["tmpfiles"]) == (platform.packages, platform.tmpfiles)
     assert answer["key"].strip() == ("ecdsa" if platform.fips == "1" else "ed25519")
     assert answer["place"].strip() == "[fd00::2]:2222"
+    assert answer["login"].split()[:9] == [
+        "Host",
+        "b",
+        "HostName",
+        "fd00::2",
+        "Port",
+        "2222",
+        "User",
+        "cerss-zfs",
+        "IdentityFile",
+    ]
     assert 'command="/usr/local/lib/cerss-zfs/python3 -I /usr/local/lib/cerss-zfs/gate.py' in answer["line"]

@@ -24,6 +24,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import line
+
 ROOT = Path(__file__).parents[2]
 TASKS = sorted([*ROOT.glob("roles/*/tasks/**/*.yml"), *ROOT.glob("roles/*/handlers/**/*.yml")])
 PLAYBOOKS = sorted(ROOT.glob("playbooks/*.yml"))
@@ -114,6 +116,8 @@ PLAY = """
     zfs_peer_from: [192.0.2.1]
     zfs_peer_job: receive
     zfs_peer_root: "backup/{{ inventory_hostname }}"
+    zfs_peer_address: "fe80::2%eth{{ inventory_hostname[-1] }}"
+    zfs_peer_port: 2222
     zfs_peer_public_text: "ssh-ed25519 {{ inventory_hostname | b64encode }} root@{{ inventory_hostname }}"
     zfs_peer_line_end: ""
   tasks:
@@ -195,8 +199,8 @@ class Peer:
         )
         assert run.returncode == 0, run.stdout
         assert not (self.folder / "overlaps").exists(), run.stdout
-        # Otherwise this proves nothing about the peer's Python.
-        assert (self.folder / "runs").exists()
+        # Otherwise this proves nothing about the peer's Python. The ssh config is written without it.
+        assert (self.folder / "runs").exists() or {*parts.values()} == {"login"}
         return set(re.findall(r"^(h\d) .* changed=[1-9]", run.stdout, re.MULTILINE))
 
     def lines(self, *hosts: str) -> list[str]:
@@ -209,7 +213,8 @@ class Peer:
         return [line for line in self.keys.read_text().split("\n") if line not in own]
 
 
-EDIT = ROOT / "roles" / "zfs_peer" / "files" / "authorized_keys.py"
+FILES = ROOT / "roles" / "zfs_peer" / "files"
+EDIT = FILES / "authorized_keys.py"
 OWN = r"^\s*[^\s#].* cerss\.zfs:h1:h1\s*$"
 edited = runpy.run_path(str(EDIT))["edited"]
 
@@ -284,6 +289,116 @@ def test_check_mode_tells_what_would_change(tmp_path: Path) -> None:
     keys.chmod(0o666)
     assert (said(edit(keys)), said(edit(keys, "--check", new)), said(edit(keys, new))) == ("same", "changed", "changed")
     assert keys.stat().st_mode & 0o777 == 0o644
+
+
+# What an administrator has written into the service user's ssh config: for all hosts, and for one
+CONFIG = """# Jürgen was here
+Compression yes
+Host h0 other
+    Port 22000
+    User juergen
+\t# END cerss.zfs h0"""
+
+
+def ssh_reads(config: Path, host: str) -> dict[str, str]:
+    done = subprocess.run(["ssh", "-F", config, "-T", "-G", host], capture_output=True, text=True, check=True)
+    return dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
+
+
+def test_ssh_finds_key_and_address_of_each_peer(peer: Peer) -> None:
+    config = peer.keys.parent / "config"
+    config.write_text(CONFIG)
+    # The hosts of the play are this machine, so it is one file. They write it one after another.
+    for more, changed in (("--check",), {"h0"}), ((), {"h0"}), (("--check",), set()), ((), set()):
+        before = config.read_text()
+        assert peer.play({"h0": "login"}, "--diff", *more) == changed
+        assert (config.read_text() == before) == (bool(more) or not changed)
+    assert peer.play({"h1": "login"}) == {"h1"}
+    assert config.read_text().startswith(f"{CONFIG}\n# BEGIN cerss.zfs h0\n")
+    assert config.stat().st_mode & 0o777 == 0o644
+    read = ssh_reads(config, "h1")
+    wanted = {"hostname": "fe80::2%eth1", "port": "2222", "user": "cerss-zfs", "identitiesonly": "yes"}
+    wanted |= {
+        "identityfile": str(peer.keys.parent / "h1"),
+        "userknownhostsfile": str(peer.keys.parent / "h1.known_hosts"),
+    }
+    assert {key: read[key] for key in wanted} == wanted
+    # What the administrator has said comes first, also for a peer.
+    assert (ssh_reads(config, "h0")["port"], ssh_reads(config, "h0")["identityfile"]) == (
+        "22000",
+        str(peer.keys.parent / "h0"),
+    )
+
+    text = config.read_text()
+    assert peer.play({"h0": "absent"}) == {"h0"}
+    assert config.read_text() == f"{CONFIG}\n{text[text.index('# BEGIN cerss.zfs h1') :]}"
+    assert peer.play({"h1": "absent"}) == {"h1"}
+    assert config.read_text() == f"{CONFIG}\n"
+    assert peer.play({"h1": "absent"}) == set()
+
+
+def test_no_block_is_written_through_a_link(peer: Peer) -> None:
+    (peer.folder / "shadow").write_text("root\n")
+    (peer.keys.parent / "config").symlink_to(peer.folder / "shadow")
+    with pytest.raises(AssertionError, match="is not a regular file, which the role does not change"):
+        peer.play({"h0": "login"})
+    assert (peer.folder / "shadow").read_text() == "root\n"
+
+
+GOOD: Item = {
+    "zfs_peer_name": "b", "zfs_peer_aliases": ["b", "[fd00::2]"], "zfs_peer_address": "fe80::2%eth0",
+    "zfs_peer_port": 22, "zfs_peer_user": "cerss-zfs", "zfs_peer_home": "/srv/cerss-zfs",
+    "zfs_peer_from": ["192.0.2.0/24", "!192.0.2.9"],
+}  # fmt: skip
+BAD: list[tuple[str, object]] = [
+    ("zfs_peer_name", "b\n    ProxyCommand id"),
+    ("zfs_peer_aliases", ["b", "*"]),
+    ("zfs_peer_aliases", ["!b"]),
+    ("zfs_peer_aliases", ["b c"]),
+    ("zfs_peer_aliases", ["-b"]),
+    ("zfs_peer_aliases", []),
+    ("zfs_peer_address", "192.0.2.2\nProxyCommand id"),
+    ("zfs_peer_address", "192.0.2.2 "),
+    ("zfs_peer_user", "root\n"),
+    ("zfs_peer_home", "/srv/a b"),
+    ("zfs_peer_home", "/srv/%h"),
+    ("zfs_peer_port", "22\nProxyCommand id"),
+    ("zfs_peer_port", 0),
+    ("zfs_peer_from", ['192.0.2.1",command="id']),
+]
+
+
+def test_no_value_becomes_another_line(peer: Peer) -> None:
+    """Each host of the play has another value that is not allowed, the last one none."""
+    templates = {name: f"{{{{ values[inventory_hostname].{name} }}}}" for name in GOOD}
+    part = peer.folder / "roles" / "zfs_peer" / "tasks" / "present.yml"
+    part.write_text("[]")
+    for first in range(0, len(BAD), len(HOSTS) - 1):
+        bad = BAD[first : first + len(HOSTS) - 1]
+        values = {host: {**GOOD, name: value} for host, (name, value) in zip(HOSTS, bad)}
+        variables = json.dumps({**templates, "values": {**dict.fromkeys(HOSTS, GOOD), **values}})
+        with pytest.raises(AssertionError) as said:
+            peer.play(dict.fromkeys(HOSTS, "main"), "-e", variables)
+        assert "has a character that is not allowed there" in str(said.value)
+        refused = sorted(set(re.findall(r"(h\d) +: .*failed=1", str(said.value))))
+        assert refused == list(values)
+
+
+addresses = runpy.run_path(str(FILES / "addresses.py"))["addresses"]
+
+
+def test_the_addresses_that_the_peer_sees() -> None:
+    assert addresses("127.0.0.2", "22") == ["127.0.0.1"]
+    assert "127.0.0.1" in addresses("localhost", "22")
+    run = subprocess.run([sys.executable, "-I", FILES / "addresses.py", "nowhere.invalid", "22"],
+                         capture_output=True, text=True, check=False)  # fmt: skip
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr.startswith("nowhere.invalid has no address here: ")
+
+
+def test_the_login_is_tried_with_a_command_that_every_gate_runs() -> None:
+    variables = yaml.safe_load((ROOT / "roles" / "zfs_peer" / "vars" / "main.yml").read_text())
+    assert variables["zfs_peer_true"] == line([["true"]])
 
 
 def test_a_link_is_neither_followed_nor_replaced(tmp_path: Path) -> None:
