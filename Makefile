@@ -61,7 +61,7 @@ sanity-%: .venv/.make
 	nox -s $@
 
 system: .venv/.system lab-packages ## System tests, on machines with real ZFS
-	$(LAB) run -- pytest --durations 20 tests/system --ignore-glob '*/test_worlds_*' $(addprefix --ignore tests/system/test_,agreement.py examples.py hostile_source.py lab.py races.py replicate_cuts.py replicate_reseed.py silence.py stops.py trust.py)
+	$(LAB) run -- pytest --durations 20 tests/system --ignore-glob '*/test_worlds_*' $(addprefix --ignore tests/system/test_,agreement.py examples.py hostile_source.py lab.py races.py replicate_cuts.py replicate_reseed.py schedule.py silence.py stops.py trust.py)
 
 trust: .venv/.system lab-packages ## Service users, their permissions, the gate, and what a stolen key cannot do; "test" leaves it out
 	CERSS_GATE_LINES=10000 pytest tests/unit/plugins/module_utils/test_gate.py
@@ -72,7 +72,7 @@ molecule: .venv/.system lab-packages ## Molecule scenarios, on machines with rea
 	$(LAB) run --dir .cache/lab-molecule -- molecule test --all
 
 REPLICATION := $(addprefix tests/system/test_replicate,.py _encrypted.py)
-.PHONY: attacks gated cuts reseeds races worlds examples lab-check
+.PHONY: attacks gated cuts reseeds races schedule worlds examples lab-check
 examples: .venv/.system lab-packages ## The examples of the module documentation, each run as it is; "test" leaves it out
 	$(LAB) run -- pytest tests/system/test_examples.py
 
@@ -93,6 +93,9 @@ reseeds: .venv/.system lab-packages ## A reseed cut at each of its commands; tak
 
 races: .venv/.system lab-packages ## Two controllers and foreign pruners at once, and runs that have to end; takes long, so "test" leaves it out
 	$(LAB) run --dir .cache/lab-races --machines 3 -- pytest tests/system/test_races.py tests/system/test_stops.py
+
+schedule: .venv/.system lab-packages ## A host that replicates by a timer of its own; "test" leaves it out
+	$(LAB) run --dir .cache/lab-schedule -- pytest tests/system/test_schedule.py
 
 # Last the one that shuts out root's logins
 worlds: .venv/.system lab-packages ## Long histories, strange hosts, pools, keys and clocks; takes long, so "test" leaves it out

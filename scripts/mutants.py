@@ -48,6 +48,7 @@ RUNFILES = "tests/unit/plugins/module_utils/_host/test_runfiles.py"
 ACTION = "tests/unit/plugins/action/test_zfs_snapshot_replicate.py"
 RECORDED, LAYERS = "tests/unit/test_recorded.py", "tests/unit/test_layers.py"
 ROLES, AUTHORIZED = "tests/unit/test_roles.py", "../../roles/zfs_peer/files/authorized_keys"
+SCHEDULED, SCHEDULE = "tests/unit/test_schedule.py", "../../roles/zfs_schedule/files"
 MODULE = "tests/unit/plugins/module_utils/test_module.py"
 GROWTH = "tests/unit/test_growth.py"
 RELATIONSHIP = "tests/unit/plugins/module_utils/_replication/test_relationship.py"
@@ -881,6 +882,9 @@ MUTANTS = [
            "        while False and not has_lock(folder):\n", ROLES),
     Mutant("the folder of authorized_keys has one draft, which is not followed", AUTHORIZED,
            "        os.unlink(draft, dir_fd=folder)\n", "        pass\n", ROLES),
+    Mutant("what another schedule uses stays", f"{SCHEDULE}/clean", "if path not in text)", "if path)", SCHEDULED),
+    Mutant("an archive is unpacked into its folder only", f"{SCHEDULE}/unpack",
+           " or not path.startswith(place + os.sep)", "", SCHEDULED),
 ]  # fmt: skip
 
 

@@ -35,7 +35,8 @@ class Gated:
         return {
             "zfs_peer_host": there.name,
             "zfs_peer_address": there.address,
-            "zfs_peer_from": [here.address],
+            # Whoever pulls has the role find out.
+            "zfs_peer_from": [here.address] if job == "receive" else [],
             "zfs_peer_job": job,
             "zfs_peer_root": self.RECEIVE if job == "receive" else self.SEND,
             "zfs_peer_properties": ["atime"] if job == "receive" else [],

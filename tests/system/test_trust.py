@@ -18,7 +18,7 @@ import testinfra
 import verbs
 import yaml
 from gated import HOME, USER, Gated
-from harness import CLONE, Ansible, Backend, diff_dumps, lab_command, until
+from harness import CLONE, Ansible, Backend, Failed, diff_dumps, lab_command, until
 from test_replicate import once, options, replicate, target
 
 ROOT = "backup/site a"
@@ -147,6 +147,16 @@ def test_wrong_host_key_and_wrong_address(pair: Gated) -> None:
         assert "Permission denied" in done.stderr
     finally:
         a.run(["ip", "address", "del", "192.168.77.99/24", "dev", "eth1"])
+
+    # The role itself tries the address that it has found out.
+    assert f'from="{b.address}",command=' in a.run(["cat", f"{HOME}/.ssh/authorized_keys"]).stdout
+    shut = "/etc/ssh/sshd_config.d/00-shut.conf"
+    a.run(f"echo DenyUsers {USER} > {shut} && systemctl reload ssh")
+    try:
+        with pytest.raises(Failed, match=f"does not accept the login of {b.name}.*denied.*than {b.address},"):
+            pair.role(b, **pair.peer(b, a, "send"))
+    finally:
+        a.run(f"rm {shut} && systemctl reload ssh")
 
     name = volume(a, "h")
     pinned = f"{HOME}/.ssh/{b.name}.known_hosts"
