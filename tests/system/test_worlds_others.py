@@ -107,6 +107,42 @@ def test_what_held_replicas_becomes_one(backends: list[Backend]) -> None:
     assert not once(one, name=["tank/p"], **tree).get("failed")
 
 
+USERS = """
+cd /backup/vol/sub
+exec 3> open 4< /backup/vol/fill-1 5<> /dev/zvol/backup/vol/zv
+until [ -e /run/enough ]; do echo more >&3 && dd bs=4k count=1 <&5 status=none > /dev/null || exit; sleep 0.2; done
+pwd > /run/fine
+"""
+
+
+def test_a_reseed_while_the_replica_and_what_is_below_it_are_in_use(settled: list[Backend]) -> None:
+    """Nobody notices the renames. The promotion needs the snapshots for a moment, and the next run makes up for it."""
+    one, two = settled
+    two.run("zfs mount backup/vol; zfs create backup/vol/sub; zfs create -V 8M backup/vol/zv; udevadm settle")
+    two.run("rm -f /run/enough /run/fine; cat > /run/users", input=USERS)
+    two.run("nohup sh /run/users > /run/users.log 2>&1 & sleep 1")
+    two.run("cd /backup/vol/.zfs/snapshot/s1; nohup sleep 600 > /dev/null 2>&1 & echo $! > /run/reader; sleep 1")
+    two.zfs("snapshot", "backup/vol@own")
+    one.zfs("snapshot", "tank/vol@s3")
+    try:
+        busy = once(one, on_divergence="reseed")
+        assert "dataset is busy; somebody reads a snapshot of its origin" in busy["msg"]
+        assert two.zfs("list", "-H", "-o", "mounted", "backup/vol", "backup/vol/sub").split() == ["yes", "yes"]
+    finally:
+        two.run("kill $(cat /run/reader)")
+    told = once(one)  # whatever on_divergence is now
+    assert not told.get("failed"), told
+    assert told["replicas"][0]["bytes_sent"] == 0
+    two.run("touch /run/enough; until [ -e /run/fine ]; do sleep 0.2; done; rm /run/enough", timeout=60)
+    mounts = dict(line.split()[:2] for line in two.run("grep ' zfs ' /proc/self/mounts").stdout.splitlines())
+    (old,) = [name for name in mounts if name.startswith("backup/vol_old_")]
+    assert (mounts[old], mounts["backup/vol/sub"]) == ("/backup/vol", "/backup/vol/sub")
+    two.run(f"zfs unmount backup/vol/sub; zfs unmount {old}; zfs mount backup/vol; zfs mount backup/vol/sub")
+    two.run("grep -q more /backup/vol/sub/open; [ -e /dev/zvol/backup/vol/zv ]")
+    assert one.checksum("tank/vol@s3") == two.checksum("backup/vol@s3")
+    assert once(one)["changed"] is False
+
+
 def test_a_device_that_is_open_for_a_moment(filled: list[Backend]) -> None:
     one = filled[0]
     device = "/dev/zvol/tank/zv@s1"

@@ -129,6 +129,10 @@ _HINTS: tuple[tuple[str, str], ...] = (
         r"(password|account) has expired|password change required|account (is|has been) (locked|expired)",
         "renew the password there, or let it and the account not expire (chage -M -1 -E -1)",
     ),
+    (
+        r"cannot promote .*is busy",
+        "somebody reads a snapshot of its origin, with zfs send or below .zfs/snapshot; end that, then run it again",
+    ),
     (r"must have a tty to run sudo|no tty present", "take requiretty away from this user in sudoers there"),
     (
         r"(sudo|doas): zfs: (command )?not found",

@@ -123,6 +123,7 @@ OTHERS = [
     ("WARNING: Your password has expired.\nPassword change required but no TTY available.", 1, "LoginRefused", "chage"),
     ("cannot open 'tank': pool I/O is currently suspended", 1, "Suspended", "zpool clear"),
     ("kex_exchange_identification: Connection closed by remote host", 255, "Unreachable", "sshd runs"),
+    ("cannot promote 'backup/v_new_1': dataset is busy", 1, "Busy", "end that, then run it again"),
     # what zfs says counts before what others have written
     ("-bash: /root/.env: Permission denied\ncannot hold snapshot 'a@b': dataset does not exist", 1, "NotFound", ""),
     ("sudo: unable to resolve host b: timed out\ncannot create 'a': dataset already exists", 1, "Exists", ""),
