@@ -133,9 +133,8 @@ def test_copies_of_others_below_an_encrypted_dataset(backends: list[Backend]) ->
     assert "zfs_dataset (key=loaded)" in locked["msg"], locked["msg"]
 
 
-@pytest.mark.xfail(reason="a child that inherits the key of the replica itself is still refused", strict=True)
 def test_reseeds_of_encrypted_replicas(backends: list[Backend]) -> None:
-    """A raw one that is locked, its child that shares its key, and one below an open dataset; in use, and not kept."""
+    """A raw one, its child that shares its key, and one below an open dataset; in use, and not kept."""
     one = backends[0]
     one.run(f"{TREES}; zfs load-key backup/e; zfs create -p tank/q/c; zfs snapshot tank/q/c@s1")
     both = local("tank/s", "backup/s", recursive=True), local("tank/q", "backup/e/q", recursive=True)
@@ -145,17 +144,23 @@ def test_reseeds_of_encrypted_replicas(backends: list[Backend]) -> None:
     one.run(
         "zfs load-key -L file:///run/first backup/s; zfs load-key -L file:///run/first backup/s/a"
         "; zfs change-key -i backup/s/a; zfs set keylocation=file:///run/first backup/s; zfs mount backup/e/q/c"
-        "; cd /backup/e/q/c; (exec sleep 300 > /dev/null 2>&1) & echo $! > /run/reader; sleep 1"
+        "; zfs mount backup/s/a"
+        "; for n in e/q/c s/a; do (cd /backup/$n; exec sleep 600 > /dev/null 2>&1) & echo $! >> /run/readers; done"
+        "; sleep 1"
         "; for n in s s/a e/q; do zfs snapshot backup/$n@own; done"
         "; for n in s s/a s/p q q/c; do zfs snapshot tank/$n@s2; done"
     )
     anew = [{**case, "on_divergence": "reseed"} for case in both]
+    lost = replicate(one, "mv /run/first /run/lost", anew[0], "mv /run/lost /run/first", look=False, passes=2)[0]
+    assert "cannot be loaded again from keylocation=file:///run/first (Key load error: " in lost[0]["msg"]
+    assert lost[0]["msg"] == lost[1]["msg"]
     try:
         answers = replicate(one, *anew, look=False, passes=2)
     finally:
-        one.run("kill $(cat /run/reader)")
+        one.run("kill $(cat /run/readers); rm /run/readers")
     for answer in answers:
         done(answer)
+    assert values(one, "backup/s backup/s/a", "encryptionroot", "keystatus") == [["backup/s", "available"]] * 2
     for case in both:
         assert not replicate(one, case, look=False, passes=2)[0][1]["changed"]
     for name, copy in (
@@ -170,6 +175,9 @@ def test_reseeds_of_encrypted_replicas(backends: list[Backend]) -> None:
     )
     old = one.run("zfs list -H -o name -t filesystem -r backup | grep _old_").stdout.split()
     assert len(old) == 3
+    one.zfs("snapshot", "-r", "tank/s@s3")
+    done(replicate(one, both[0], look=False, passes=2)[0])
+    one.run(f"zfs unmount backup/s; for n in {' '.join(old)}; do zfs unmount $n 2> /dev/null; done; :")
     # Not kept: only what the plan lists is destroyed, and nothing that others need.
     one.run(f"for n in {' '.join(sorted(old, reverse=True))}; do zfs destroy -r $n; done; zfs load-key backup/e"
             "; zfs snapshot backup/e/q@again; zfs hold mine backup/e/q@again; zfs snapshot tank/q@s3")  # fmt: skip
@@ -180,6 +188,36 @@ def test_reseeds_of_encrypted_replicas(backends: list[Backend]) -> None:
     assert next(text for text in told["actions"] if text.startswith("destroy ")).endswith("with its snapshots again")
     assert "_old_" not in one.zfs("list", "-H", "-r", "-o", "name", "backup/e")
     assert one.checksum("tank/q@s3") == one.checksum("backup/e/q@s3")
+
+
+def test_a_raw_reseed_in_full_with_a_child_that_has_the_key_of_the_old_one(backends: list[Backend]) -> None:
+    """ZFS cannot move the child to the new key. The message tells what makes it an encryption root of its own."""
+    one = backends[0]
+    one.run(TREES)
+    case = local("tank/s", "backup/s")
+    done(replicate(one, case, look=False, passes=2)[0])
+    one.run(
+        "zfs load-key -L file:///run/first backup/s; zfs set keylocation=file:///run/first backup/s"
+        "; zfs create -u backup/s/x; zfs snapshot tank/s@s2; zfs destroy tank/s@s1"
+        "; for n in $(zfs list -H -o name -t bookmark -d 1 tank/s); do zfs destroy $n; done"
+    )
+    anew = {**case, "on_divergence": "reseed"}
+    why = "backup/s/x below it is not an encryption root, so ZFS could not move it; make it one with zfs change-key"
+    verbs.refused(one, "_replication.replicate", [(anew, why)])
+    moved = one.run("zfs create -o canmount=off -o encryption=off backup/n; zfs send -w tank/s@s2 |"
+                    " zfs receive -u backup/n/s; zfs rename -u backup/s/x backup/n/s/x", check=False)  # fmt: skip
+    assert "cannot move encrypted child outside of its encryption root" in moved.stderr
+    one.run(
+        "zfs destroy -r backup/n; zfs change-key -o keyformat=passphrase -o keylocation=file:///run/first backup/s/x"
+    )
+    told = done(replicate(one, anew, look=False, passes=2)[0])
+    assert [step["kind"] for step in told["replicas"][0]["steps"]] == ["full"]
+    assert values(one, "backup/s backup/s/x", "encryptionroot", "keystatus", "keylocation") == [
+        ["backup/s", "unavailable", "file:///run/first"], ["backup/s/x", "available", "file:///run/first"],
+    ]  # fmt: skip
+    one.run("zfs load-key backup/s; zfs change-key -i backup/s/x")
+    assert one.checksum("tank/s@s2") == one.checksum("backup/s@s2")
+    assert not replicate(one, case, look=False, passes=2)[0][1]["changed"]
 
 
 def test_clones_that_nobody_asked_for(backends: list[Backend]) -> None:

@@ -305,8 +305,9 @@ class Machine:
             raise No(f"cannot rollback to '{name}': more recent snapshots or bookmarks exist")
         self.all[dataset].written = 0
 
-    def do_load_key(self, _flags: Any, name: str) -> None:
-        self.find(name).fixed["keystatus"] = "available"
+    def do_load_key(self, flags: Any, name: str) -> None:
+        if "-n" not in flags:
+            self.find(name).fixed["keystatus"] = "available"
 
     def do_allow(self, flags: dict[str, list[str]], *rest: str) -> str:
         dataset = self.find(rest[-1])

@@ -173,7 +173,7 @@ class World:
 def _changes(argv: list[str]) -> bool:
     return (
         argv[0] == "zfs"
-        and argv[1:3] != ["create", "-n"]
+        and argv[1:3] not in (["create", "-n"], ["load-key", "-n"])
         and (argv[1] not in READING or (argv[1] == "allow" and len(argv) > 3))
     )
 

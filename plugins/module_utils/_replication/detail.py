@@ -12,7 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, GateRefused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
+    CerssError,
+    GateRefused,
+    Unreachable,
+    ZfsError,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     Announcement,
     SourceMark,
@@ -294,8 +299,24 @@ def _old_replica(target: Backend, old: Dataset, new: Dataset | None) -> OldRepli
         {name: value.text for name, value in found.get(old.name, {}).items() if value.local},
         tuple(output.delegated(lines, old.name)),
         tuple(children[name] for name in old.children),
-        old.get("keystatus") == "available" and old.get("encryptionroot") == old.name,
+        _key_fault(target, old),
     )
+
+
+def _key_fault(target: Backend, old: Dataset) -> str:
+    """From where the key of the old replica cannot be loaded again, and why. Empty if it can, or is not loaded."""
+    place = f"keylocation={old.get('keylocation')}"
+    if old.get("keystatus") != "available" or old.get("encryptionroot") != old.name:
+        return ""
+    if old.get("keylocation") == reseed.PROMPT:
+        return place
+    try:
+        target.run(zfs.load_key(old.name, dry_run=True))
+    except (GateRefused, Unreachable):
+        raise
+    except ZfsError as error:
+        return f"{place} ({' '.join(error.stderr.split())})"
+    return ""
 
 
 def shown_holds(now: Pair, former: Pair) -> Pair:

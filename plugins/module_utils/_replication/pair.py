@@ -84,14 +84,14 @@ class OldReplica:
     """What a reseed must know of the replica that it replaces, beyond its snapshots.
 
     ``settings``: its local properties. ``delegated``: what `zfs allow` shows of it (`output.delegated`).
-    ``moving``: the datasets directly below it. ``key_loaded``: its own encryption key is loaded now. ``mounted``: only
-    read if it is not to be kept.
+    ``moving``: the datasets directly below it. ``key_fault``: its own encryption key is loaded now, but could not be
+    loaded again from there. ``mounted``: only read if it is not to be kept.
     """
 
     settings: Mapping[str, str] = field(default_factory=dict)
     delegated: tuple[tuple[str, tuple[str, ...], str], ...] = ()
     moving: tuple[Dataset, ...] = ()
-    key_loaded: bool = False
+    key_fault: str = ""
     mounted: bool = False
 
 

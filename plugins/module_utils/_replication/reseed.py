@@ -16,6 +16,7 @@ from functools import partial
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
+    RAW,
     Announcement,
     LastHold,
     ReplicaRecords,
@@ -38,7 +39,8 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 
 _LENGTH = len("_new_") + 8  # what is added to the replica's name
-_NOT_COPIED = frozenset((SourceMark.NAME, Announcement.NAME, "keylocation", "volsize"))  # the stream has the latter
+PROMPT = "prompt"
+_NOT_COPIED = frozenset((SourceMark.NAME, Announcement.NAME, "volsize"))  # the stream has the latter
 
 
 def beside_name(pair: Pair) -> str:
@@ -100,7 +102,7 @@ def check(pair: Pair, start: Origin | None, carried: list[Snapshot], keep_old: b
         )
     if pair.beside is not None and not is_begun(pair):
         raise Refused(f"{where}: {beside_name(pair)} is in the way; rename or destroy it")
-    _check_replaced(pair, replica, where, own_root=raw and start is None)
+    _check_keys(pair, replica, where, start, raw)
     if not keep_old:
         check_unneeded(pair, start)
     history = {snap.snapshot: snap for snap in replica.snapshots} if _takes_history(pair, start) else {}
@@ -111,19 +113,24 @@ def check(pair: Pair, start: Origin | None, carried: list[Snapshot], keep_old: b
         )
 
 
-def _check_replaced(pair: Pair, replica: Dataset, where: str, own_root: bool) -> None:
-    """``own_root``: the new replica brings a key, so nothing below it can go on inheriting that of a dataset above."""
+def _check_keys(pair: Pair, replica: Dataset, where: str, start: Origin | None, raw: bool) -> None:
+    """ZFS moves a dataset that inherits its key only to where it inherits the same one (dsl_dir_rename_crypt_check).
+
+    A clone shares the key of its origin, and its promotion makes it the encryption root of all that inherit that. What
+    is sent in full brings a key (``raw``), or inherits that of a dataset above.
+    """
     replaced = pair.replaced or OldReplica()
-    root = replica.get("encryptionroot")
-    inherited = None if own_root or root == replica.name else root
-    stuck = [child for child in replaced.moving if child.get("encryptionroot") not in (child.name, inherited, None)]
+    root, promoted = replica.get("encryptionroot"), _takes_history(pair, start)
+    anew = not promoted and (root == replica.name or (raw and start is None))
+    allowed = (None, *([] if anew else [root]))
+    stuck = [child for child in replaced.moving if child.get("encryptionroot") not in (child.name, *allowed)]
     if stuck:
         raise Refused(
             f"{where}: {listed(stuck)} below it is not an encryption root, so ZFS could not move it; make it one with "
             "zfs change-key, or move it elsewhere first"
         )
-    if replaced.key_loaded and replica.get("keylocation") == "prompt":
-        raise Refused(f"{where}: its key is loaded and cannot be loaded again from keylocation=prompt; unload it")
+    if promoted and replaced.key_fault:
+        raise Refused(f"{where}: its key is loaded and cannot be loaded again from {replaced.key_fault}; unload it")
 
 
 def check_unneeded(pair: Pair, start: Origin | None) -> None:
@@ -194,12 +201,20 @@ def _copy(pair: Pair, old: Dataset, new: Dataset) -> Iterator[Step]:
     there = {name: value.text for name, value in new.values.items()}
     taken = {name: _inherited(name, value, str(old.guid)) for name, value in replaced.settings.items()}
     skipped = {*_NOT_COPIED, *([] if is_marked(old) else ["canmount"])}  # it is off for what only holds others
+    if taken.get("keylocation") == PROMPT or not _brings_key(pair, new):
+        skipped.add("keylocation")
     settings = {name: value for name, value in taken.items() if name not in skipped and there.get(name) != value}
     commands = [zfs.set_({name: value}, [new.name]) for name, value in settings.items()]
     commands += [zfs.delegate(*each, new.name) for each in replaced.delegated]
     if commands:
         what = [*sorted(settings), *(["its permissions"] if replaced.delegated else [])]
         yield Step.of(f"set {', '.join(what)} of {old.name} on {new.name}", commands, side=TARGET)
+
+
+def _brings_key(pair: Pair, new: Dataset) -> bool:
+    """Whether the new replica is an encryption root because it was sent in full. Its keylocation is `PROMPT` then."""
+    mark = new.source_mark
+    return new.origin is None and pair.source.encrypted and mark is not None and mark.mode == RAW
 
 
 def _inherited(name: str, value: str, guid: str) -> str:
@@ -214,9 +229,9 @@ def _promote(pair: Pair, old: Dataset, new: Dataset) -> Iterator[Step]:
     if _takes_history(pair, None):
         text = f"promote {new.name}, which takes over the common snapshots of {old.name} with holds and bookmarks"
         yield Step.of(text, (zfs.promote(new.name),), side=TARGET)
-    loaded = old.get("keystatus") == "available" and old.get("encryptionroot") == old.name
-    if loaded and new.get("keystatus") != "available":
-        yield Step.of(f"load the key of {new.name}", (zfs.load_key(new.name),), side=TARGET)
+        if old.get("keystatus") == "available" and old.get("encryptionroot") == old.name:
+            # The promotion also moves keylocation, but not what is loaded (dsl_dataset_promote_crypt_sync).
+            yield Step.of(f"load the key of {new.name}", (zfs.load_key(new.name),), side=TARGET)
 
 
 def _move_children(pair: Pair, old: Dataset, new: Dataset) -> Iterator[Step]:

@@ -14,7 +14,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Datas
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import detail
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.bookkeeping import MANY_CURSORS
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Link, Pair
-from ansible_collections.cerss.zfs.tests.unit.machine import No
+from ansible_collections.cerss.zfs.tests.unit.machine import ENCRYPTED, No
 from ansible_collections.cerss.zfs.tests.unit.world import HERE, THERE, World
 
 
@@ -222,6 +222,40 @@ def test_a_gate_that_refuses_to_show_permissions(world: World) -> None:
     result = world.replicate(on_divergence="reseed")
     assert "a key to receive cannot run zfs allow" in message(result)
     assert "an administrator of that host can run it there" in message(result)
+    assert world.changes() == []
+
+
+@pytest.mark.parametrize(
+    ("key", "says", "why"),
+    [
+        ({"keylocation": "file:///k"}, "", ""),
+        (
+            {"keylocation": "file:///k"},
+            "Key load error: Failed to open\nfile",
+            "=file:///k (Key load error: Failed to op",
+        ),
+        ({"keylocation": "file:///k"}, "cerss-zfs-gate: refused: no", "refused: no"),
+        ({"keylocation": "prompt"}, "is not asked", "cannot be loaded again from keylocation=prompt; unload it"),
+        (
+            {"keylocation": "file:///k", "keystatus": "unavailable"},
+            "is not asked",
+            "which is not loaded, and this is n",
+        ),
+        ({"keylocation": "none", "encryptionroot": "backup"}, "is not asked", ""),
+    ],
+)
+def test_a_loaded_key_that_could_not_be_loaded_again(world: World, key: dict[str, str], says: str, why: str) -> None:
+    diverged(world)
+    world.there.all["backup/v"].fixed = {**ENCRYPTED, "encryptionroot": "backup/v", **key}
+
+    def tried(_machine: str, argv: list[str]) -> None:
+        if argv[1] == "load-key" and says:
+            raise No(says)
+
+    world.hook = tried
+    told = message(world.replicate(on_divergence="reseed", check=True))
+    assert why in told
+    assert bool(told) is bool(why)
     assert world.changes() == []
 
 

@@ -16,6 +16,8 @@ import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
+    PLAIN,
+    RAW,
     Announcement,
     LastHold,
     ReplicaRecord,
@@ -39,6 +41,7 @@ from ansible_collections.cerss.zfs.tests.unit.pairs import (
     link,
     pair,
     record,
+    records,
     replica,
     snapshots,
     source_mark,
@@ -373,18 +376,50 @@ def test_what_is_copied_and_what_is_not() -> None:
     assert reseed.swap(replaced(case, settings=settings))[0].commands[0][1] == "promote"
 
 
-def test_a_loaded_key_is_loaded_again() -> None:
-    """Once."""
-    case = whole()
+@pytest.mark.parametrize(
+    ("root", "status", "origin", "loads"),
+    [
+        ("backup/v", "available", "backup/v@s1", True),
+        ("backup/v", "unavailable", "backup/v@s1", False),
+        ("backup", "available", "backup/v@s1", False),
+        ("backup/v", "available", None, False),  # it has the key of the source
+    ],
+)
+def test_a_loaded_key_is_loaded_again(root: str, status: str, origin: str | None, loads: bool) -> None:
+    """A clone reads as its origin does until it is promoted."""
+    case = with_new(pair([1, 2], [1, 9]), 2, origin=origin)
     assert case.replica
     assert case.beside
-    case.replica.values.update(keystatus=Value("available"), encryptionroot=Value("backup/v"))
-    assert ["load-key", NEW] in argvs(reseed.swap(case))
-    case.beside.values["keystatus"] = Value("available")
-    assert ["load-key", NEW] not in argvs(reseed.swap(case))
-    case.beside.values["keystatus"] = Value("unavailable")
-    case.replica.values["encryptionroot"] = Value("backup")
-    assert ["load-key", NEW] not in argvs(reseed.swap(case))
+    case.replica.values.update(keystatus=Value(status), encryptionroot=Value(root))
+    case.beside.values.update(keystatus=Value(status), encryptionroot=Value(root))
+    commands = argvs(reseed.swap(case))
+    assert (["load-key", NEW] in commands) is loads
+    assert not loads or commands.index(["load-key", NEW]) == commands.index(["promote", NEW]) + 1
+
+
+@pytest.mark.parametrize(
+    ("location", "origin", "copied"),
+    [
+        ("file:///k", None, True),
+        ("prompt", None, False),  # it has that
+        ("file:///k", "backup/v@s1", False),  # its promotion moves it, and until then ZFS refuses it
+    ],
+)
+def test_where_the_key_of_a_raw_replica_is(location: str, origin: str | None, copied: bool) -> None:
+    case = raw(with_new(pair([1, 2], [1, 9]), 2, origin=origin))
+    case = replaced(case, settings={"keylocation": location})
+    assert (["set", f"keylocation={location}", NEW] in argvs(reseed.swap(case))) is copied
+
+
+def raw(case: Pair) -> Pair:
+    """The pair with a raw replica, and a new one if there is one."""
+    case.source.ours.update(records(record(mode=RAW)))
+    case.source.values["encryption"] = Value("aes-256-gcm")
+    for dataset in (case.replica, case.beside):
+        if dataset:
+            dataset.ours = source_mark(mode=RAW, beside=dataset is case.beside)
+            dataset.values["encryption"] = Value("aes-256-gcm")
+    return case
 
 
 # -- what is refused before anything is sent -------------------------------------------------------------------------
@@ -401,12 +436,7 @@ def child(root: str) -> Callable[[Pair], Pair]:
 
 
 def key_at(place: str) -> Callable[[Pair], Pair]:
-    def change(case: Pair) -> Pair:
-        assert case.replica
-        case.replica.values["keylocation"] = Value(place)
-        return replaced(case, key_loaded=True)
-
-    return change
+    return lambda case: replaced(case, key_fault=place)
 
 
 def placed_at(name: str) -> Callable[[Pair], Pair]:
@@ -453,11 +483,11 @@ def same_name(case: Pair) -> Pair:
         (child("-"), None),
         (child("backup/v/c"), None),
         (
-            child("backup/v"),
+            child("backup"),
             "backup/v/c below it is not an encryption root, so ZFS could not move it; make it one with",
         ),
-        (key_at("prompt"), "its key is loaded and cannot be loaded again from keylocation=prompt; unload it"),
-        (key_at("file:///k"), None),
+        (key_at("keylocation=prompt"), "its key is loaded and cannot be loaded again from keylocation=prompt; unload"),
+        (key_at(""), None),
         (same_name, "tank/v@s2 has the name of another snapshot on the old replica; rename one of the two"),
     ],
 )
@@ -479,13 +509,29 @@ def test_a_snapshot_whose_name_is_too_long_beside_the_replica() -> None:
     assert plan.steps == ()
 
 
-def test_a_child_that_inherits_its_key_from_above_can_be_moved() -> None:
-    """The new replica inherits the same one."""
-    case = child("backup")(pair([1, 2], [1, 9]))
+@pytest.mark.parametrize("mode", [PLAIN, RAW])
+@pytest.mark.parametrize(
+    ("there", "root", "allowed"),
+    [
+        ([1, 9], "backup/v", {PLAIN, RAW}),  # a clone, whose promotion takes the key over
+        ([1, 9], "backup", {PLAIN}),  # see keys.check_increment
+        ([8, 9], "backup/v", set()),  # in full, with another key
+        ([8, 9], "backup", {PLAIN}),
+    ],
+)
+def test_a_child_that_inherits_its_key_is_moved_where_it_inherits_the_same(
+    mode: str, there: list[int], root: str, allowed: set[str]
+) -> None:
+    case = child(root)(pair([1, 2], there))
+    case = raw(case) if mode == RAW else case
     assert case.replica
-    for root, allowed in (("backup", True), ("backup/v", False)):
-        case.replica.values["encryptionroot"] = Value(root)
-        assert (plan_pair(case, RESEED).error is None) is allowed
+    case.replica.values["encryptionroot"] = Value(root)
+    error = plan_pair(case, RESEED).error
+    assert (error is None) is (mode in allowed), error
+
+
+def test_a_key_that_cannot_be_loaded_again_matters_only_to_a_clone() -> None:
+    assert plan_pair(key_at("keylocation=prompt")(pair([2, 3], [8, 9])), RESEED).error is None
 
 
 def test_the_same_name_matters_only_where_the_history_is_taken_over() -> None:
