@@ -99,9 +99,9 @@ STREAM, PROGRAM, PEEK, HOOKS = (
     f"tests/unit/plugins/module_utils/{name}.py"
     for name in ("_zfs/test_stream", "_zfs/test_program", "_host/test_peek", "_snapshot/test_hooks")
 )
-SURVEY, REPLICATE, ROTATION, UNMARKED, HEALTH = (
+SURVEY, REPLICATE, ROTATION, UNMARKED, HEALTH, PACKAGE = (
     f"tests/unit/plugins/module_utils/_replication/test_{name}.py"
-    for name in ("survey", "replicate", "rotation", "unmarked", "health")
+    for name in ("survey", "replicate", "rotation", "unmarked", "health", "package")
 )
 UNITS, NAMES = (f"tests/unit/plugins/module_utils/_core/test_{name}.py" for name in ("units", "names"))
 POOL, POOL_TEXT, POOL_INFO, DATASET_INFO = (
@@ -443,7 +443,7 @@ MUTANTS = [
            "    for pool, found in pools.items():",
            "    for pool, found in [each for each in pools.items() if len(each[1]) > 1]:", RUN),
     Mutant("marks that have changed are not written by commands either", "_replication/wave",
-           "if each not in done and each not in changed]", "if each not in done]", RUN),
+           "if each not in written and each not in changed]", "if each not in written]", RUN),
     Mutant("what is no text is written all the same", "_zfs/program", "os.fsencode(text)", "text.encode()", PROGRAM),
     Mutant("a result has one end for each group", "_zfs/program",
            "    if len(found) != count:", "    if not found:", PROGRAM),
@@ -770,6 +770,15 @@ MUTANTS = [
     Mutant("a gate permits unencrypted places only by name", "_gate",
            "argv.settings().keys() & job.properties & {\"encryption\"}", "argv.settings().keys() & {\"encryption\"}",
            GATE),
+    Mutant("after a package only what it has brought is read", "_replication/package",
+           "if plan.foreseen and plan.more else None", "if plan.foreseen and not plan else None", GROWTH),
+    Mutant("what a package has left must be as foreseen", "_replication/package",
+           "        if _found(source) != self.here or _found(receiver) != self.there:\n", "        if not read:\n",
+           PACKAGE),
+    Mutant("a package goes into the new replica of a reseed", "_replication/package",
+           "replace(pair.link, replica_name=self.plan.into)", "pair.link", PACKAGE),
+    Mutant("what was not written is read again after a package", "_replication/wave",
+           "_next(each) if each in written else None", "_next(each)", PACKAGE),
     Mutant("an old replica that others need is not destroyed", "_replication/reseed",
            "    if not keep_old:\n", "    if not pair:\n", RESEED),
     Mutant("an old replica is destroyed before the last mark", "_replication/reseed",
@@ -800,7 +809,7 @@ MUTANTS = [
     Mutant("a receive is found among many clones", "_host/inventory",
            'found.get(values["origin"].text, set()).add(name)', "pass", GROWTH),
     Mutant("foresight does not look at all of a history again and again", "_replication/planner",
-           "pair if plan.reseeds else after.part(pair)", "pair", GROWTH),
+           "pair if plan.reseeds else self.part(pair)", "pair", GROWTH),
     Mutant("foresight sees more than a plan can carry", "_replication/planner",
            "first + 2 * PACKAGE,", "first + PACKAGE // 3,", GROWTH),
     Mutant("a report keeps no histories", "_replication/report",

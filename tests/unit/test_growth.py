@@ -250,7 +250,7 @@ def test_foresight_looks_at_a_part_and_sees_the_same(monkeypatch: pytest.MonkeyP
     options = PairOptions(include=picked, packages=seed % 3 != 1)
     case = behind(2, 50) if seed % 2 else new(50)
     part = sends_of(case, options)
-    monkeypatch.setattr(planner._After, "part", lambda _self, pair: pair)
+    monkeypatch.setattr(planner.Ahead, "part", lambda _self, pair: pair)
     assert part == sends_of(case, options)
     assert len(part) > 4
 
@@ -258,7 +258,7 @@ def test_foresight_looks_at_a_part_and_sees_the_same(monkeypatch: pytest.MonkeyP
 def test_foresight_without_anything_requested_sees_it_all() -> None:
     """The release of our hold may have destroyed the goal."""
     case = behind(2, 5)
-    assert planner._After.of(case, PairOptions(include=("none",))).part(case) is case
+    assert planner.Ahead.of(plan_pair(case, PairOptions()), PairOptions(include=("none",))).part(case) is case
 
 
 def sends_of(case: Pair, options: PairOptions) -> list[Any]:
@@ -285,6 +285,50 @@ def test_check_mode_foretells_an_increment_of_many_packages(world: World) -> Non
     assert len([name for name in world.here.all if "#" in name]) <= 9
     per_package = [world.count(HERE, "zfs", verb) for verb in ("list", "get", "hold", "release", "bookmark", "set")]
     assert max(per_package) <= 6 * len(steps)
+
+
+def read_in(patch: pytest.MonkeyPatch, world: World, do: Callable[[], object]) -> int:
+    """The lines that zfs prints meanwhile when it is asked for something."""
+    count = 0
+    for machine in world.machines.values():
+        answer = type(machine).answer
+
+        def counted(argv: list[str], machine: Any = machine, answer: Any = answer) -> Any:
+            nonlocal count
+            result = answer(machine, argv)
+            count += result.stdout.count("\n")
+            return result
+
+        patch.setattr(machine, "answer", counted)
+    do()
+    return count
+
+
+@pytest.mark.parametrize("reseed", [False, True])
+def test_what_a_run_reads_grows_as_what_it_sends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reseed: bool) -> None:
+    """Not both histories after each package; and no more processes for each."""
+    rows, work, asked = [], [], []
+    for size in (300, 1200):
+        world = World()
+        world.install(monkeypatch, tmp_path)
+        world.there.make("backup")
+        world.here.make("tank/v@s")
+        world.replicate()
+        world.here.make(*(f"tank/v@s{number}" for number in range(size)))
+        if reseed:
+            world.there.make("backup/v@own")
+        world.log.clear()
+        result: dict[str, Any] = {}
+
+        def run(world: World = world, result: dict[str, Any] = result) -> None:
+            result.update(world.replicate(on_divergence="reseed"))
+
+        rows.append(read_in(monkeypatch, world, lambda: work.append(calls(run))))
+        assert "failed" not in result, result
+        asked.append(world.count(HERE, "zfs", "list") + world.count(HERE, "zfs", "get"))
+    assert rows[1] < 6 * rows[0]
+    assert work[1] < (8 if reseed else 6) * work[0]
+    assert asked[1] - asked[0] <= 9 * 3
 
 
 def test_processes_do_not_grow_with_datasets_where_nothing_is_to_do(world: World) -> None:

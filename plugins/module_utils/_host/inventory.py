@@ -68,7 +68,7 @@ def read(
 ) -> tuple[Inventory, list[str]]:
     """(datasets by name, names that do not exist), by `commands.FAST_COLUMNS`. One process per batch of names.
 
-    ``depth``: 1 the named ones with their snapshots and bookmarks, None the whole trees. No names: all pools.
+    ``depth``: 0 what is named, 1 with their snapshots and bookmarks, None the whole trees. No names: all pools.
     ``depth`` 1 also lists the direct children; only their names are kept, in ``children``.
     """
     found: Inventory = {}

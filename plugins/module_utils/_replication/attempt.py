@@ -52,7 +52,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import
     send_step,
     txg,
 )
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import plan_pair, receiver_of
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import Ahead, plan_pair, receiver_of
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.report import PairReport, state_now
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.survey import Reader
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.transfer import (
@@ -165,6 +165,7 @@ class Task:
     compressed: bool = True  # whether blocks are sent as they are on the disk
     unmarked: bool = False  # the source's pool has turned out to be read-only
     receiver: int | None = None  # the pid that the receiver of the last stream has told, if that stream has failed
+    ahead: Ahead | None = None  # for the plans that follow the current one, if nothing comes in between
 
     @property
     def pair(self) -> Pair:
@@ -298,7 +299,7 @@ def _plan_anew(work: Work, task: Task) -> PairPlan:
     former = task.pair.without_marks() if task.unmarked else task.pair
     pair, arriving = work.reader.observe(former, task.since)
     plan = plan_pair(pair, task.options, arriving)
-    task.plan = plan
+    task.plan, task.ahead = plan, None
     task.report.add(plan)
     if plan.error:
         raise plan.error

@@ -273,16 +273,16 @@ def plan_pair(
 def rounds(plan: PairPlan, options: PairOptions, arriving: Mapping[str, str]) -> Iterator[PairPlan]:
     """The plan, and those that follow it when all goes as foreseen. Each has a history; keep only `PairPlan.told`."""
     yield plan
-    after = _After.of(_finished(plan), options) if plan.more and not plan.error else None
-    while after and plan.more and not plan.error:
-        pair = _finished(plan)
-        plan = plan_pair(pair if plan.reseeds else after.part(pair), options, arriving)
+    ahead = None
+    while plan.more and not plan.error:
+        ahead = ahead or Ahead.of(plan, options)
+        plan = ahead.plan(plan, options, arriving)
         yield plan
 
 
 @dataclass(frozen=True)
-class _After:
-    """The source's snapshots after the first plan, so that foresight takes as long as these are, not as their square.
+class Ahead:
+    """The source's snapshots after the first plan, so that all plans take as long as these are, not as their square.
 
     ``index``: GUID -> place in ``snapshots``. ``chosen``: the places of the requested ones.
     """
@@ -292,9 +292,15 @@ class _After:
     chosen: Sequence[int]
 
     @classmethod
-    def of(cls, pair: Pair, options: PairOptions) -> _After:
+    def of(cls, plan: PairPlan, options: PairOptions) -> Ahead:
+        pair = _finished(plan)
         index = {snap.guid: place for place, snap in enumerate(pair.source.snapshots)}
         return cls(pair.source.snapshots, index, [index[snap.guid] for snap in requested(pair, options)])
+
+    def plan(self, plan: PairPlan, options: PairOptions, arriving: Mapping[str, str]) -> PairPlan:
+        """The plan that follows this one, when all has gone as foreseen."""
+        pair = _finished(plan)
+        return plan_pair(pair if plan.reseeds else self.part(pair), options, arriving)
 
     def part(self, pair: Pair) -> Pair:
         """The pair with what its next plan looks at: the base, more than a plan can carry, and the goal."""

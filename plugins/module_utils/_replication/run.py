@@ -165,16 +165,16 @@ class Run:
         return len(self._arrived) >= WAVE or time.monotonic() - self._since >= WAVE_SECONDS
 
     def _commit(self, tasks: Sequence[Task]) -> None:
-        began = time.monotonic()
+        began, plans = time.monotonic(), [task.plan for task in tasks]
         try:
             wave.commit(self.work, tasks)
         except CerssError as error:
             for task in tasks:
                 task.report.error = task.report.error or error
-        for task in tasks:
+        for task, plan in zip(tasks, plans):
             task.report.seconds += time.monotonic() - began
             task.unlock()  # also if there is more to send: who waits for a worker keeps no lock from others
-            if task.plan is None and not task.report.error:
+            if task.plan is not plan and not task.report.error:
                 self._waiting.append(task)
             else:
                 self._ended.add(task)

@@ -38,6 +38,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner imp
 _SOURCE = ("guid", "type", "encryption")
 Named = Union[DatasetName, SnapshotName]
 Failed = tuple[Link, CerssError]
+Part = tuple[Sequence[str], Sequence[str]]  # names of snapshots and bookmarks on the source and on the target
 
 
 @dataclass
@@ -82,9 +83,12 @@ class Reader:
         pairs = unmarked.find(self.source, detail.returning(self.target, pairs), lambda pair: pair.is_ours)
         return Survey(tuple(in_order(pairs)), (*taken, *failed), arriving, tuple(warnings))
 
-    def again(self, pairs: Sequence[Pair]) -> list[Pair | None]:
-        """The pairs as they are now, without the detail; None for a source that does not exist any more."""
-        return look_at(self.source, self.target, [pair.link for pair in pairs])
+    def again(self, pairs: Sequence[Pair], parts: Sequence[Part | None] = ()) -> list[Pair | None]:
+        """The pairs as they are now, without the detail; None for a source that does not exist any more.
+
+        ``parts``: what of each pair is read, None for the whole histories.
+        """
+        return look_at(self.source, self.target, [pair.link for pair in pairs], parts)
 
     def observe(self, former: Pair, since: int) -> tuple[Pair, Mapping[str, str]]:
         """(one pair as it is now, `Survey.arriving`), with everything that its plan depends on.
@@ -174,15 +178,26 @@ class Reader:
                 raise BadInput(f"{replica} is {where}; choose another target")
 
 
-def look_at(source: Backend, target: Backend, links: Sequence[Link]) -> list[Pair | None]:
-    """The pairs of the links, without the detail; None for a source that does not exist."""
-    (sources, _missing), (replicas, _also_missing) = both(
-        lambda: inventory.read(source, [link.source_name for link in links]),
-        lambda: inventory.read(target, [link.replica_name for link in links]),
+def look_at(
+    source: Backend, target: Backend, links: Sequence[Link], parts: Sequence[Part | None] = ()
+) -> list[Pair | None]:
+    """The pairs of the links, without the detail; None for a source that does not exist. ``parts``: see `again`."""
+    parts = parts or [None] * len(links)
+    sources, replicas = both(
+        lambda: _histories(source, [(link.source_name, part and part[0]) for link, part in zip(links, parts)]),
+        lambda: _histories(target, [(link.replica_name, part and part[1]) for link, part in zip(links, parts)]),
     )
     there = [link for link in links if link.source_name in sources]
     sides = _look(source, target, {link.source_name: sources[link.source_name] for link in there}, replicas, there)
     return [_pair(link, sides) if link.source_name in sources else None for link in links]
+
+
+def _histories(backend: Backend, datasets: Sequence[tuple[str, Sequence[str] | None]]) -> Inventory:
+    """The datasets, each with the named snapshots and bookmarks, or with all that it has. A process for either kind."""
+    whole = [name for name, part in datasets if part is None]
+    named = [each for name, part in datasets if part is not None for each in (name, *part)]
+    found = inventory.read(backend, whole)[0] if whole else {}
+    return {**(inventory.read(backend, named, 0)[0] if named else {}), **found}
 
 
 def _look(source: Backend, target: Backend, sources: Inventory, replicas: Inventory, links: Sequence[Link]) -> Sides:

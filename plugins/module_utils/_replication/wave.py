@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, Refused
@@ -20,8 +21,9 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.values import read
 from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import GRACE
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, detail, reseed, together
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.attempt import Task, Work
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.package import Package
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, PairPlan, newest_common, txg
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import receiver_of
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import Ahead, receiver_of
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.report import state_now
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.properties import AT_CREATION
@@ -48,13 +50,27 @@ def commit(work: Work, tasks: Sequence[Task]) -> None:
         found = [each for each in found if each not in failed]
     with ThreadPoolExecutor(work.options.parallel) as pool:
         # Without all the others, the commit point would say that nothing is left to do.
-        changed = _write(work, _each(found, lambda each: _note(work, each, each.finish.rest), pool), pool)
+        noted = _each(found, lambda each: _note(work, each, each.finish.rest), pool)
+        written, changed = _write(work, noted, pool)
     for each in found:
         if each.task.report.error:
             continue
-        each.task.plan = None if each.plan.more or each in changed else each.plan
         each.task.freed = txg(each.plan.sends[-1].snapshot) if each.plan.sends else each.task.freed
         each.task.report.state = model.ABSENT if each.plan.more else model.FULL
+        if each.plan.more or each in changed:
+            each.task.plan = _next(each) if each in written else None
+
+
+def _next(each: _Arrived) -> PairPlan | None:
+    """The plan for what follows a package, without reading anything. None if both sides must be read for it."""
+    task, former = each.task, replace(each.plan, foreseen=each.pair)
+    task.ahead = task.ahead or Ahead.of(former, task.options)
+    plan = task.ahead.plan(former, task.options, {})
+    if plan.error or not plan.sends:
+        return None
+    task.report.add(plan)
+    task.planned = time.monotonic()
+    return plan
 
 
 def _each(
@@ -77,22 +93,37 @@ def _each(
 
 
 def _read_again(work: Work, tasks: Sequence[Task]) -> list[_Arrived]:
-    """What is there now. Holds are known from the plan, except where a reseed changes the datasets themselves."""
+    """What is there now. A reseed changes the datasets themselves at its end, so they are read as before a plan."""
     plans = [(task, task.plan) for task in tasks if task.plan]
-    light = [(task, plan) for task, plan in plans if not (plan.reseeds or reseed.is_placed(plan.pair))]
-    pairs = work.reader.again([plan.pair for _task, plan in light]) if light else []
-    result = []
-    for (task, plan), pair in zip(light, pairs):
-        if pair is None:
-            task.report.error = Refused(f"{plan.pair.source_address} does not exist any more; its marks were not moved")
-        else:
-            result.append(_Arrived(task, plan, detail.shown_holds(pair, plan.foreseen or plan.pair)))
+    result = _read_lightly(work, plans)
+    done = {each.task for each in result}
     for task, plan in plans:
-        if (task, plan) not in light:
+        if task not in done and not task.report.error:
             try:
                 result.append(_Arrived(task, plan, work.reader.observe(plan.pair, task.since)[0]))
+                task.ahead = None
             except CerssError as error:
                 task.report.error = error
+    return result
+
+
+def _read_lightly(work: Work, plans: Sequence[tuple[Task, PairPlan]]) -> list[_Arrived]:
+    """Without holds, which are known from the plan. Those are left out for which that does not do."""
+    found = [(task, plan, Package.of(plan)) for task, plan in plans]
+    light = [each for each in found if each[2] or not (each[1].reseeds or reseed.is_placed(each[1].pair))]
+    if not light:
+        return []
+    pairs = work.reader.again(
+        [package.looked_at if package else plan.pair for _task, plan, package in light],
+        [package.names if package else None for _task, _plan, package in light],
+    )
+    result = []
+    for (task, plan, package), pair in zip(light, pairs):
+        if pair is None:
+            task.report.error = Refused(f"{plan.pair.source_address} does not exist any more; its marks were not moved")
+            continue
+        now = package.as_foreseen(pair) if package else detail.shown_holds(pair, plan.foreseen or plan.pair)
+        result += [_Arrived(task, plan, now)] if now else []
     return result
 
 
@@ -228,18 +259,18 @@ def _together(
     return failed
 
 
-def _write(work: Work, found: Sequence[_Arrived], pool: ThreadPoolExecutor) -> list[_Arrived]:
-    """Write the commit points, together where that is possible. Returns those that must be planned anew.
+def _write(work: Work, found: Sequence[_Arrived], pool: ThreadPoolExecutor) -> tuple[list[_Arrived], list[_Arrived]]:
+    """Write the commit points, together where that is possible: (those for which that went well, those to plan anew).
 
-    Their marks are others now, although nobody has withdrawn the relationship.
+    The marks of the latter are others now, although nobody has withdrawn the relationship.
     """
     parts = {together.Part(each.task, each.pair, each.finish.commit): each
              for each in found if not (each.plan.reseeds or each.task.again)}  # fmt: skip
-    done, changed = ([parts[part] for part in some] for some in together.carry_out(work, parts, GRACE))
+    written, changed = ([parts[part] for part in some] for some in together.carry_out(work, parts, GRACE))
     for each in changed:
         each.task.again = True
-    left = [each for each in found if each not in done and each not in changed]
-    _each(left, lambda each: _note(work, each, each.finish.commit), pool)
+    left = [each for each in found if each not in written and each not in changed]
+    written += _each(left, lambda each: _note(work, each, each.finish.commit), pool)
     tasks = [each.task for each in changed]
     try:
         anew = [each.task for each in _each(_read_again(work, tasks), lambda each: _check(work, each))]
@@ -247,7 +278,7 @@ def _write(work: Work, found: Sequence[_Arrived], pool: ThreadPoolExecutor) -> l
         anew = []
         for task in tasks:
             task.report.error = error
-    return [each for each in changed if each.task in anew]
+    return written, [each for each in changed if each.task in anew]
 
 
 def _note(work: Work, each: _Arrived, steps: Iterable[Step]) -> bool:
