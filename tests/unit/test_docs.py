@@ -48,7 +48,7 @@ def constant(path: Path, name: str) -> str:
 
 
 def examples() -> Iterator[tuple[str, str]]:
-    """(where it stands, YAML) of every example, and of the playbooks."""
+    """(where it stands, YAML) of every example, of the playbooks, and of the role with the longest tasks."""
     for path in PAGES:
         for number, (language, text) in enumerate(blocks(path), 1):
             if language == "yaml":
@@ -57,8 +57,9 @@ def examples() -> Iterator[tuple[str, str]]:
         yield path.stem, constant(path, "EXAMPLES")
     for path in sorted(ROOT.glob("plugins/filter/*.yml")):
         yield path.stem, yaml.safe_load(path.read_text())["EXAMPLES"]
-    for path in sorted([*ROOT.glob("playbooks/*.yml"), *ROOT.glob("scripts/demo/*.yml")]):
-        yield str(path.relative_to(ROOT)), path.read_text()
+    for glob in ("playbooks/*.yml", "roles/zfs_jobs/tasks/*.yml", "scripts/demo/*.yml"):
+        for path in sorted(ROOT.glob(glob)):
+            yield str(path.relative_to(ROOT)), path.read_text()
 
 
 @cache

@@ -26,9 +26,10 @@ BELOW = {
     "_dataset": {"_core", "_zfs", "_host", "_snapshot"},
     "_replication": {"_core", "_zfs", "_host"},
     "_pool": {"_core", "_zfs", "_host"},
+    "_jobs": {"_core", "_snapshot"},
     "": {"_core", "_zfs"},
 }
-PURE = ("_core", "_zfs", "")
+PURE = ("_core", "_zfs", "_jobs", "")
 EFFECTS = {"subprocess", "socket", "threading", "multiprocessing", "signal", "asyncio", "tempfile", "shutil"}
 
 
