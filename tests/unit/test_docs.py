@@ -29,7 +29,7 @@ PAGES = sorted(
     path for glob in ("*.md", "docs/*.md", "docs/docsite/rst/*.rst", "roles/*/README.md") for path in ROOT.glob(glob)
 )
 FENCED = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-DIRECTIVE = re.compile(r"^( *)\.\. code-block:: (\w+)\n\n((?:\1 +.*\n|\n)+)", re.MULTILINE)
+DIRECTIVE = re.compile(r"^( *)\.\. code-block:: (\w+)\n(?:\1 +:\w+: .*\n)*\n((?:\1 +.*\n|\n)+)", re.MULTILINE)
 Spec = Mapping[str, Any]
 
 
@@ -183,9 +183,12 @@ def task(item: Mapping[str, Any]) -> Iterator[str]:
 
 
 def problems(text: str) -> list[str]:
-    """What is the matter with an example: plays, tasks, or a file of variables."""
+    """What is the matter with an example: plays, tasks, or a file of variables or hosts."""
     content = yaml.safe_load(text)
-    return list(plays_or_tasks(content) if isinstance(content, list) else variables(content))
+    if isinstance(content, list):
+        return list(plays_or_tasks(content))
+    hosts = (content.get("all") or {}).get("hosts") or {}
+    return [problem for given in (content, *hosts.values()) for problem in variables(given)]
 
 
 @pytest.mark.parametrize(("where", "text"), list(examples()))
@@ -218,6 +221,7 @@ def test_no_block_is_overlooked(path: Path) -> None:
         ("[{hosts: all, vars: {zfs_replicate_host: b}}]", "no option zfs_replicate_host"),
         ("[{import_playbook: cerss.zfs.mirror}]", "no playbook"),
         ("{zfs_replicate_raw: sometimes}", "none of"),
+        ("{all: {hosts: {a: {zfs_replicate_raw: sometimes}}}}", "none of"),
     ],
 )
 def test_a_mistake_is_found(text: str, complaint: str) -> None:
