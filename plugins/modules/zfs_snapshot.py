@@ -12,8 +12,8 @@ version_added: 0.1.0
 author:
   - cerss.zfs contributors (@cerss)
 description:
-  - Creates snapshots. Those of one pool are created atomically. Sets their user properties, their holds, and whether
-    they are temporary.
+  - Creates snapshots. Those of one pool are created atomically. Sets their user properties, their holds, their
+    lifetime, and whether they are temporary.
   - Deletes snapshots. If a clone or hold still needs a snapshot, its deletion is deferred (state V(pending_delete)),
     and ZFS destroys the snapshot when the last of these is gone.
 extends_documentation_fragment:

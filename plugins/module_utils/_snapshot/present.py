@@ -40,6 +40,8 @@ Diff = tuple[dict[str, Any], dict[str, Any]]
 
 def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     options, backend = Options.from_params(params, time.time()), Backend()
+    if options.selection.roots == ():
+        return result(Plan(), [], {})
     found = _read(backend, options)
     names, warnings = snapshots_of(options, backend, found)
     names, early = _ready(options, names, found)
@@ -78,8 +80,6 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
 
 
 def _read(backend: Backend, options: Options) -> Inventory:
-    if options.selection.roots == ():
-        return {}
     found, missing = inventory.read(backend, datasets_of(options), options.selection.depth)
     if missing:
         raise BadInput(

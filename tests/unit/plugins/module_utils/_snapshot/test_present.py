@@ -316,9 +316,10 @@ def test_replicas_that_are_selected_are_left_out(world: World) -> None:
 
 @pytest.mark.parametrize("state", ["present", "absent"])
 def test_nothing_to_do_for_an_empty_list(world: World, state: str) -> None:
-    for more in ({}, {"snapshot": "s"}, {"recursive": True}):
+    select = {"property": BACKUP, "value": "nightly"}
+    for more in ({}, {"snapshot": "s"}, {"recursive": True}, {"snapshot": "s", "select": select}):
         result = run(False, name=[], state=state, **more)
-        assert (result["changed"], result["snapshots"], result.get("failed")) == (False, [], None)
+        assert (result["changed"], result["snapshots"], result["warnings"]) == (False, [], [])
     assert world.log == []
 
 
