@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, Suspended
-from ansible_collections.cerss.zfs.plugins.module_utils._host import process
+from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory, process
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import info
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.info import Options, main
@@ -56,7 +56,7 @@ MEASURE = r"""
 import json, resource, sys
 sys.path[:0] = json.loads(sys.argv[1])
 from conftest import ROOT
-from ansible_collections.cerss.zfs.plugins.module_utils._host import process
+from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory, process
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import info
 process.SEARCH_PATH = sys.argv[2] + ":/usr/bin:/bin"
 result = info.main(json.loads(sys.argv[3]), False)
@@ -252,7 +252,7 @@ def test_a_suspended_pool_hides_no_other(world: World, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Backend, "lines", lines)
     states = {"tank": "online", "bad": "suspended"}
-    monkeypatch.setattr(info.inventory, "pool_states", lambda _backend: states)
+    monkeypatch.setattr(inventory, "pool_states", lambda _backend: states)
     result = ask(world, name=["bad/x", "tank/a", "bad/y@s", "tank/a@none"], detail=detail)
     assert names(result) == ["tank/a@s1", "tank/a@none"]
     assert result["msg"] == "pool bad is suspended, so its snapshots are missing here; see zfs_pool_info"

@@ -64,6 +64,6 @@ def test_no_other_is_newer(found: list[tuple[str, int, int]], most: int) -> None
     """Clocks that run right: the same as sorting all by time."""
     results = [result(f"{pool}@{n}", txg, txg // 3) for n, (pool, txg, _more) in enumerate(found)]
     kept = names(most, *results)
-    created = times(results)
+    created = {each["name"]: int(each["created_epoch"]) for each in results}
     assert len(kept) == len(set(kept)) == min(most, len(results))
     assert [created[name] for name in kept] == sorted((created[each["name"]] for each in results), reverse=True)[:most]

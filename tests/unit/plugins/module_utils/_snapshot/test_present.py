@@ -267,7 +267,7 @@ def test_what_selecting_costs(world: World) -> None:
     world.here.make(*names, "tank/other")
     for name in names:
         world.here.all[name].props[BACKUP] = "nightly"
-    costs = []
+    costs: list[list[str]] = []
     for options in ({"name": names}, {"select": {"property": BACKUP, "value": "nightly"}}):
         world.log.clear()
         made = run(False, snapshot=f"s{len(costs)}", **options)
