@@ -49,8 +49,9 @@ options:
       - V(names) returns C(name), C(guid), C(createtxg) and C(state) (V(null) unless V(absent)). It takes one C(zfs)
         process, or two with O(limit) on several pools, and is the fastest, since ZFS does not open the snapshots.
       - V(state) returns all keys except RV(snapshots[].properties). It takes at most five C(zfs) processes for each
-        3000 snapshots. O(select) takes one more.
+        3000 snapshots.
       - V(full) also returns all user properties.
+      - O(select) takes one more process for each 3000 snapshots.
     type: str
     choices: [names, state, full]
     default: state

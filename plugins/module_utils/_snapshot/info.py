@@ -194,11 +194,9 @@ def _created(backend: Backend, results: Sequence[Result]) -> dict[str, int | Non
 def _names_only(backend: Backend, options: Options, notes: Notes) -> Found:
     """Names, GUIDs and order in one zfs process, which opens no snapshot. The state is empty unless it is absent."""
     absent = options.expected()
-    deep = options.selection.deep
-    roots = (
-        list(options.selection.roots or ()) if options.datasets or deep else [str(name) for name in options.snapshots]
-    )
-    depth = options.selection.depth if options.datasets or deep else 0
+    single = not options.datasets and not options.selection.deep
+    roots = [str(name) for name in options.snapshots] if single else options.selection.roots or ()
+    depth = 0 if single else options.selection.depth
     command = zfs.list_(roots, "snapshot", ("name", "guid", "createtxg"), depth, by_dataset=True)
     rows = _of_datasets(options, _rows(backend, options, command, notes), absent)
     for name, guid, createtxg in _selected(backend, options, rows, notes) if options.selection.selector else rows:
