@@ -52,8 +52,8 @@ SCHEDULED, SCHEDULE = "tests/unit/test_schedule.py", "../../roles/zfs_schedule/f
 MODULE = "tests/unit/plugins/module_utils/test_module.py"
 GROWTH = "tests/unit/test_growth.py"
 RELATIONSHIP = "tests/unit/plugins/module_utils/_replication/test_relationship.py"
-PRESENT, ABSENT, PRUNE = (
-    f"tests/unit/plugins/module_utils/_snapshot/test_{name}.py" for name in ("present", "absent", "prune")
+PRESENT, ABSENT, PRUNE, SPACE = (
+    f"tests/unit/plugins/module_utils/_snapshot/test_{name}.py" for name in ("present", "absent", "prune", "space")
 )
 SNAPSHOT_OPTIONS, SNAPSHOT_INFO, NEWEST = (
     f"tests/unit/plugins/module_utils/_snapshot/test_{name}.py" for name in ("options", "info", "newest")
@@ -103,7 +103,9 @@ SURVEY, REPLICATE, ROTATION, UNMARKED, HEALTH, PACKAGE = (
     f"tests/unit/plugins/module_utils/_replication/test_{name}.py"
     for name in ("survey", "replicate", "rotation", "unmarked", "health", "package")
 )
-UNITS, NAMES = (f"tests/unit/plugins/module_utils/_core/test_{name}.py" for name in ("units", "names"))
+UNITS, NAMES, UNSENT = (
+    f"tests/unit/plugins/module_utils/_core/test_{name}.py" for name in ("units", "names", "unsent")
+)
 POOL, POOL_TEXT, POOL_INFO, DATASET_INFO = (
     f"tests/unit/plugins/module_utils/{name}.py"
     for name in ("_core/test_pool", "_zfs/test_pool", "_pool/test_info", "_dataset/test_info")
@@ -122,10 +124,26 @@ MUTANTS = [
            "    except CerssError as error:\n", "    except BadInput as error:\n", POOL_INFO),
     Mutant("values that are read at a time are bounded", "_dataset/info",
            "if part and (len(part) + 1) * len(asked) > most:", "if part and len(part) > most:", DATASET_INFO),
-    Mutant("a temporary snapshot is never chosen", "_replication/planner",
-           "            not snap.temporary\n", "            snap.name\n", REPLICATION),
-    Mutant("what was deleted is never chosen", "_replication/planner",
-           "            and snap.state != PENDING_DELETE\n", "", REPLICATION),
+    Mutant("a temporary snapshot is never chosen", "_core/unsent",
+           "        not snapshot.temporary\n", "        snapshot.name != ''\n", REPLICATION),
+    Mutant("what was deleted is never chosen", "_core/unsent",
+           "        and snapshot.state != PENDING_DELETE\n", "", REPLICATION),
+    Mutant("the filters of each job count", "_core/unsent", "record.filters or (Filter(),)", "(Filter(),)", UNSENT),
+    Mutant("what is on the replica is not lacking there", "_core/unsent",
+           "if not point or (snap.createtxg or 0) > point.createtxg]", "]", UNSENT),
+    Mutant("of a record that cannot be read everything counts", "_core/unsent",
+           "    for lack in _unreadable(dataset):\n", "    for lack in ():\n", PRUNE),
+    Mutant("no expression in a property is ever run", "_core/unsent",
+           "pattern.startswith(EXPRESSION) or not", "not", UNSENT),
+    Mutant("an increment has a base", "_core/unsent", "Cursor(record.id, point.guid) not in cursors", "not cursors.add",
+           PRUNE),
+    Mutant("a run without a name never narrows what is kept", "_core/marks",
+           "else replace(self, filters=())", "else replace(self, filters=(given,))", MARKS),
+    Mutant("other jobs keep their filters", "_core/marks", "if each.job != given.job]", "if not each]", MARKS),
+    Mutant("new filters are recorded", "_replication/bookkeeping",
+           "        known = _with_filter(pair, known)\n", "", BOOKKEEPING),
+    Mutant("no filter keeps a relationship from being recorded", "_replication/bookkeeping",
+           "if found.filters and len(", "if not found and len(", BOOKKEEPING),
     Mutant("a named snapshot is the newest one sent", "_replication/planner",
            "snapshots = snapshots[: index + 1]", "snapshots = snapshots[index:]", REPLICATION),
     Mutant("-I carries only what is requested", "_replication/planner",
@@ -422,9 +440,30 @@ MUTANTS = [
            "groups.setdefault((snapshot.dataset, False), [])",
            DELETION),
     Mutant("a held snapshot is not pruned", "_snapshot/retention",
-           "kept = [*reasons, *held]", "kept = [*reasons]", RETENTION),
+           "own += [_need(hold) for hold in snap.holds or []]", "own += []", RETENTION),
+    Mutant("no rule counts what has expired", "_snapshot/retention",
+           "if not (snap.temporary or _has_expired(snap, now))]", "if not snap.temporary]", RETENTION),
+    Mutant("the newest of a period is the youngest", "_snapshot/retention",
+           "key=lambda snap: -_created(snap))", "key=lambda snap: 0)", RETENTION),
+    Mutant("rules that keep nothing are a mistake", "_snapshot/retention",
+           "if not any((*numbers.values(), *times.values(), age)):", "if numbers is None:", RETENTION),
     Mutant("no mark on a replica's snapshot has it pruned", "_snapshot/prune",
-           "        if name in replicas:\n", "        if not name:\n", PRUNE),
+           "        if dataset.is_replica:\n", "        if not dataset:\n", PRUNE),
+    Mutant("what a replica lacks is kept", "_snapshot/prune",
+           "unsent(dataset, readable) if options.unreplicated", "{} if options.unreplicated", PRUNE),
+    Mutant("what is given up is named", "_snapshot/prune",
+           "        for lack in verdict.lacks\n", "        for lack in verdict.lacks[1:]\n", PRUNE),
+    Mutant("nothing expired waits for a replica", "_snapshot/prune",
+           "() if verdict.expired or name in given_up else", "() if name in given_up else", PRUNE),
+    Mutant("a replica keeps its newest snapshot", "_snapshot/prune",
+           "if dataset.is_replica and dataset.snapshots else None", "if not dataset else None", PRUNE),
+    Mutant("no datasets are not all datasets", "_snapshot/prune",
+           "return self.selection.roots == () or not", "return not", PRUNE),
+    Mutant("what goes anyway makes room", "_snapshot/space", "[*sure, *others[:count]]", "others[:count]", SPACE),
+    Mutant("a deferred deletion makes no room", "_snapshot/space",
+           "        if not snap.clones:\n", "        if snap:\n", SPACE),
+    Mutant("the oldest are given up first", "_snapshot/space",
+           "key=lambda snap: snap.createtxg or 0)", "key=lambda snap: -(snap.createtxg or 0))", SPACE),
     Mutant("a snapshot is held before its first byte is sent", "_replication/attempt",
            "work.do(plan.protect, task.report,", "work.do((), task.report,", ATTEMPT),
     Mutant("the commit point moves only after the snapshot has arrived", "_replication/wave",
@@ -522,7 +561,8 @@ MUTANTS = [
            "import BadInput\n", "import BadInput\n"
            "from ansible_collections.cerss.zfs.plugins.module_utils._core import names\n"
            "from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Hold\n", LAYERS),
-    Mutant("a mark has the id of a relationship", "_core/marks", 'and is_id(value["id"])', 'and value["id"]', MARKS),
+    Mutant("a mark has the id of a relationship", "_core/marks",
+           'value\n            and is_id(value["id"])', 'value\n            and value["id"]', MARKS),
     Mutant("a mark has its keys and no others", "_core/marks",
            "{*required} <= value.keys() <= {*required, *optional}", "{*required} <= value.keys()", MARKS),
     Mutant("a mark that nests deeply is spoilt", "_core/marks", "(ValueError, RecursionError)", "ValueError", MARKS),
@@ -821,7 +861,7 @@ MUTANTS = [
     Mutant("a stream names at most ten snapshots", "_replication/pair",
            "if len(self.carries) <= MOST_SHOWN", "if self.carries", GROWTH),
     Mutant("no record gets too long", "_replication/bookkeeping",
-           "> MAX_RECORDS:", "> 2 * MAX_RECORDS:", GROWTH),
+           "if len(text.encode()) > MAX_RECORDS:", "if len(text.encode()) > 2 * MAX_RECORDS:", GROWTH),
     Mutant("holds are put in batches", "_zfs/commands",
            "tuple(command(batch) for batch in batches(names))", "(command([*names]),) if names else ()", GROWTH),
     Mutant("a secret is not shown as an option", "_module",

@@ -256,10 +256,11 @@ actions:
   sample: [destroy snapshot tank/db@daily-2026-11-12]
 """
 
+from ansible_collections.cerss.zfs.plugins.module_utils._core.periods import PERIODS
 from ansible_collections.cerss.zfs.plugins.module_utils._host import selection
 from ansible_collections.cerss.zfs.plugins.module_utils._module import run_module
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import prune
-from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.retention import PERIODS, RULES
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.retention import RULES
 
 
 def main() -> None:

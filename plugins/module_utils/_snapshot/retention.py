@@ -42,17 +42,17 @@ class Rules:
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Rules:
         """Raises BadInput if nothing would be kept, which can only be a mistake."""
-        keep, within, older_than = (params.get(name) for name in ("keep", "within", "older_than"))
+        keep, within, older_than = params.get("keep") or {}, params.get("within") or {}, params.get("older_than")
         given = [name for name in ("keep", "within", "older_than") if params.get(name) is not None]
         if params.get("expired_only"):
             if given:
                 raise BadInput(f"expired_only cannot be combined with {', '.join(given)}; leave one of them out")
             return cls(expired_only=True)
-        numbers = {name: keep[name] for name in RULES if (keep or {}).get(name) is not None}
+        numbers = {name: keep[name] for name in RULES if keep.get(name) is not None}
         for name, number in numbers.items():
             if number < 0:
                 raise BadInput(f"keep.{name} is {number}; give 0 or a positive number")
-        times = {name: units.duration(within[name], f"within.{name}") for name in PERIODS if (within or {}).get(name)}
+        times = {name: units.duration(within[name], f"within.{name}") for name in PERIODS if within.get(name)}
         age = None if older_than is None else units.duration(older_than, "older_than")
         if not any((*numbers.values(), *times.values(), age)):
             raise BadInput(

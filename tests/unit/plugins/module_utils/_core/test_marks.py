@@ -100,6 +100,9 @@ NEVER = ReplicaRecord(ID, "b:backup/v", ReplicaRecord.UNKNOWN, PLAIN, "2026-11-2
 (RECORD,) = json.loads(ReplicaRecords((NEVER,)).format())
 
 
+NO_PATTERNS: tuple[Any, ...] = (None, "a", {}, [""], [1], ["a\n"], [["a"]])
+
+
 def each_spoilt(field: str, *values: Any) -> list[tuple[Any, Any]]:
     return [(ReplicaRecords, [{**RECORD, field: value}]) for value in values]
 
@@ -147,13 +150,10 @@ def test_nonsense_is_spoilt(kind: Any, text: str) -> None:
         *each_spoilt("paused", None, 0, 1, "true", []),
         *each_spoilt("filters", None, "", {}, [None], [[]], [{}, {}], [{"job": "a"}, {"job": "a"}], [{"jobs": "a"}]),
         *each_spoilt("filters", [{"job": ""}], [{"job": None}], [{"job": "a\n"}], [{"job": "a"}, 1]),
-        *each_spoilt(
-            "filters",
-            *(
-                [{name: value}]
-                for name in ("include", "exclude")
-                for value in (None, "a", {}, [""], [1], ["a\n"], [["a"]])
-            ),
+        *(
+            (ReplicaRecords, [{**RECORD, "filters": [{name: each}]}])
+            for name in ("include", "exclude")
+            for each in NO_PATTERNS
         ),
         *each_spoilt("filters", *([{"intermediates": value}] for value in (None, 0, "false"))),
         (ReplicaRecords, [{**RECORD, "more": 1}]),

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import PENDING_DELETE, Hold, Snapshot
-from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.retention import PERIODS, RULES, Needs, Rules, judge
+from ansible_collections.cerss.zfs.plugins.module_utils._core.periods import PERIODS
+from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.retention import RULES, Needs, Rules, judge
 
 NOW = 1795417682
 
@@ -116,6 +117,13 @@ def test_within_keeps_the_newest_of_each_period(zone: str, snapshots: list[Snaps
         newest[label] = max(newest.get(label, 0), snap.created or 0)
     stays = kept(plain, Rules(within={rule: age}))
     assert {snap.created for snap in stays} == {created for created in newest.values() if NOW - created <= age}
+
+
+@pytest.mark.parametrize("seconds", [120, 600])
+def test_a_clock_that_was_set_back_does_not_make_a_longer_time_keep_less(seconds: int) -> None:
+    first = Snapshot("tank/v@1", createtxg=1, created=NOW - 60, temporary=False, holds=[])
+    second = Snapshot("tank/v@2", createtxg=2, created=NOW - 400, temporary=False, holds=[])
+    assert kept([first, second], Rules(within={"hourly": seconds})) == [first]
 
 
 @pytest.fixture

@@ -35,7 +35,12 @@ def test_invalid_min_free(text: str) -> None:
 @given(st.integers(0, 50), st.integers(0, 60))
 def test_fewest(most: int, first: int) -> None:
     asked: list[int] = []
-    found = fewest(lambda count: not asked.append(count) and count >= first, most)
+
+    def enough(count: int) -> bool:
+        asked.append(count)
+        return count >= first
+
+    found = fewest(enough, most)
     assert found == (first if first <= most else None)
     assert all(count <= most for count in asked)
     assert len(asked) <= 7
