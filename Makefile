@@ -95,6 +95,7 @@ races: .venv/.system lab-packages ## Two controllers and foreign pruners at once
 	$(LAB) run --dir .cache/lab-races --machines 3 -- pytest tests/system/test_races.py tests/system/test_stops.py
 
 schedule: .venv/.system lab-packages ## A host that replicates by a timer of its own; "test" leaves it out
+	CERSS_ROLES_ROUNDS=1 pytest tests/unit/test_schedule.py
 	$(LAB) run --dir .cache/lab-schedule -- pytest tests/system/test_schedule.py
 
 # Last the one that shuts out root's logins

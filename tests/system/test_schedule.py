@@ -145,7 +145,7 @@ def test_a_controller_at_the_same_time(scheduled: Scheduled, ansible: Ansible) -
 
 def test_a_failure_is_one_of_the_unit(scheduled: Scheduled) -> None:
     runs = scheduled.runs()
-    more = {
+    more: dict[str, Any] = {
         "zfs_schedule_vars": {**scheduled.variables["zfs_schedule_vars"], "zfs_replicate_name": "tank/vol,tank/nope"}
     }
     assert scheduled.role(**more) == ["Write the variables, which only the user that runs the playbook can read"]
@@ -160,7 +160,7 @@ def test_absent_leaves_nothing(scheduled: Scheduled) -> None:
     """Also of a schedule that has failed, and while another one needs what they share."""
     here = scheduled.here
     assert scheduled.role(zfs_schedule_name="other", zfs_schedule_playbook="/srv/other.yml", zfs_schedule_user="root")
-    gone = {"zfs_schedule_state": "absent"}
+    gone: dict[str, Any] = {"zfs_schedule_state": "absent"}
     assert scheduled.role(check=True, **gone)
     assert here.run(["systemctl", "is-active", f"{UNIT}.timer"], check=False).stdout == "active\n"
     assert scheduled.role(**gone)

@@ -279,7 +279,7 @@ def test_a_whole_job_as_the_service_user(pair: Gated, ansible: Ansible) -> None:
     a.run(f"zfs create {JOB} && zfs create {OTHER} && chmod 777 /{JOB}")
     pair.play(zfs_backend_snapshot=f"{{{{ ['{JOB}', '{OTHER}'] if inventory_hostname == '{a.name}' else [] }}}}")
     replicated = {"name": JOB, "target": {"host": b.name, "parent": ROOT}}
-    cases = [
+    cases: list[dict[str, Any]] = [
         {"cerss.zfs.zfs_snapshot": {"name": f"{JOB}@s1"}},
         {"cerss.zfs.zfs_snapshot": {"name": f"{JOB}@s2"}},
         {"cerss.zfs.zfs_snapshot_replicate": replicated},

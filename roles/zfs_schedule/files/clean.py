@@ -4,9 +4,10 @@
 
 """Removes the environments and collections that no schedule uses, and the whole folder when there is no schedule.
 
-Usage: python3 -I clean.py [--check] HOME UNITS
+Usage: python3 -I clean.py [--check] HOME UNITS NAME [PATH...]
 
-It prints what it removes. It removes nothing while a schedule runs, since that may use an earlier one.
+NAME is a schedule that uses these paths, whatever its files say, or one that is gone if no path is given. It prints
+what it removes. It removes nothing while a schedule runs, since that may use what it has begun with.
 """
 
 from __future__ import annotations
@@ -18,16 +19,19 @@ import subprocess
 import sys
 
 
-def unused(home: str, units: str) -> list[str]:
+def unused(home: str, units: str, name: str, *used: str) -> list[str]:
     """The paths to remove."""
-    schedules = sorted(glob.glob(f"{glob.escape(home)}/schedules/*"))
-    if not schedules:
+    others = sorted({*map(os.path.basename, glob.glob(f"{glob.escape(home)}/schedules/*"))} - {name})
+    if not others and not used:
         return [home] if os.path.isdir(home) else []
-    files = [f"{schedule}/ansible.cfg" for schedule in schedules]
-    files += [f"{units}/cerss-zfs-{os.path.basename(schedule)}.service" for schedule in schedules]
-    text = "\n".join(map(read, files))
+    files = [path for each in others for path in (f"{home}/schedules/{each}/ansible.cfg", service(units, each))]
+    text = "\n".join([*used, *map(read, files)])
     made = [path for kind in ("venv", "collection") for path in glob.glob(f"{glob.escape(home)}/{kind}-*")]
     return sorted(path for path in made if path not in text)
+
+
+def service(units: str, name: str) -> str:
+    return f"{units}/cerss-zfs-{name}.service"
 
 
 def read(path: str) -> str:

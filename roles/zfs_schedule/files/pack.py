@@ -5,6 +5,8 @@
 """Prints a collection as a digest of its files and as a tar archive in base64, which are the same for the same files.
 
 Usage: python3 -I pack.py FOLDER|TARBALL
+
+Ansible does not show what it prints on stderr, so it prints "-" and the reason if it fails.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from pathlib import Path
 
 # What ansible-playbook reads. Galaxy's tarball has MANIFEST.json instead of galaxy.yml.
 PARTS = ("LICENSE", "MANIFEST.json", "galaxy.yml", "meta", "playbooks", "plugins", "roles")
+FAILED = "-"
 Files = dict[str, bytes]
 
 
@@ -34,8 +37,10 @@ def from_folder(folder: Path) -> Files:
 
 def from_tarball(path: Path) -> Files:
     with tarfile.open(path) as tar:
-        read = {member.name: tar.extractfile(member) for member in tar if member.isreg()}
-        return {name: file.read() for name, file in read.items() if file and name.split("/")[0] in PARTS}
+        opened = {member.name: tar.extractfile(member) for member in tar if member.isreg()}
+        found = {name: file.read() for name, file in opened.items() if file}
+    kept = {name: content for name, content in found.items() if name.split("/")[0] in PARTS}
+    return {name: content for name, content in kept.items() if not name.endswith(".pyc")}
 
 
 def digest(files: Files) -> str:
@@ -56,9 +61,14 @@ def archive(files: Files) -> bytes:
 
 
 def main(path: str) -> None:
-    files = from_folder(Path(path)) if os.path.isdir(path) else from_tarball(Path(path))
+    try:
+        files = from_folder(Path(path)) if os.path.isdir(path) else from_tarball(Path(path))
+    except (OSError, tarfile.TarError) as error:
+        print(FAILED, path, "cannot be read:", error)
+        return
     if not any(name in files for name in ("MANIFEST.json", "galaxy.yml")):
-        sys.exit(f"{path} is not a collection: it has no MANIFEST.json; give a folder or tarball of cerss.zfs")
+        print(FAILED, path, "is not a collection, since it has no MANIFEST.json")
+        return
     print(digest(files), base64.b64encode(archive(files)).decode())
 
 
