@@ -23,8 +23,9 @@ description:
     would have placed it under the old name.
   - The base of the next increment is kept as a bookmark on the source, so you may delete the snapshot itself there.
   - If the source has renamed snapshots and their names are needed for others, as with names that rotate, the snapshots
-    on the replica are renamed too. That needs a login on the target without a gate. A source that is pulled from cannot
-    do that; the message has the commands.
+    on the replica are renamed too. One that the source has destroyed stays on the replica, with its GUID in hexadecimal
+    digits after its name, as C(daily.7_6dba7f2a31c5e04b). That needs a login on the target without a gate. A source
+    that is pulled from cannot do that; the message has the commands.
   - A pool that is imported read-only can be replicated. Nothing is recorded on it then, which is a warning.
 options:
   name:

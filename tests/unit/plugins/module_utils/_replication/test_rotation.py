@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import rotation
-from ansible_collections.cerss.zfs.tests.unit.world import THERE, World
+from ansible_collections.cerss.zfs.tests.unit.world import HERE, THERE, World
 
 names = st.lists(st.sampled_from("abcdefgh"), unique=True, max_size=8)
 
@@ -32,20 +31,11 @@ def test_every_name_that_is_needed_becomes_free_in_order(here: list[str], there:
     replica = dict(zip(there, random.sample(guids, len(there))))
     receiver = dataset("backup/v", replica)
     coming = [snap for snap in dataset("tank/v", source).snapshots if snap.guid not in replica.values()]
-    stuck = ""
-    try:
-        renamed = rotation.moves(dataset("tank/v", source), receiver, coming)
-    except Refused as error:
-        stuck = error.msg
-    if stuck:
-        (name,) = [each for each in replica if stuck.startswith(f"backup/v@{each} (GUID {replica[each]}) ")]
-        assert replica[name] not in source.values()
-        assert f"tank/v@{name} (GUID {source[name]})" in stuck
-        return
+    renamed = rotation.moves(dataset("tank/v", source), receiver, coming)
     now = dict(replica)
     for old, new in renamed.items():
         assert new not in now
-        assert source[new] == now[old]
+        assert new == f"{old}_{now[old]}" if now[old] not in source.values() else source[new] == now[old]
         now[new] = now.pop(old)
     assert not {snap.snapshot for snap in coming} & now.keys()
     assert {snap.snapshot: snap.guid for snap in rotation.rotated(receiver, renamed).snapshots} == now
@@ -116,30 +106,66 @@ def test_a_rotation_during_a_cut_transfer_is_followed_before_it_is_resumed(world
     assert not world.replicate()["changed"]
 
 
+@pytest.mark.parametrize("keep", [3, 1])
+def test_a_rotation_that_destroys_the_oldest(world: World, keep: int) -> None:
+    """The replica keeps it, with its GUID after its name. With one name, only a bookmark is in common."""
+    names = [f"daily.{number}" for number in range(keep)]
+    world.here.make("tank/v@daily.0")
+    for _day in range(6):
+        foretold, result = (world.replicate(check=check) for check in (True, False))
+        assert "failed" not in result, result["msg"]
+        assert [foretold[key] for key in ("actions", "diff")] == [result[key] for key in ("actions", "diff")]
+        assert not world.replicate()["changed"]
+        world.here.all.pop(f"tank/v@{names[-1]}", None)
+        for new, old in zip(names[::-1], names[-2::-1]):
+            if f"tank/v@{old}" in world.here.all:
+                world.here.do_rename({}, f"tank/v@{old}", f"tank/v@{new}")
+        world.here.make("tank/v@daily.0")
+    world.replicate()
+    here, there = by_name(world)
+    assert {name: there[name] for name in here} == here
+    put_aside = {name: guid for name, guid in there.items() if name not in here}
+    assert len(put_aside) == 7 - keep
+    assert all(name == f"{names[-1]}_{int(guid):x}" for name, guid in put_aside.items())
+
+
 @pytest.mark.parametrize("on_divergence", ["fail", "rollback", "reseed"])
-def test_a_name_that_was_reused_is_refused_before_anything_is_changed(world: World, on_divergence: str) -> None:
+def test_a_name_that_was_reused_is_given_to_the_new_snapshot(world: World, on_divergence: str) -> None:
     """The snapshot of that name was deleted on the source, and is older than the newest common one."""
     world.here.make("tank/v@before-upgrade", "tank/v@daily")
     world.replicate()
     old = world.here.all.pop("tank/v@before-upgrade").guid
     new = world.here.make("tank/v@before-upgrade").guid
+    result = world.replicate(on_divergence=on_divergence)
+    name = f"before-upgrade_{int(old):x}"
+    assert f"rename backup/v@before-upgrade to @{name}, which the source does not have" in result["actions"]
+    assert by_name(world)[1] == {name: old, "daily": world.here.all["tank/v@daily"].guid, "before-upgrade": new}
+
+
+@pytest.mark.parametrize("machine", [HERE, THERE])
+def test_a_name_to_put_aside_that_is_taken_is_refused_before_anything_is_changed(world: World, machine: str) -> None:
+    world.here.make("tank/v@s1", "tank/v@s2")
+    world.replicate()
+    old = world.here.all.pop("tank/v@s1").guid
+    new = world.here.make("tank/v@s1").guid
+    name = f"s1_{int(old):x}"
+    made = world.machines[machine].make(f"{'tank' if machine == HERE else 'backup'}/v@{name}")
+    made.txg = 10_001  # an old one
     world.log.clear()
     for check in (True, False):
-        result = world.replicate(on_divergence=on_divergence, check=check)
-        assert f"backup/v@before-upgrade (GUID {old})" in result["msg"]
-        assert f"tank/v@before-upgrade (GUID {new})" in result["msg"]
-        assert "zfs rename backup/v@before-upgrade backup/v@before-upgrade-old" in result["msg"]
+        told = world.replicate(check=check)["msg"]
+        assert f"backup/v@s1 (GUID {old}) has the name that tank/v@s1 (GUID {new}) needs there" in told
+        assert f"cannot be renamed to @{name}, which exists; destroy or rename one of the two" in told
     assert world.changes() == []
-    world.there.do_rename({}, "backup/v@before-upgrade", "backup/v@before-upgrade-old")
-    assert "failed" not in world.replicate(on_divergence=on_divergence)
 
 
 def test_a_refused_name_stops_no_other_dataset(world: World) -> None:
     world.here.make("tank/v@s1", "tank/v@s2", "tank/w@s1")
     tree: dict[str, Any] = {"target": {"host": THERE, "parent": "backup"}}
     world.replicate("tank/v", "tank/w", **tree)
-    del world.here.all["tank/v@s1"]
+    guid = world.here.all.pop("tank/v@s1").guid
     world.here.make("tank/v@s1", "tank/w@s2")
+    world.there.make(f"backup/v@s1_{int(guid):x}").txg = 10_001
     result = world.replicate("tank/v", "tank/w", **tree)
     assert [each["failed"] for each in result["replicas"]] == [True, False]
     assert world.there.find("backup/w@s2")
