@@ -75,8 +75,8 @@ def replay(folder: Path, count: int) -> None:
     [
         ({"detail": "names"}, 10_000, 100_000),
         ({"detail": "state"}, 4_000, 20_000),
-        ({"detail": "names", "limit": 50}, 10_000, 100_000),
-        ({"detail": "state", "newest": 20}, 10_000, 100_000),
+        ({"detail": "names", "limit": 50}, 10_000, 50_000),
+        ({"detail": "state", "newest": 20}, 10_000, 50_000),
     ],
 )
 def test_memory_is_flat(tmp_path: Path, more: dict[str, Any], few: int, many: int) -> None:
