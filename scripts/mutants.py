@@ -106,12 +106,33 @@ SURVEY, REPLICATE, ROTATION, UNMARKED, HEALTH, PACKAGE = (
 UNITS, NAMES, UNSENT = (
     f"tests/unit/plugins/module_utils/_core/test_{name}.py" for name in ("units", "names", "unsent")
 )
+DECLARATION, JOB, OUTCOME = (
+    f"tests/unit/plugins/module_utils/_jobs/test_{name}.py" for name in ("declaration", "job", "outcome")
+)
 POOL, POOL_TEXT, POOL_INFO, DATASET_INFO = (
     f"tests/unit/plugins/module_utils/{name}.py"
     for name in ("_core/test_pool", "_zfs/test_pool", "_pool/test_info", "_dataset/test_info")
 )
 
 MUTANTS = [
+    Mutant("a later job of the same name overrides the earlier one", "_jobs/declaration",
+           """{**found.get(name, {}), **job, "name": name}""", """{**job, **found.get(name, {}), "name": name}""",
+           DECLARATION),
+    Mutant("rules of a job need to know their snapshots", "_jobs/declaration",
+           """if not (found.get("snapshot") or found.get("match")):""", "if False:", DECLARATION),
+    Mutant("nothing runs if a job is wrong", "_jobs/job", "for job in chosen] if not problems else []",
+           "for job in chosen]", JOB),
+    Mutant("a job sends only its own snapshots", "_jobs/job", """{"include_snapshots": match, **""", "{**", JOB),
+    Mutant("a limit of the job is not for a target that gets little", "_jobs/job",
+           """{} if target.get("include") or (""", "{} if (", JOB),
+    Mutant("a host that finds its own name replicates to itself", "_jobs/job",
+           """LOCAL if target["host"] == where.host else""", "", JOB),
+    Mutant("a replica that does not exist is not pruned", "_jobs/outcome", "return bool(steps) and not begins",
+           "return True", OUTCOME),
+    Mutant("only replicas of this job are pruned on a target", "_jobs/outcome",
+           """if target["options"]["host"] == host""", "if True", OUTCOME),
+    Mutant("what is late now fails no check run", "_jobs/outcome", """if check or each.get""", "if each.get", OUTCOME),
+    Mutant("an unreachable target is a failure", "_jobs/outcome", """ or result.get("unreachable")""", "", OUTCOME),
     Mutant("the kernel knows whether a pool is suspended", "_core/pool",
            "if self.kernel == SUSPENDED or self.status is None:", "if self.status is None:", POOL),
     Mutant("errors of a device are a problem", "_core/pool",

@@ -105,7 +105,8 @@ JOB: Mapping[str, shapes.Check] = {
     **KEEPING,
     **{f"{rule}_on_targets": check for rule, check in KEEPING.items()},
     "unreplicated": shapes.one_of("keep", "ignore"),
-    "unreplicated_limit": shapes.anything,
+    "unreplicated_limit": shapes.duration,
+    "min_free": shapes.text,
     "max_lag": shapes.duration,
     "warn_lag": shapes.duration,
 }

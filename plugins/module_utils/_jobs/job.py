@@ -65,8 +65,7 @@ def _completed(job: Mapping[str, Any], where: Where) -> dict[str, Any]:
         "replicate": {key: value for key, value in sending.items() if key in SENDING or key in RUNNING},
         "targets": [{**_target(target, rules, where), **_lags(target, job)} for target in job.get("targets", [])],
         "prune": {rule: job[rule] for rule in KEEPING if rule in job},
-        "unreplicated": job.get("unreplicated"),
-        "unreplicated_limit": job.get("unreplicated_limit"),
+        "sparing": {key: job[key] for key in ("unreplicated", "unreplicated_limit", "min_free") if key in job},
     }
 
 
