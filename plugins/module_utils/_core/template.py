@@ -29,6 +29,20 @@ _EXPRESSIONS = {
     "u": "[1-7]",
     "s": "[0-9]+",
 }
+_GLOBS = {
+    "Y": "[0-9]" * 4,
+    "y": "[0-9]" * 2,
+    "m": "[01][0-9]",
+    "d": "[0-3][0-9]",
+    "j": "[0-3][0-9][0-9]",
+    "H": "[0-2][0-9]",
+    "M": "[0-5][0-9]",
+    "S": "[0-6][0-9]",
+    "G": "[0-9]" * 4,
+    "V": "[0-5][0-9]",
+    "u": "[1-7]",
+    "s": "[0-9]*",
+}
 _COMBINED = {"F": "%Y-%m-%d", "R": "%H:%M", "T": "%H:%M:%S"}
 _PART = re.compile("%.?|[^%]+", re.DOTALL)
 
@@ -80,3 +94,11 @@ class Template:
         """
         made = (_EXPRESSIONS[part[1:]] if part.startswith("%") else re.escape(part) for part in self.parts)
         return EXPRESSION + "".join(made)
+
+    def glob(self) -> str:
+        """The same as a glob, which may be recorded with a relationship. It has few more names: also month 19.
+
+        >>> Template.parse("at.%Y", "snapshot").glob()
+        'at.[0-9][0-9][0-9][0-9]'
+        """
+        return "".join(_GLOBS[part[1:]] if part.startswith("%") else part for part in self.parts)

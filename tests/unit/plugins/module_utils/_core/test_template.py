@@ -95,6 +95,7 @@ def test_the_pattern_has_every_name(text: str, now: int, place: str, utc: bool) 
     with zone(place):
         name = template.name(now, utc)
     assert matches(name, [pattern])
+    assert matches(name, [template.glob()])
     assert str(SnapshotName.parse(f"tank@{name}")) == f"tank@{name}"
 
 
@@ -110,6 +111,8 @@ def test_the_pattern_has_no_name_of_another_template(
     name = parse("_".join([other[0], *other[1]])).name(now, utc=True)
     if one[0] != other[0] or len(one[1]) != len(other[1]):
         assert not matches(name, [parse("_".join([one[0], *one[1]])).pattern()])
+        if not {"%s"} & {*one[1]}:  # which is of any length
+            assert not matches(name, [parse("_".join([one[0], *one[1]])).glob()])
 
 
 @pytest.mark.parametrize(
@@ -126,3 +129,11 @@ def test_the_pattern_has_no_name_of_another_template(
 )
 def test_the_pattern_has_nothing_that_no_clock_makes(text: str, others: list[str]) -> None:
     assert not [other for other in others if matches(other, [parse(text).pattern()])]
+
+
+def test_the_glob_has_little_more() -> None:
+    template = parse("a-%Y-%m-%d_%H-%M")
+    assert template.glob() == "a-[0-9][0-9][0-9][0-9]-[01][0-9]-[0-3][0-9]_[0-2][0-9]-[0-5][0-9]"
+    assert matches("a-2026-19-39_29-59", [template.glob()])
+    others = ["a-2026-11-28", "a-2026-11-28_00-00-00", "b-2026-11-28_00-00", "a-2026-21-28_00-00", "a-2026-1-1_00-00"]
+    assert not [other for other in others if matches(other, [template.glob()])]
