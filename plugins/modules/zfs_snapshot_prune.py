@@ -113,6 +113,14 @@ options:
         oldest of the snapshots are given up that are kept only because they have not been sent, as few as make up for
         it by ZFS's own estimate.
     type: str
+  upcoming:
+    description:
+      - Full names of snapshots that earlier tasks of the run create or send here. In check mode, in which they do not
+        exist, they count as if they had been created now, so that the module reports what a run would prune.
+      - Otherwise it has no effect.
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - cerss.zfs.attributes
   - cerss.zfs.attributes.changes
@@ -277,6 +285,7 @@ def main() -> None:
             "unreplicated": {"type": "str", "choices": ["keep", "ignore"], "default": "keep"},
             "unreplicated_limit": {"type": "str"},
             "min_free": {"type": "str"},
+            "upcoming": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )

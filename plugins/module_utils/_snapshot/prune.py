@@ -13,9 +13,11 @@ from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import LastHold
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
     DatasetName,
+    SnapshotName,
     check_patterns,
     check_unique,
     listing,
@@ -41,7 +43,7 @@ class Options:
     """The checked options.
 
     ``unreplicated``: whether to keep what relationships would still send, for ``limit`` seconds at most, and as long as
-    the pool has ``min_free``.
+    the pool has ``min_free``. ``upcoming``: names of snapshots that check mode counts although they do not exist yet.
     """
 
     selection: Selection
@@ -50,6 +52,7 @@ class Options:
     unreplicated: bool = True
     limit: int | None = None
     min_free: MinFree | None = None
+    upcoming: tuple[SnapshotName, ...] = ()
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Options:
@@ -69,6 +72,7 @@ class Options:
             params["unreplicated"] == "keep",
             None if limit is None else units.duration(limit, "unreplicated_limit"),
             None if min_free is None else MinFree.parse(min_free, "min_free"),
+            tuple(SnapshotName.parse(name) for name in params.get("upcoming") or ()),
         )
 
     @property
@@ -105,6 +109,8 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     options, backend = Options.from_params(params), Backend()
     seen = Seen() if options.is_empty else _read(backend, options)
     now = time.time()
+    if check_mode:
+        seen = with_upcoming(seen, options, now)
     verdicts = judge(seen, options, now, time.localtime)
     late = too_late(verdicts, options, now)
     crowding, warnings = _crowding(backend, options, verdicts, late)
@@ -157,6 +163,30 @@ def _read_states(backend: Backend, snapshots: list[Snapshot]) -> None:
     gone = {*inventory.read_values(backend, {"": holder}, names, ("defer_destroy",), spoilt={})}
     for snap in snapshots:
         snap.state = model.ABSENT if snap.name in gone else snap.state
+
+
+def with_upcoming(seen: Seen, options: Options, now: float) -> Seen:
+    """With the upcoming snapshots that do not exist yet, as they will be right after their creation at ``now``.
+
+    When they have come to a replica, what was the last received snapshot before is not held as such any more.
+    """
+    there = {snap.name for dataset in seen.datasets.values() for snap in dataset.snapshots}
+    found: dict[str, list[Snapshot]] = {}
+    for name in options.upcoming:
+        if name.dataset.path in seen.datasets and matches(name.snapshot, options.match) and str(name) not in there:
+            snapshot = Snapshot(str(name), createtxg=2**63, created=int(now), clones=[], userrefs=0, holds=[])
+            found.setdefault(name.dataset.path, []).append(snapshot)
+    datasets = {
+        name: replace(dataset, snapshots=[*dataset.snapshots, *found.get(name, ())])
+        for name, dataset in seen.datasets.items()
+    }
+    matched = [_no_longer_last(snap) if snap.dataset in found else snap for snap in seen.matched]
+    return replace(seen, datasets=datasets, matched=[*matched, *(snap for snaps in found.values() for snap in snaps)])
+
+
+def _no_longer_last(snapshot: Snapshot) -> Snapshot:
+    holds = [hold for hold in snapshot.holds or [] if not isinstance(hold.mark, LastHold)]
+    return replace(snapshot, holds=holds, userrefs=len(holds))
 
 
 # -- what to do ------------------------------------------------------------------------------------------------------

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
-from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import Filter, ReplicaRecords, SourceMark
-from ansible_collections.cerss.zfs.plugins.module_utils._core.model import PENDING_DELETE, Dataset, Snapshot
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import Filter, LastHold, ReplicaRecords, SourceMark
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import PENDING_DELETE, Dataset, Hold, Snapshot
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import SnapshotName
 from ansible_collections.cerss.zfs.plugins.module_utils._core.unsent import storable
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import Activity
 from ansible_collections.cerss.zfs.plugins.module_utils._host.selection import Selection
@@ -31,6 +32,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.prune import (
     decide,
     judge,
     too_late,
+    with_upcoming,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.retention import Rules
 from ansible_collections.cerss.zfs.tests.unit.pairs import ID, OTHER, SOURCE_GUID, link, record, records, source
@@ -108,6 +110,32 @@ def test_what_is_not_sent_yet_is_kept() -> None:
     assert (pruned(decision), decision.given_up) == (["tank/v@s1"], [])
     ignored = decided(found, Rules({"last": 1}), unreplicated=False)
     assert (pruned(ignored), ignored.given_up) == (["tank/v@s1", "tank/v@s2", "tank/v@s3"], [])
+
+
+UPCOMING = ("tank/v@s4", "tank/v@s3", "tank/v@other", "tank/w@s4")
+
+
+def test_check_mode_counts_what_an_earlier_task_would_have_created() -> None:
+    """What does not exist, matches, and belongs to a dataset that is pruned."""
+    dataset = source(1, 2, 3, at=3)
+    found = Seen({"tank/v": dataset}, dataset.snapshots)
+    options = Options(Selection(()), ("s*",), Rules({"last": 2}), upcoming=tuple(map(SnapshotName.parse, UPCOMING)))
+    assumed = with_upcoming(found, options, NOW)
+    assert [snap.name for snap in assumed.matched] == [f"tank/v@s{number}" for number in (1, 2, 3, 4)]
+    assert pruned(decided(found, Rules({"last": 2}))) == ["tank/v@s1"]
+    assert pruned(decided(assumed, Rules({"last": 2}))) == ["tank/v@s1", "tank/v@s2"]
+    assert [each["name"] for each in decided(assumed, Rules({"daily": 1})).kept] == ["tank/v@s4"]
+    assert [snap.name for snap in dataset.snapshots] == ["tank/v@s1", "tank/v@s2", "tank/v@s3"]
+
+
+def test_what_would_have_arrived_is_the_last_received_snapshot() -> None:
+    last = Hold(LastHold.TAG, 1)
+    snapshots = [snapshot("backup/v@1", 1), snapshot("backup/v@2", 2, holds=[last], userrefs=1)]
+    dataset = Dataset("backup/v", ours={SourceMark.NAME: SOURCE}, snapshots=snapshots)
+    found = Seen({"backup/v": dataset}, snapshots)
+    options = Options(Selection(()), ("*",), Rules({"last": 1}), upcoming=(SnapshotName.parse("backup/v@3"),))
+    assert pruned(decided(found, Rules({"last": 1}))) == ["backup/v@1"]
+    assert pruned(decided(with_upcoming(found, options, NOW), Rules({"last": 1}))) == ["backup/v@1", "backup/v@2"]
 
 
 def test_what_is_given_up_is_named() -> None:
