@@ -38,6 +38,7 @@ PARTS: dict[str, Callable[..., Any]] = {
     "plan": plan,
     "addresses": job.addresses,
     "sending": outcome.sending,
+    "source_pruning": outcome.source_pruning,
     "prunings": outcome.prunings,
     "limits": outcome.limits,
     "rows": outcome.rows,

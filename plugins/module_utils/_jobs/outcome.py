@@ -22,12 +22,23 @@ _TIMES = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 _HEADS = ("JOB", "WHERE", "NEW", "SENT", "BYTES", "PRUNED", "LAG", "RESULT")
 
 
+def upcoming(snapshot: Result, check: bool) -> list[dict[str, Any]]:
+    """In check mode the snapshots that the job would create."""
+    return list(snapshot.get("snapshots") or []) if check and snapshot.get("changed") else []
+
+
+def source_pruning(job: Mapping[str, Any], snapshot: Result, check: bool) -> dict[str, Any]:
+    """The options of zfs_snapshot_prune for the source."""
+    names = [each["name"] for each in upcoming(snapshot, check)]
+    return {**_tree(job), **job["prune"], **job["sparing"], "match": job["match"], "upcoming": names}
+
+
 def sending(job: Mapping[str, Any], snapshot: Result, check: bool) -> dict[str, Any]:
     """The options of zfs_snapshot_replicate that say what to send.
 
     In check mode a snapshot that the task before would create is named, since the module then assumes that it exists.
     """
-    made = list(snapshot.get("snapshots") or []) if check and snapshot.get("changed") else []
+    made = upcoming(snapshot, check)
     if job["recursive"] and not job["select"]:
         made = [each for each in made if each["dataset"] in job["datasets"]]
         return {**_tree(job), "name": [each["name"] for each in made] or job["datasets"]}
@@ -67,12 +78,21 @@ def prunings(job: Mapping[str, Any], replicate: Result, check: bool) -> list[dic
 
     Left out are replicas that do not exist, as a new one in check mode.
     """
-    return [
-        {"target": place, "host": target["inventory_host"], "name": names, **target["prune"]}
-        for place, (target, found) in enumerate(zip(job["targets"], replicas(job, replicate)))
-        for names in [[str(each["target_dataset"]) for each in found if _exists(each, check)]]
-        if target["prune"] and target["inventory_host"] and names
-    ]
+    found = []
+    for place, (target, items) in enumerate(zip(job["targets"], replicas(job, replicate))):
+        there = [each for each in items if _exists(each, check)]
+        if target["prune"] and target["inventory_host"] and there:
+            names = [str(each["target_dataset"]) for each in there]
+            coming = [name for each in there for name in _coming(each)] if check else []
+            options = {"name": names, **target["prune"], "match": job["match"], "upcoming": coming}
+            found.append({"target": place, "host": target["inventory_host"], "options": options})
+    return found
+
+
+def _coming(replica: Result) -> list[str]:
+    """The snapshots that the replica would get, as far as the result names them."""
+    sent = [name for step in replica.get("steps") or [] for name in step.get("snapshots") or []]
+    return [f"{replica['target_dataset']}@{name.partition('@')[2]}" for name in sent]
 
 
 def _exists(replica: Result, check: bool) -> bool:

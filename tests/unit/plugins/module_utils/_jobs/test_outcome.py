@@ -94,13 +94,26 @@ def test_only_replicas_of_this_job_that_exist_are_pruned() -> None:
         replica("spare/db"),
     ]
     (real,) = outcome.prunings(made(), {"replicas": items}, check=False)
-    assert real == {
-        "target": 0, "host": "b", "name": ["backup/db", "backup/new", "backup/same", "backup/full"],
-        "keep": {"daily": 60},
+    assert real.pop("options") == {
+        "name": ["backup/db", "backup/new", "backup/same", "backup/full"], "keep": {"daily": 60},
+        "match": made()["match"], "upcoming": [],
     }  # fmt: skip
+    assert real == {"target": 0, "host": "b"}
     (check,) = outcome.prunings(made(), {"replicas": items}, check=True)
-    assert check["name"] == ["backup/db", "backup/same", "backup/full"]
+    assert check["options"]["name"] == ["backup/db", "backup/same", "backup/full"]
     assert outcome.prunings(made(), SKIPPED, check=False) == []
+
+
+def test_check_mode_prunes_as_if_all_were_taken_and_sent() -> None:
+    steps = [{"kind": "incremental", "snapshots": ["tank/db@n", "tank/db@o"]}]
+    (there,) = outcome.prunings(made(), {"replicas": [replica("b:backup/db", steps=steps)]}, check=True)
+    assert there["options"]["upcoming"] == ["backup/db@n", "backup/db@o"]
+    taken = {"changed": True, "snapshots": [{"name": "tank/db@n", "dataset": "tank/db"}]}
+    options = {"name": ["tank/db"], "recursive": True, "keep": {"daily": 7}, "match": made()["match"]}
+    assert outcome.source_pruning(made(), taken, check=True) == {**options, "upcoming": ["tank/db@n"]}
+    assert outcome.source_pruning(made(), taken, check=False) == {**options, "upcoming": []}
+    spared = outcome.source_pruning(made("{unreplicated_limit: 60d, older_than: 2d}"), SKIPPED, check=True)
+    assert spared == {**options, "older_than": "2d", "unreplicated_limit": "60d", "upcoming": []}
 
 
 def test_targets_with_the_same_limits_are_checked_together() -> None:
