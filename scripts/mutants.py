@@ -115,7 +115,8 @@ POOL, POOL_TEXT, POOL_INFO, DATASET_INFO = (
 )
 
 MUTANTS = [
-    Mutant("check mode counts only what does not exist yet", "_snapshot/prune", " and str(name) not in there:", ":", PRUNE),
+    Mutant("check mode counts only what does not exist yet", "_snapshot/prune", " and str(name) not in there:", ":",
+           PRUNE),
     Mutant("what would have arrived is held as the last one", "_snapshot/prune",
            "_no_longer_last(snap) if snap.dataset in found else snap", "snap", PRUNE),
     Mutant("a later job of the same name overrides the earlier one", "_jobs/declaration",
