@@ -224,8 +224,10 @@ def expanded(options: Options, chosen: Sequence[str]) -> list[str]:
     """Full names of the snapshots of the chosen datasets, in the order of ``name``."""
     if options.everywhere:
         return [f"{dataset}@{options.everywhere}" for dataset in chosen]
-    if options.selection.deep:
-        below = ((name, dataset) for name in options.names for dataset in chosen if name.dataset.covers(dataset))
-        return list(dict.fromkeys(f"{dataset}@{name.snapshot}" for name, dataset in below))
-    there = {*chosen}
-    return [str(name) for name in options.names if str(name.dataset) in there]
+    within: dict[str, list[str]] = {root: [] for root in datasets_of(options)}
+    for dataset in chosen:
+        above = map(str, DatasetName(dataset).ancestors()) if options.selection.deep else ()
+        for root in within.keys() & {dataset, *above}:
+            within[root].append(dataset)
+    names = (f"{dataset}@{name.snapshot}" for name in options.names for dataset in within[str(name.dataset)])
+    return list(dict.fromkeys(names))
