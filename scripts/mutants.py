@@ -155,7 +155,7 @@ MUTANTS = [
            "        and snapshot.state != PENDING_DELETE\n", "", REPLICATION),
     Mutant("the filters of each job count", "_core/unsent", "record.filters or (Filter(),)", "(Filter(),)", UNSENT),
     Mutant("what is on the replica is not lacking there", "_core/unsent",
-           "if not point or (snap.createtxg or 0) > point.createtxg]", "]", UNSENT),
+           "if not point or snap.createtxg is None or snap.createtxg > point.createtxg]", "]", UNSENT),
     Mutant("of a record that cannot be read everything counts", "_core/unsent",
            "    for lack in _unreadable(dataset):\n", "    for lack in ():\n", PRUNE),
     Mutant("no expression in a property is ever run", "_core/unsent",

@@ -392,6 +392,19 @@ def test_all_clones_are_found_where_zfs_cuts_their_list(world: World, receiving:
     assert kept["pruned"] == []
 
 
+def test_prune_reads_all_datasets_at_once(world: World) -> None:
+    names = [f"tank/v/d{number}" for number in range(30)]
+    world.here.make("tank/v@s1", *(f"{name}@s{number}" for name in names for number in (1, 2, 3)))
+    for name in names[:10]:
+        assert not world.replicate(f"{name}@s1", target=f"backup/{name[7:]}").get("failed")
+    for recursive, left in ((False, []), (True, [2, 3])):
+        world.log.clear()
+        result = verb(world, "zfs_snapshot_prune", name=["tank/v"], recursive=recursive, match=["*"], keep={"last": 1})
+        assert [argv[1] for _machine, argv in world.log if argv[0] == "zfs"] == ["list", "get", "get", "get"]
+        assert {int(kept["name"][-1]) for kept in result["kept"] if "v/d1@" in kept["name"]} == {*left}
+        assert len(result["pruned"]) == (10 + 40 if recursive else 0)
+
+
 # -- results and command lines ---------------------------------------------------------------------------------------
 
 

@@ -74,7 +74,7 @@ def unsent(dataset: Dataset, snapshots: Sequence[Snapshot]) -> dict[str, list[La
     points = dataset.commit_points()
     for record in dataset.records().values():
         point = points.get(record.id)
-        newer = [snap for snap in snapshots if not point or (snap.createtxg or 0) > point.createtxg]
+        newer = [snap for snap in snapshots if not point or snap.createtxg is None or snap.createtxg > point.createtxg]
         lack = Lack(record.id, record.target, f"not yet sent to {record.target} (relationship {record.id})")
         for snap in _chosen(newer, record):
             found.setdefault(snap.name, []).append(lack)

@@ -78,6 +78,12 @@ def test_temporary_and_deleted_ones_are_not_sent() -> None:
     assert not is_sent(dataset.snapshots[0], Filter())
 
 
+def test_one_that_cannot_be_put_in_order_counts() -> None:
+    dataset = source(1, 2, at=2)
+    dataset.snapshots[0].createtxg = None
+    assert [*lacking(dataset)] == ["s1"]
+
+
 def test_each_relationship_lacks_its_own() -> None:
     dataset = source(1, 2, 3)
     third = "a" * 16
