@@ -66,13 +66,13 @@ class Options:
         if given and params["unreplicated"] == "ignore":
             raise BadInput(f"{listing(given)} cannot be combined with unreplicated=ignore; leave one of them out")
         return cls(
-            Selection.from_params(params, names),
-            _patterns(params),
-            Rules.from_params(params),
-            params["unreplicated"] == "keep",
-            None if limit is None else units.duration(limit, "unreplicated_limit"),
-            None if min_free is None else MinFree.parse(min_free, "min_free"),
-            tuple(SnapshotName.parse(name) for name in params.get("upcoming") or ()),
+            selection=Selection.from_params(params, names),
+            match=_patterns(params),
+            rules=Rules.from_params(params),
+            unreplicated=params["unreplicated"] == "keep",
+            limit=None if limit is None else units.duration(limit, "unreplicated_limit"),
+            min_free=None if min_free is None else MinFree.parse(min_free, "min_free"),
+            upcoming=tuple(SnapshotName.parse(name) for name in params.get("upcoming") or ()),
         )
 
     @property
@@ -126,7 +126,7 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
 
 
 def _read(backend: Backend, options: Options) -> Seen:
-    """Five zfs processes at most; six if anything is held, and one more with ``select``."""
+    """Four zfs processes, one more if anything is held, and one with ``select``."""
     selection = options.selection
     found, missing = inventory.read(backend, selection.roots or (), selection.depth)
     if missing:

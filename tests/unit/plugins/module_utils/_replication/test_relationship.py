@@ -25,6 +25,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     CommitPoint,
     CommitPoints,
     Cursor,
+    Filter,
     LastHold,
     ReplicaRecords,
     SourceMark,
@@ -696,6 +697,13 @@ def test_what_is_mended(recorded: Any, marked: Any, id_: str) -> None:
     assert case.id == id_
     assert case.mark
     assert (case.mark.released, case.mark.put_aside, case.mark.beside) == (False, False, False)
+
+
+def test_mending_keeps_what_jobs_have_recorded() -> None:
+    case = settled(pair([1, 2], [1, 2]))
+    case.source.ours = records(record(guid="5", filters=(Filter("nightly", ("n*",)),)))
+    case, _plan = adopted(case)
+    assert case.record == record(filters=(Filter("nightly", ("n*",)),))
 
 
 def test_what_is_paused_stays_paused() -> None:
