@@ -156,14 +156,16 @@ class Announcement:
 class Filter:
     """Which snapshots one job sends: patterns for the part after the @. ``job`` is "" if it has no name.
 
-    Without ``intermediates`` it sends only the newest one.
+    With ``periods`` (names of `periods.PERIODS`) it sends only the first one in each, and without ``intermediates``
+    only the newest one.
     """
 
-    FIELDS: ClassVar[tuple[str, ...]] = ("job", "include", "exclude", "intermediates")
+    FIELDS: ClassVar[tuple[str, ...]] = ("job", "include", "exclude", "periods", "intermediates")
 
     job: str = ""
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    periods: tuple[str, ...] = ()
     intermediates: bool = True
 
     @classmethod
@@ -171,14 +173,14 @@ class Filter:
         """From JSON; None for what `to_json` would not have made."""
         if not (isinstance(value, dict) and value.keys() <= {*cls.FIELDS}):
             return None
-        include, exclude = value.get("include", []), value.get("exclude", [])
+        lists = [value.get(name, []) for name in ("include", "exclude", "periods")]
         if not (
             ("job" not in value or _is_text(value["job"]))
             and isinstance(value.get("intermediates", True), bool)
-            and all(isinstance(each, list) and all(map(_is_text, each)) for each in (include, exclude))
+            and all(isinstance(each, list) and all(map(_is_text, each)) for each in lists)
         ):
             return None
-        return cls(value.get("job", ""), tuple(include), tuple(exclude), value.get("intermediates", True))
+        return cls(value.get("job", ""), *map(tuple, lists), intermediates=value.get("intermediates", True))
 
     def to_json(self) -> dict[str, Any]:
         """Without what is at its default."""

