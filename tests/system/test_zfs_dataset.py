@@ -200,7 +200,7 @@ def test_a_tree_with_all_that_depends_on_it(backend: Backend) -> None:
 )
 def test_what_stops_a_cascade(backend: Backend, obstacle: str, told: str) -> None:
     backend.run(f"{TREE}; {obstacle}")
-    verbs.refused(backend, VERB, [(CASCADE, told), (CASCADE, "Nothing was changed")])
+    verbs.refused(backend, VERB, [(CASCADE, told), (CASCADE, "It stays as it is")])
 
 
 def test_what_is_in_use_stops_a_cascade_before_anything_is_destroyed(backend: Backend) -> None:

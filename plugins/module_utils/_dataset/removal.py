@@ -158,7 +158,7 @@ def plan_cascade(name: str, closure: Closure, origins: Sequence[Snapshot], runni
     found = [*absent.obstacles((), closure, running), *_receives(name, closure, running)]
     if found:
         raise Refused(
-            f"{name} cannot be removed: these are in the way: {'; '.join(shortened(found))}. Nothing was changed. "
+            f"{name} cannot be removed: these are in the way: {'; '.join(shortened(found))}. It stays as it is. "
             "Remove them first; zfs_replication with state=absent ends a relationship, and zfs_snapshot with "
             "purge_holds releases holds"
         )
