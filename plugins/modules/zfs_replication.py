@@ -175,7 +175,7 @@ left_over:
       on.
   type: list
   elements: dict
-  returned: if O(state=absent)
+  returned: if state=absent
   sample:
     - host: backend-b
       dataset: null
