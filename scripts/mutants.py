@@ -99,9 +99,11 @@ STREAM, PROGRAM, PEEK, HOOKS = (
     f"tests/unit/plugins/module_utils/{name}.py"
     for name in ("_zfs/test_stream", "_zfs/test_program", "_host/test_peek", "_snapshot/test_hooks")
 )
-SURVEY, REPLICATE, ROTATION, UNMARKED, HEALTH, PACKAGE = (
+SURVEY, REPLICATE, ROTATION, UNMARKED, HEALTH, PACKAGE, WORK, RECEIVERS = (
     f"tests/unit/plugins/module_utils/_replication/test_{name}.py"
-    for name in ("survey", "replicate", "rotation", "unmarked", "health", "package")
+    for name in (
+        "survey", "replicate", "rotation", "unmarked", "health", "package", "work", "receivers",
+    )  # fmt: skip
 )
 UNITS, NAMES, UNSENT = (
     f"tests/unit/plugins/module_utils/_core/test_{name}.py" for name in ("units", "names", "unsent")
@@ -502,9 +504,9 @@ MUTANTS = [
            "if not plan:", WAVE),
     Mutant("a first replication begins only with its record", "_replication/attempt",
            "isinstance(why, ReadOnly) or bookkeeping.declares(step)", "isinstance(why, ReadOnly)", ATTEMPT),
-    Mutant("a source that takes no marks is replicated all the same", "_replication/attempt",
-           "if needed(step, error) or step.side != SOURCE:", "if step:", ATTEMPT),
-    Mutant("no commit point while other marks are missing", "_replication/attempt",
+    Mutant("a source that takes no marks is replicated all the same", "_replication/work",
+           "if needed(step, error) or step.side != SOURCE:", "if step:", WORK),
+    Mutant("no commit point while other marks are missing", "_replication/work",
            "                whole = False\n", "", WAVE),
     Mutant("a program compares the marks first", "_replication/together",
            "program.group(self.pair.source.name, expected, commands)",
@@ -541,14 +543,14 @@ MUTANTS = [
            "                if self.check:\n                    self.check()\n", "", WANTED),
     Mutant("a lost lease ends a run for good", "_host/wanted",
            "                self.stop.set()\n", "                pass\n", WANTED),
-    Mutant("effects have no grace", "_replication/attempt",
-           'self.wanted.check(f"before {what}", grace)', 'self.wanted.check(f"before {what}", 3600)', ATTEMPT),
+    Mutant("effects have no grace", "_replication/work",
+           'self.wanted.check(f"before {what}", grace)', 'self.wanted.check(f"before {what}", 3600)', WORK),
     Mutant("what has arrived is still noted", "_host/wanted", "(self._ended or 0) + grace", "0", WANTED),
     Mutant("a run that has to end starts nothing", "_replication/run",
            "        if self.work.wanted.fault():\n            self._start_nothing()\n", "", RUN),
-    Mutant("only a receiver that told its pid is ended", "_replication/attempt",
+    Mutant("only a receiver that told its pid is ended", "_replication/receivers",
            "processes.age_of_receiver(process_list(work.target), pid, into) is not None", "process_list(work.target)",
-           ATTEMPT),
+           RECEIVERS),
     Mutant("a pid is not enough", "_zfs/processes",
            r"(?:\S+ -n )?(?:\S*/)?zfs receive .* {re.escape(dataset)}", ".*", PROCESSES),
     Mutant("the first reading is tried again", "_host/wanted", "failures > retries", "failures", ATTEMPT),
@@ -558,8 +560,8 @@ MUTANTS = [
     Mutant("without process 1 a list is not whole", "_zfs/processes", "self.whole and ", "", PROCESSES),
     Mutant("where processes are hidden the token is watched", "_host/activity",
            "return not found.known and any(", "return any(", ACTIVITY),
-    Mutant("nothing is renamed over a receive that is hidden", "_replication/attempt",
-           "list(there) or [pair.replica_name]", "[pair.replica_name]", ATTEMPT),
+    Mutant("nothing is renamed over a receive that is hidden", "_replication/receivers",
+           "list(there) or [pair.replica_name]", "[pair.replica_name]", RECEIVERS),
     Mutant("lines of ps are whole", "_zfs/commands", '"-ww", ', "", ACTIVITY),
     Mutant("noise beside missing names is no failure", "_zfs/output",
            "(rc != 1 or _FAILURE.match(line))", "True", OUTPUT),
@@ -578,8 +580,8 @@ MUTANTS = [
     Mutant("who may not be ended is not waited for", "_host/process",
            "if process.poll() is None and _signal(process, signal.SIGTERM):",
            "_signal(process, signal.SIGTERM)\n    if process.poll() is None:", PROCESS),
-    Mutant("a pid is kept until the host answers", "_replication/attempt",
-           "    pid = task.receiver\n", "    pid, task.receiver = task.receiver, None\n", ATTEMPT),
+    Mutant("a pid is kept until the host answers", "_replication/receivers",
+           "    pid = task.receiver\n", "    pid, task.receiver = task.receiver, None\n", RECEIVERS),
     Mutant("a rollback destroys no newer snapshots", "_zfs/commands",
            'return ["zfs", "rollback", snapshot_name]', 'return ["zfs", "rollback", "-r", snapshot_name]', RECORDED),
     Mutant("a snapshot with dependents is only deferred", "_zfs/commands",
@@ -961,11 +963,11 @@ MUTANTS = [
            "updated - started >= interval", "updated >= started", ACTION),
     Mutant("what the sender has written is looked at before it is waited for", "_replication/transfer",
            "            self._counted = process.written(program)\n        return", "        return", TRANSFER),
-    Mutant("a receiver is only ended if it is as old", "_replication/attempt",
+    Mutant("a receiver is only ended if it is as old", "_replication/receivers",
            """if found is not None and abs(time.time() - run["told"] - found) <= SAME_AGE:""", "if found is not None:",
-           ATTEMPT),
+           RECEIVERS),
     Mutant("a receiver that somebody feeds is left alone", "_host/runfiles",
-           """map(_exists, [run["pid"], *run.get("programs", [])])""", """map(_exists, [run["pid"]])""", ATTEMPT),
+           """map(_exists, [run["pid"], *run.get("programs", [])])""", """map(_exists, [run["pid"]])""", RECEIVERS),
     Mutant("who edits authorized_keys has the lock", AUTHORIZED, "        while not has_lock(folder):\n",
            "        while False and not has_lock(folder):\n", ROLES),
     Mutant("the folder of authorized_keys has one draft, which is not followed", AUTHORIZED,

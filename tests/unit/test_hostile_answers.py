@@ -38,7 +38,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.text import shown
 from ansible_collections.cerss.zfs.plugins.module_utils._host import process
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt, transfer
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt, receivers, transfer
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.token import decode_token
 from ansible_collections.cerss.zfs.tests.unit.machine import ENCRYPTED, No, Part, flags_of, token_text
 from ansible_collections.cerss.zfs.tests.unit.scenarios import Call
@@ -181,7 +181,7 @@ class Liar(World):
         patch.setattr(transfer, "TICK", 0.002)
         patch.setattr(transfer, "LOOK", 0.001)
         patch.setattr(transfer, "LAST_WORDS", 0.2)
-        patch.setattr(attempt, "time", _Clock())
+        patch.setattr(receivers, "time", _Clock())
 
     def run(self, argv: list[str], **_options: Any) -> process.Result:
         truth = super().run(argv)

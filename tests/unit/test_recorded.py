@@ -30,8 +30,8 @@ from hypothesis import strategies as st
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, TimedOut
 from ansible_collections.cerss.zfs.plugins.module_utils._host import process, runfiles
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt, transfer
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import run as replication_run
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import transfer, work
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import stream
 from ansible_collections.cerss.zfs.tests.unit.scenarios import VERSIONS, Call, Session, recordings
@@ -148,7 +148,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv(runfiles.RUN_ID, raising=False)
     monkeypatch.setattr(platform, "node", lambda: "backend-a")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(attempt, "POLL", 0.01)
+    monkeypatch.setattr(work, "POLL", 0.01)
     monkeypatch.setattr(replication_run, "WAVE_SECONDS", 1e9)  # as record.py: a wave ends when nothing is on its way
     monkeypatch.setattr(transfer, "TICK", 0.01)
     monkeypatch.setattr(random, "uniform", lambda *_: 0.0)

@@ -21,10 +21,11 @@ from typing import Any
 import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils import _gate
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import ReplicaRecords
 from ansible_collections.cerss.zfs.plugins.module_utils._host import process, runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import Wanted
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt, replicate
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt, receivers, replicate, work
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.errors import zfs_error
 from ansible_collections.cerss.zfs.tests.unit.machine import Machine, No, Thing, flags_of
 from ansible_collections.cerss.zfs.tests.unit.scenarios import Call
@@ -65,7 +66,8 @@ class World:
         patch.setattr(process, "run", self.run)
         patch.setattr(process, "Lines", lambda argv, _check=None: _Lines(self, argv))
         patch.setattr(attempt, "run_pipe", self.pipe)
-        patch.setattr(attempt, "POLL", 0.005)
+        patch.setattr(work, "POLL", 0.005)
+        patch.setattr(receivers, "LOOK", 0.005)
         patch.setattr(random, "uniform", lambda *_: 0.0)
         patch.setattr(runfiles, "SYSTEM_FOLDER", folder / "run")
         patch.setattr(runfiles, "TEMP_FOLDER", folder)
@@ -188,3 +190,43 @@ class _Lines:
     def __iter__(self) -> Iterator[str]:
         self.result = self.world.run(self.argv)
         yield from self.result.stdout.split("\n")[:-1]
+
+
+# -- for tests of single pairs ----------------------------------------------------------------------------------------
+
+
+def message(result: dict[str, Any]) -> str:
+    (replica,) = result["replicas"]
+    assert replica["failed"] == bool(replica["msg"])
+    return str(replica["msg"] or "")
+
+
+def behind(world: World) -> None:
+    """tank/v@s1 is replicated, and s2 to s4 are not."""
+    world.here.make("tank/v@s1")
+    world.replicate()
+    world.here.make("tank/v@s2", "tank/v@s3", "tank/v@s4")
+    world.revive()
+
+
+def id_of(world: World) -> str:
+    (records,) = ReplicaRecords.all_of(world.here.all["tank/v"].props).values()
+    (record,) = records.entries  # type: ignore[union-attr]
+    return str(record.id)
+
+
+def marks(world: World) -> list[Any]:
+    """Bookmarks, holds and properties on the source."""
+    return [(name, thing.holds, thing.props) for name, thing in sorted(world.here.all.items())]
+
+
+def failing(world: World, *whys: str, command: str = "receive") -> list[str]:
+    """The next commands fail for these reasons. Returns those that are left."""
+    left = list(whys)
+
+    def hook(_machine: str, argv: list[str]) -> None:
+        if argv[1] == command and left:
+            raise No(f"cannot {command} 'x': {left.pop(0)}")
+
+    world.hook = hook
+    return left

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
     CerssError,
@@ -18,55 +17,38 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
     HasClones,
     Held,
     MissingFeature,
-    NoSpace,
     NotBase,
     NotFound,
     ReadOnly,
     Refused,
     StaleToken,
-    TimedOut,
-    ZfsError,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import Announcement
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
-from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
-from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory, pools, runfiles
-from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import (
-    is_receiving,
-    process_list,
-    read_receiving,
-)
-from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
-from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wait_for
-from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import Stopped, Wanted
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping
+from ansible_collections.cerss.zfs.plugins.module_utils._host import pools, runfiles
+from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import Stopped
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, receivers
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.agreement import begun
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import (
     SOURCE,
     Pair,
-    PairOptions,
     PairPlan,
     Send,
     send_step,
-    txg,
 )
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import Ahead, plan_pair, receiver_of
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.report import PairReport, state_now
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.survey import Reader
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import plan_pair, receiver_of
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.report import state_now
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.transfer import (
     Asked,
     ForeignStream,
     Meter,
     run_pipe,
 )
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.work import Again, Task, Work
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
-from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output, processes
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output
 
-SAME_AGE = 30.0  # seconds by which the age of a receiver may differ from the time since it has told its pid
-ENDING = 30.0  # seconds that a receiver has to save what has arrived
-POLL = 2.0  # seconds between looks at a transfer that another run or host has started
 SIZE_AFTER = 5.0  # seconds after which zfs send has told the size of its stream, if it ever does
 ANNOUNCED_FROM = 64 * 1024 * 1024  # bytes of a stream that is long enough to be watched
 ANNOUNCED_AFTER = 60  # seconds of a stream that is, where bandwidth_limit tells how long it takes
@@ -74,119 +56,6 @@ OLD = 60.0  # seconds after which a plan that destroys or renames something is m
 MOST_OUTDATED = 10  # plans of a pair that are outdated before anything arrives; somebody else is faster each time
 # What comes of a plan that others have made impossible since both sides were read
 _OUTDATED = (NotFound, NotBase, Diverged, Exists, Held, HasClones, ForeignStream)
-# What zfs says if another run has done it; the name of a cursor says which snapshot it is of.
-_DONE = {
-    "bookmark": ("bookmark exists",),
-    "hold": ("tag already exists",),
-    "release": ("no such tag",),
-    "destroy": ("does not exist",),
-}
-
-
-@dataclass
-class Work:
-    """What all attempts of a run share."""
-
-    options: Options
-    source: Backend
-    target: Backend
-    reader: Reader
-    wanted: Wanted
-    programs: bool = True  # False when zfs has refused a channel program
-
-    def go_on(self, what: str, grace: float = 0.0) -> None:
-        """Raise Stopped or TimedOut if the run has to end. Called before each effect.
-
-        ``grace``: seconds that may pass then, for effects that only note what has arrived.
-        """
-        self.wanted.check(f"before {what}", grace)
-
-    def pause(self, what: str) -> None:
-        """Wait for another transfer a little. Raises Refused after ``timeout``, and Stopped."""
-        try:
-            self.wanted.sleep(POLL, "during the wait for another transfer")
-        except TimedOut:
-            raise Refused(f"{what} and did not end within timeout") from None
-
-    def do(
-        self,
-        steps: Iterable[Step],
-        report: PairReport,
-        needed: Callable[[Step, ZfsError], bool] = lambda _step, _error: True,
-        grace: float = 0.0,
-    ) -> bool:
-        """Carry out the steps of a pair, and note them. False if some are missing.
-
-        A source that is full or read-only takes no marks. Unless they are ``needed``, that is only a warning.
-        """
-        whole = True
-        for step in steps:
-            self.go_on(f"this step: {step.text}", grace)
-            try:
-                for command in step.commands:
-                    self.run(self.source if step.side == SOURCE else self.target, command)
-            except (NoSpace, ReadOnly) as error:
-                if needed(step, error) or step.side != SOURCE:
-                    raise
-                whole = False
-                report.warn(f"this is missing on the source, which later runs may need: {step.text} ({error.msg})")
-            else:
-                report.done.append(step)
-        return whole
-
-    def run(self, backend: Backend, command: list[str]) -> None:
-        """Run a command that makes or moves marks. That another run has done the same is no error."""
-        try:
-            backend.run(command)
-        except ZfsError as error:
-            if not any(text in error.stderr for text in _DONE.get(command[1], ())):
-                raise
-            names = command[3:] if command[1] in ("hold", "release") else []
-            for name in names if len(names) > 1 else []:
-                self.run(backend, [*command[:3], name])
-
-
-@dataclass(eq=False)  # a task is itself; two are never compared by what is in them
-class Task:
-    """A pair on its way. ``plan``: the current one, None if it is outdated. ``first``: the pair before the run."""
-
-    plan: PairPlan | None
-    report: PairReport
-    first: Pair
-    options: PairOptions
-    properties: dict[str, str] = field(default_factory=dict)  # given with a first receive
-    again: bool = False  # whether its marks were others when they were to be written
-    asked: bool = False  # whether `together` was asked to carry out what comes before the first stream
-    lock: contextlib.ExitStack | None = None  # as long as the relationship's lock on this host is held
-    planned: float = field(default_factory=time.monotonic)  # when its first plan was made
-    started: float = 0.0  # of the current attempts, by the monotonic clock
-    freed: int = 0  # createtxg of the newest snapshot that has arrived and whose hold this run has released
-    blocked: bool = False  # it waits for another run on this host
-    compressed: bool = True  # whether blocks are sent as they are on the disk
-    unmarked: bool = False  # the source's pool has turned out to be read-only
-    receiver: int | None = None  # the pid that the receiver of the last stream has told, if that stream has failed
-    ahead: Ahead | None = None  # for the plans that follow the current one, if nothing comes in between
-
-    @property
-    def pair(self) -> Pair:
-        return self.plan.pair if self.plan else self.report.plans[-1].pair
-
-    @property
-    def since(self) -> int:
-        """The createtxg from which on snapshots of the source may have a hold of this run, or of one before it."""
-        if self.freed:
-            return self.freed
-        carried = [txg(snap) for plan in self.report.plans for snap in plan.carries]
-        return min([self.first.point.createtxg if self.first.point else 0, *carried])
-
-    def unlock(self) -> None:
-        if self.lock:
-            self.lock.close()
-        self.lock = None
-
-
-class _Again(CerssError):
-    """The state has changed in the meantime: read it again and make a new plan."""
 
 
 def carry_out(work: Work, task: Task) -> None:
@@ -205,7 +74,7 @@ def carry_out(work: Work, task: Task) -> None:
                 failures, outdated = 0, 0
                 seen.add(_reached(plan.pair))
             return _attempt(work, task, plan)
-        except _Again:
+        except Again:
             pass
         except StaleToken as error:
             if not task.options.resume:
@@ -295,7 +164,7 @@ def _aims(plan: PairPlan) -> tuple[object, ...]:
 
 
 def _plan_anew(work: Work, task: Task) -> PairPlan:
-    _end_orphan(work, task)
+    receivers.end_orphan(work, task)
     former = task.pair.without_marks() if task.unmarked else task.pair
     pair, arriving = work.reader.observe(former, task.since)
     plan = plan_pair(pair, task.options, arriving)
@@ -304,44 +173,6 @@ def _plan_anew(work: Work, task: Task) -> PairPlan:
     if plan.error:
         raise plan.error
     return plan
-
-
-def _end_orphan(work: Work, task: Task) -> None:
-    """End our own receiver if it goes on without its connection; it might wait for hours.
-
-    It has told us its pid on that connection, which nobody else can have done.
-    """
-    pid = task.receiver
-    if pid is None:
-        return
-    into = task.report.plans[-1].into
-    if processes.age_of_receiver(process_list(work.target), pid, into) is not None:
-        _kill(work, pid)
-    task.receiver = None  # not earlier: the host may not answer yet
-
-
-def _end_abandoned(work: Work, plan: PairPlan) -> bool:
-    """End the receiver of a run of this host that was killed, if nothing feeds it any more. False if there is none.
-
-    That run has written down what the receiver told it. It must still be the same process, by its age.
-    """
-    for run in runfiles.abandoned(plan.pair.id):
-        if "told" not in run or (run.get("into"), run.get("target")) != (plan.into, plan.pair.target_address):
-            continue
-        pid = run["receiver"]
-
-        def age(pid: int = pid) -> int | None:
-            return processes.age_of_receiver(process_list(work.target), pid, plan.into)
-
-        found = age()
-        if found is not None and abs(time.time() - run["told"] - found) <= SAME_AGE:
-            _kill(work, pid)
-            return wait_for(age, lambda found: found is None, POLL, ENDING) is None
-    return False
-
-
-def _kill(work: Work, pid: int) -> None:
-    work.target.run(work.target.endpoint.elevated(["kill", str(pid)]), check=False)
 
 
 def _reached(pair: Pair) -> tuple[object, ...]:
@@ -354,7 +185,7 @@ def _attempt(work: Work, task: Task, plan: PairPlan) -> None:
     """Carry out the plan up to the end of its streams."""
     work.go_on(f"{plan.pair.target_address} was reached")
     if plan.sends or plan.prepare or plan.reseeds:
-        _wait_for_others(work, plan)
+        receivers.wait_for_others(work, plan)
     work.do(plan.prepare, task.report)
     try:
         work.do(plan.protect, task.report, lambda step, why: isinstance(why, ReadOnly) or bookkeeping.declares(step))
@@ -362,99 +193,9 @@ def _attempt(work: Work, task: Task, plan: PairPlan) -> None:
         if task.unmarked:
             raise
         task.unmarked = True
-        raise _Again(error.msg) from error
+        raise Again(error.msg) from error
     if plan.sends:
         _send(work, task, plan)
-
-
-# -- others ----------------------------------------------------------------------------------------------------------
-
-
-def _wait_for_others(work: Work, plan: PairPlan) -> None:
-    """Refuse, or wait and raise `_Again`, if another receive into the replica is running (``on_active``)."""
-    if not may_meet(plan):
-        return
-    found = read_receiving(work.target)
-    receiver = found.into(plan.into)
-    if receiver and _end_abandoned(work, plan):
-        raise _Again(f"{plan.pair.target_address} was receiving from a run that was killed")
-    what = _met(work, plan, found)
-    if not what:
-        return
-    patience = work.options.transport.stall_timeout
-    seen, since = _token_text(work, plan), time.monotonic()
-    while is_receiving(work.target, read_receiving(work.target), [plan.into]):
-        work.pause(what)
-        if patience and time.monotonic() - since > patience:
-            former, seen, since = seen, _token_text(work, plan), time.monotonic()
-            if former == seen:
-                raise Refused(
-                    f"{what}, but no byte has arrived for {patience:g} s (stall_timeout); if its sender is gone, end "
-                    f"it on {work.target.node} with: kill {receiver.pid if receiver else 'PID'}"
-                )
-    raise _Again(f"{what}, which has ended")
-
-
-def foretold(work: Work, plans: Sequence[PairPlan]) -> list[PairPlan]:
-    """The plans as a run would find them now: with the error of those that ``on_active`` does not let go on."""
-    if not any(map(may_meet, plans)):
-        return list(plans)
-    found = read_receiving(work.target)
-    places = {name for plan in plans if may_meet(plan) for name in (plan.into, plan.pair.replica_name)}
-    if not (found.known or is_receiving(work.target, found, sorted(places))):
-        found = replace(found, whole=True, writers=0)  # watched once for all, not one after the other
-    return [_foretold(work, plan, found) if may_meet(plan) else plan for plan in plans]
-
-
-def _foretold(work: Work, plan: PairPlan, found: processes.Receiving) -> PairPlan:
-    try:
-        what = _met(work, plan, found)
-    except Refused as error:
-        return PairPlan(plan.pair, goal=plan.goal, warnings=plan.warnings, error=error)
-    return replace(plan, warnings=(*plan.warnings, f"{what}; a run waits for it")) if what else plan
-
-
-def may_meet(plan: PairPlan) -> bool:
-    """True if another receive could be in the way.
-
-    One without -s into an existing dataset shows in no property, and a rename would break it.
-    """
-    receiving = receiver_of(plan, plan.pair)
-    arriving = receiving is not None and bool(receiving.token or receiving.inconsistent)
-    works = bool(plan.sends or plan.prepare or plan.reseeds) and not plan.error
-    return works and (arriving or bool(plan.prepare) or plan.reseeds)
-
-
-def _met(work: Work, plan: PairPlan, found: processes.Receiving) -> str:
-    """The receive that a run has to wait for, as a sentence; "" for none. Refused if ``on_active`` forbids to wait.
-
-    The process list tells a running receive from an interrupted one.
-    """
-    if not is_receiving(work.target, found, [plan.into]):
-        _check_below(work, plan, found)
-        return ""
-    pair, receiving, on_active = plan.pair, receiver_of(plan, plan.pair), work.options.on_active
-    token = receiving.token if receiving else None
-    what = f"{pair.target_address} is currently receiving {token.toname if token else 'a stream'}"
-    requested = token is not None and any(snap.guid == token.toguid for snap in plan.carries)
-    if on_active == "fail" or (on_active == "attach" and not requested):
-        raise Refused(f"{what}; wait until it has finished, or set on_active=wait")
-    return what
-
-
-def _check_below(work: Work, plan: PairPlan, found: processes.Receiving) -> None:
-    """A rename would break receives into the old replica and below it too."""
-    pair = plan.pair
-    if not plan.reseeds:
-        return
-    there = inventory.read(work.target, [pair.replica_name], None, "filesystem,volume")[0] if not found.known else ()
-    if found.below(pair.replica_name) or is_receiving(work.target, found, list(there) or [pair.replica_name]):
-        raise Refused(f"{pair.target_address} or a dataset below it is currently receiving; wait until it has finished")
-
-
-def _token_text(work: Work, plan: PairPlan) -> list[str]:
-    """The resume token as text. It changes with each transaction group in which data arrives."""
-    return work.target.read(zfs.get([plan.into], ["receive_resume_token"]))[0]
 
 
 # -- streams ---------------------------------------------------------------------------------------------------------

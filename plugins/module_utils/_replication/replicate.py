@@ -21,8 +21,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host import process, ru
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend, session
 from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import check_values
 from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import Wanted
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt, bookkeeping, unmarked
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.attempt import Work
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, receivers, unmarked
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import SOURCE, PairPlan, not_started
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import (
@@ -35,6 +34,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner imp
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.report import PairReport, report
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.run import Run
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.survey import Reader
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.work import Work
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.properties import Requested
 
 _ANY_SIZE = 64 * 1024 * 1024  # bytes of a volume whose properties are checked; its own size comes with the stream
@@ -58,7 +58,7 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         if any(plan.sends and not plan.error for plan in planned.plans):
             _check_far_programs(options, backends)
         if check_mode:
-            planned = replace(planned, plans=tuple(attempt.foretold(work, planned.plans)))
+            planned = replace(planned, plans=tuple(receivers.foretold(work, planned.plans)))
             return _foretold(planned, options, survey.warnings)
         reports = [PairReport.of(plan, options.hosts) for plan in planned.plans]
         run = Run(work, planned, reports)

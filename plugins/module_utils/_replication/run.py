@@ -20,11 +20,11 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Cers
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
 from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wait_for
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt, together, wave
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.attempt import Task, Work
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt, receivers, together, wave
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import PairPlan, not_started
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import Planned
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.report import PairReport
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.work import Task, Work
 
 LOOK = 0.2  # seconds between looks at whether the run is wanted; a wait without a limit would also block signals
 WAVE, WAVE_SECONDS = 100, 30.0  # pairs, and seconds since the first of them has arrived
@@ -99,7 +99,7 @@ class Run:
         """Make what the next pairs need before their streams, together where that is possible."""
         tasks = [task for task in self._waiting if not task.asked][:WAVE]
         parts = [together.Part(task, task.plan.pair, task.plan.protect)
-                 for task in tasks if task.plan and not attempt.may_meet(task.plan)]  # fmt: skip
+                 for task in tasks if task.plan and not receivers.may_meet(task.plan)]  # fmt: skip
         done, changed = together.carry_out(self.work, parts)
         for part in (*done, *changed):
             part.task.plan = replace(part.task.plan, protect=()) if part.task.plan and part in done else None

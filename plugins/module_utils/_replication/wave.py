@@ -20,11 +20,11 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
 from ansible_collections.cerss.zfs.plugins.module_utils._host.values import read_properties
 from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import GRACE
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, detail, reseed, together
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.attempt import Task, Work
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.package import Package
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, PairPlan, newest_common, txg
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import Ahead, receiver_of
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.report import state_now
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.work import Task, Work
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.properties import AT_CREATION
 

@@ -2,83 +2,28 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One pair: waiting for others, trying again, stopping, and what is left when it fails."""
+"""One pair: trying again, its lock, its streams, and what is left when it fails."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
 import json
-import os
-import subprocess
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Unreachable
-from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import ReplicaRecords
-from ansible_collections.cerss.zfs.plugins.module_utils._host import activity, pools, runfiles, wanted
+from ansible_collections.cerss.zfs.plugins.module_utils._host import pools, runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt
-from ansible_collections.cerss.zfs.tests.unit.machine import No, token_text
-from ansible_collections.cerss.zfs.tests.unit.world import HERE, THERE, World
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.work import Work
+from ansible_collections.cerss.zfs.tests.unit.machine import No
+from ansible_collections.cerss.zfs.tests.unit.world import HERE, THERE, World, behind, failing, id_of, marks, message
 
 GB = 1024**3
-
-
-def message(result: dict[str, Any]) -> str:
-    (replica,) = result["replicas"]
-    assert replica["failed"] == bool(replica["msg"])
-    return str(replica["msg"] or "")
-
-
-def package(world: World) -> None:
-    """tank/v@s1 is replicated, and s2 to s4 are not."""
-    world.here.make("tank/v@s1")
-    world.replicate()
-    world.here.make("tank/v@s2", "tank/v@s3", "tank/v@s4")
-    world.revive()
-
-
-def id_of(world: World) -> str:
-    (records,) = ReplicaRecords.all_of(world.here.all["tank/v"].props).values()
-    (record,) = records.entries  # type: ignore[union-attr]
-    return str(record.id)
-
-
-def marks(world: World) -> list[Any]:
-    """Bookmarks, holds and properties on the source."""
-    return [(name, thing.holds, thing.props) for name, thing in sorted(world.here.all.items())]
-
-
-@pytest.fixture
-def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each look at the clock takes a while."""
-    real, looks = time.monotonic, itertools.count()
-
-    class Clock:
-        time = time.time
-
-        @staticmethod
-        def monotonic() -> float:
-            return real() + 0.1 * next(looks)
-
-    monkeypatch.setattr(attempt, "time", Clock)
-
-
-def failing(world: World, *whys: str, command: str = "receive") -> list[str]:
-    """The next commands fail for these reasons. Returns those that are left."""
-    left = list(whys)
-
-    def hook(_machine: str, argv: list[str]) -> None:
-        if argv[1] == command and left:
-            raise No(f"cannot {command} 'x': {left.pop(0)}")
-
-    world.hook = hook
-    return left
 
 
 # -- features of pools -----------------------------------------------------------------------------------------------
@@ -105,7 +50,7 @@ def too_old(world: World, *lacking: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("lacking", [["zstd_compress"], ["lz4_compress", "zstd_compress"]])
 def test_a_pool_without_zstd_gets_the_streams_uncompressed(world: World, lacking: list[str]) -> None:
-    package(world)
+    behind(world)
     sent = too_old(world, *lacking)
     foretold, result = (world.replicate(check=check) for check in (True, False))
     assert (message(result), result["replicas"][0]["state"]) == ("", "full")
@@ -142,7 +87,7 @@ def test_a_source_without_bookmarks(world: World) -> None:
 
 
 def test_a_replica_that_goes_back_and_forth_does_not_keep_a_run_going(world: World) -> None:
-    package(world)
+    behind(world)
     count = 0
 
     def hook(_machine: str, argv: list[str]) -> None:
@@ -159,7 +104,7 @@ def test_a_replica_that_goes_back_and_forth_does_not_keep_a_run_going(world: Wor
 
 
 def test_a_lost_connection_while_a_plan_is_made_anew_is_tried_again(world: World) -> None:
-    package(world)
+    behind(world)
     said: list[str] = []
 
     def hook(machine: str, argv: list[str]) -> None:
@@ -194,26 +139,12 @@ def test_an_old_plan_overwrites_no_record_of_another_run(world: World, monkeypat
     assert message(world.replicate("tank/w", target="backup/b/w")) == ""
 
 
-def test_check_mode_watches_hidden_receives_once_for_all(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = [f"tank/{number}" for number in range(4)]
-    world.here.make(*(f"{name}@s1" for name in names))
-    to = {"host": THERE, "parent": "backup", "strip": 1}
-    world.replicate(*names, target=to)
-    world.here.make(*(f"{name}@s2" for name in names))
-    world.there.make(*(f"backup/{number}@own" for number in range(4)))
-    watched: list[list[str]] = []
-    monkeypatch.setattr(activity, "process_list", lambda _backend: [])
-    monkeypatch.setattr(activity, "_grow", lambda _backend, datasets: watched.append(datasets))
-    world.replicate(*names, target=to, check=True, on_divergence="reseed")
-    assert len(watched) == 1
-
-
 # -- when it fails ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("command", ["receive", "hold", "send"])
 def test_a_permanent_error_leaves_the_source_as_it_was(world: World, command: str) -> None:
-    package(world)
+    behind(world)
     before = marks(world)
     failing(world, "I/O error", command=command)
     result = world.replicate(retries=3)
@@ -221,56 +152,6 @@ def test_a_permanent_error_leaves_the_source_as_it_was(world: World, command: st
     assert result["replicas"][0]["state"] == "absent"
     assert marks(world) == before
     assert message(world.replicate()) == ""
-
-
-def test_a_source_that_is_full_is_replicated_with_a_warning(world: World) -> None:
-    world.here.make("tank/v@s1")
-    world.replicate()
-    world.here.make("tank/v@s2")
-    before = marks(world)
-
-    def hook(machine: str, argv: list[str]) -> None:
-        if machine == HERE and argv[1] in ("set", "hold", "bookmark", "inherit", "release", "program"):
-            raise No(f"cannot {argv[1]} {argv[-1]}: out of space")
-
-    world.hook = hook
-    for number in (3, 4):
-        result = world.replicate()
-        assert (message(result), result["replicas"][0]["state"]) == ("", "full")
-        assert all("missing on the source, which later runs may need" in told for told in result["warnings"])
-        assert len(result["warnings"]) == 1  # the cursor; without it the commit point is not written
-        assert marks(world) == before
-        world.here.make(f"tank/v@s{number}")
-        before = marks(world)
-    world.hook = lambda *_: None
-    assert message(world.replicate()) == ""
-    assert world.replicate()["changed"] is False
-
-
-def test_a_first_replication_from_a_full_source_needs_its_record(world: World) -> None:
-    """Nobody could continue a replica that its source does not know."""
-    world.root = False
-    world.here.make("tank/v@s1")
-    failing(world, "out of space", command="set")
-    assert "out of space" in message(world.replicate())
-    assert world.count(THERE, "zfs", "receive") == 0
-    assert message(world.replicate()) == ""
-
-
-def test_a_source_that_takes_no_cursor_takes_heed_of_a_pause(world: World) -> None:
-    world.here.make("tank/v@s1")
-
-    def hook(machine: str, argv: list[str]) -> None:
-        props = world.here.all["tank/v"].props
-        if argv[1] == "bookmark":
-            raise No("cannot create bookmark: out of space")
-        if argv[1] == "receive":
-            props.update({name: text.replace('"since"', '"paused":true,"since"') for name, text in props.items()})
-
-    world.hook = hook
-    result = world.replicate()
-    assert any("paused meanwhile" in text for text in result["warnings"])
-    assert not [name for name in world.here.all["tank/v"].props if ":at." in name]
 
 
 def test_a_reseed_needs_its_marks(world: World) -> None:
@@ -293,7 +174,7 @@ def test_a_first_replication_that_fails_leaves_no_record(world: World) -> None:
 
 
 def test_what_has_arrived_of_a_package_keeps_its_hold(world: World) -> None:
-    package(world)
+    behind(world)
     world.cuts.append("tank/v@s3")
     result = world.replicate()
     assert "500 bytes of tank/v@s3 have arrived and the next run resumes there" in message(result)
@@ -307,7 +188,7 @@ def test_what_has_arrived_of_a_package_keeps_its_hold(world: World) -> None:
 
 
 def test_what_has_arrived_beside_a_replica_keeps_its_hold(world: World) -> None:
-    package(world)
+    behind(world)
     world.there.make("backup/v@own")
     options: dict[str, Any] = {"on_divergence": "reseed"}
     world.cuts.append("tank/v@s3")
@@ -322,7 +203,7 @@ def test_what_has_arrived_beside_a_replica_keeps_its_hold(world: World) -> None:
 
 
 def test_a_stream_that_was_cut_goes_on_in_the_same_run(world: World) -> None:
-    package(world)
+    behind(world)
     world.cuts.append("tank/v@s3")
     result = world.replicate(retries=1)
     assert message(result) == ""
@@ -355,7 +236,7 @@ def test_the_first_reading_is_tried_again(world: World, retries: int, failures: 
 
 
 def test_retries_count_anew_when_something_has_arrived(world: World) -> None:
-    package(world)
+    behind(world)
     world.cuts += ["tank/v@s3"] * 4
     assert message(world.replicate(retries=1)) == ""
 
@@ -368,7 +249,7 @@ def test_a_permanent_error_is_not_tried_again(world: World) -> None:
 
 
 def test_a_token_that_nothing_can_resume_is_given_up(world: World) -> None:
-    package(world)
+    behind(world)
     world.cuts.append("tank/v@s3")
     world.replicate()
     failing(world, "cannot resume send: the snapshot used in the initial send no longer exists", command="send")
@@ -382,7 +263,7 @@ def test_a_token_that_nothing_can_resume_is_given_up(world: World) -> None:
 @pytest.mark.parametrize("whole", [False, True])
 def test_another_run_was_faster(world: World, monkeypatch: pytest.MonkeyPatch, whole: bool) -> None:
     """It has brought the same between the reading and the stream. Then there is little or nothing left to do."""
-    package(world)
+    behind(world)
     # It runs on another host.
     monkeypatch.setattr(runfiles, "lock", lambda _name: contextlib.nullcontext(True))
 
@@ -436,7 +317,7 @@ def test_a_plan_that_others_have_made_impossible_is_made_anew(
     world: World, others: Callable[[World], None], when: tuple[str, ...], whole: bool
 ) -> None:
     """Not even a retry is needed."""
-    package(world)
+    behind(world)
     if not whole:  # one snapshot, which is not held
         prune("s3", "s4")(world)
 
@@ -462,7 +343,7 @@ def test_a_plan_that_others_have_made_impossible_is_made_anew(
 
 
 def test_a_clone_that_takes_the_snapshots_along_is_told(world: World) -> None:
-    package(world)
+    behind(world)
 
     def hook(_machine: str, argv: list[str]) -> None:
         if argv[1] in MARKS:
@@ -475,7 +356,7 @@ def test_a_clone_that_takes_the_snapshots_along_is_told(world: World) -> None:
 
 
 def test_a_named_snapshot_that_was_pruned_meanwhile(world: World) -> None:
-    package(world)
+    behind(world)
 
     def hook(_machine: str, argv: list[str]) -> None:
         if argv[1] in MARKS:
@@ -553,7 +434,7 @@ def test_marks_of_another_run_that_gives_up_are_made_again(world: World, monkeyp
 
 
 def test_an_old_plan_that_destroys_something_is_made_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    package(world)
+    behind(world)
     world.there.make("backup/v@own")
     monkeypatch.setattr(attempt, "OLD", -1.0)
 
@@ -571,7 +452,7 @@ def test_an_old_plan_that_destroys_something_is_made_anew(world: World, monkeypa
 
 
 def test_what_has_come_to_the_replica_since_the_plan_is_rolled_back_as_well(world: World) -> None:
-    package(world)
+    behind(world)
     world.there.make("backup/v@own")
 
     def hook(_machine: str, argv: list[str]) -> None:
@@ -587,7 +468,7 @@ def test_what_has_come_to_the_replica_since_the_plan_is_rolled_back_as_well(worl
 
 def test_a_plan_is_not_made_anew_for_ever(world: World) -> None:
     """Somebody takes away what is to be sent, again and again."""
-    package(world)
+    behind(world)
     numbers = itertools.count(10)
 
     def hook(machine: str, argv: list[str]) -> None:
@@ -603,23 +484,8 @@ def test_a_plan_is_not_made_anew_for_ever(world: World) -> None:
     assert [snap.name for snap in world.here.snaps("tank/v") if snap.holds] == []
 
 
-@pytest.mark.parametrize("done", ["bookmark", "hold"])
-def test_what_another_run_has_done_already_is_no_error(world: World, done: str) -> None:
-    package(world)
-
-    def other(machine: str, argv: list[str]) -> None:
-        if argv[1] == done and machine == HERE:
-            world.hook = lambda *_: None
-            world.here.answer(argv if done == "bookmark" else [*argv[:3], argv[-1]])
-
-    world.hook = other
-    assert message(world.replicate()) == ""
-    assert [snap.name for snap in world.here.snaps("tank/v") if snap.holds] == []
-    assert world.replicate(check=True)["changed"] is False
-
-
 def test_a_base_that_does_not_match_is_an_error_if_nobody_was_faster(world: World) -> None:
-    package(world)
+    behind(world)
     before = marks(world)
     failing(world, "most recent snapshot of backup/v does not match incremental source")
     assert "does not match incremental source" in message(world.replicate(retries=3))
@@ -627,7 +493,7 @@ def test_a_base_that_does_not_match_is_an_error_if_nobody_was_faster(world: Worl
 
 
 def test_a_token_is_given_up_once(world: World) -> None:
-    package(world)
+    behind(world)
     world.cuts.append("tank/v@s3")
     world.replicate()
     why = "cannot resume send: the snapshot used in the initial send no longer exists"
@@ -636,7 +502,7 @@ def test_a_token_is_given_up_once(world: World) -> None:
 
 
 def test_what_changed_before_another_attempt_may_be_an_error(world: World) -> None:
-    package(world)
+    behind(world)
 
     def hook(_machine: str, argv: list[str]) -> None:
         if argv[1] == "receive" and "backup/v@own" not in world.there.all:
@@ -648,7 +514,7 @@ def test_what_changed_before_another_attempt_may_be_an_error(world: World) -> No
 
 
 def test_a_source_that_is_destroyed_before_another_attempt(world: World) -> None:
-    package(world)
+    behind(world)
 
     def hook(_machine: str, argv: list[str]) -> None:
         if argv[1] == "receive":
@@ -662,72 +528,11 @@ def test_a_source_that_is_destroyed_before_another_attempt(world: World) -> None
     )
 
 
-def test_cursors_that_another_run_has_removed_are_no_error(world: World) -> None:
-    world.here.make("tank/v@s0")
-    world.replicate()
-
-    def other(machine: str, argv: list[str]) -> None:
-        if machine == HERE and argv[1] == "destroy":
-            world.here.all.pop(argv[2], None)
-            swept.append(argv[2])
-
-    swept: list[str] = []
-    world.hook = other
-    for number in range(1, 10):
-        world.here.make(f"tank/v@s{number}")
-        assert message(world.replicate()) == ""
-    assert swept
-
-
-# -- stopping --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("command", ["get", "bookmark", "hold"])
-def test_a_stop_comes_before_the_next_effect(world: World, command: str) -> None:
-    package(world)
-    before = marks(world)
-
-    def stop(machine: str, argv: list[str]) -> None:
-        if argv[1] == command and machine == HERE:
-            world.stop.set()
-
-    world.hook = stop
-    result = world.replicate(retries=3)
-    assert "the run was stopped before" in message(result)
-    assert "the next run continues there" in message(result)
-    assert world.count(THERE, "zfs", "receive") == 0
-    assert marks(world) == before
-
-
-@pytest.mark.parametrize("command", ["bookmark", "hold"])
-def test_a_run_ends_in_time(world: World, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
-    package(world)
-    before, real, passed = marks(world), time.monotonic, [0.0]
-
-    class Clock:
-        time = time.time
-
-        @staticmethod
-        def monotonic() -> float:
-            return real() + passed[0]
-
-    def late(machine: str, argv: list[str]) -> None:
-        if argv[1] == command and machine == HERE:
-            passed[0] = 3600.0
-
-    monkeypatch.setattr(wanted, "time", Clock)
-    world.hook = late
-    result = world.replicate(timeout="10m", retries=3)
-    assert "timeout was over before" in message(result)
-    assert world.count(THERE, "zfs", "receive") == 0
-    assert marks(world) == before
-
-
 # -- others ----------------------------------------------------------------------------------------------------------
 
 
 def test_one_run_at_a_time_on_a_host(world: World) -> None:
-    package(world)
+    behind(world)
     with runfiles.lock(id_of(world)) as got:
         assert got
         result = world.replicate(on_active="fail")
@@ -736,7 +541,7 @@ def test_one_run_at_a_time_on_a_host(world: World) -> None:
 
 
 def test_a_stop_ends_the_wait_for_another_run(world: World) -> None:
-    package(world)
+    behind(world)
 
     def stop() -> None:
         world.stop.set()  # of the run that has begun meanwhile
@@ -748,9 +553,9 @@ def test_a_stop_ends_the_wait_for_another_run(world: World) -> None:
 
 
 def test_a_run_waits_for_another_one_on_its_host_and_reads_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    package(world)
-    released, pause = threading.Event(), attempt.Work.pause
-    monkeypatch.setattr(attempt.Work, "pause", lambda work, what: released.set() or pause(work, what))
+    behind(world)
+    released, pause = threading.Event(), Work.pause
+    monkeypatch.setattr(Work, "pause", lambda work, what: released.set() or pause(work, what))
 
     def other() -> None:
         with runfiles.lock(id_of(world)):
@@ -766,232 +571,28 @@ def test_a_run_waits_for_another_one_on_its_host_and_reads_again(world: World, m
 
 
 @pytest.mark.parametrize("on_active", ["wait", "attach"])
-def test_a_run_does_not_wait_for_another_one_beyond_its_time(world: World, fast: None, on_active: str) -> None:
-    package(world)
+def test_a_run_does_not_wait_for_another_one_beyond_its_time(world: World, on_active: str) -> None:
+    behind(world)
     with runfiles.lock(id_of(world)):
         result = world.replicate(on_active=on_active, timeout="1s")
     assert "another run on this host is replicating to b:backup/v and did not end within timeout" in message(result)
 
 
-class Receiver:
-    """A receive of another host into backup/v, which ends after so many looks at it."""
-
-    def __init__(self, world: World, snapshot: str, looks: int) -> None:
-        self.world, self.looks, self.snap = world, looks, world.here.all[snapshot]
-        into = world.there.all["backup/v"]
-        into.busy = True
-        into.token = token_text(self.snap.guid, self.snap.name, world.there.snaps("backup/v")[-1].guid)
-
-    def __call__(self, _machine: str, argv: list[str]) -> None:
-        self.looks -= argv[0] == "ps"
-        if self.looks < 0 and self.world.there.all["backup/v"].busy:
-            self.world.there.arrive(self.world.there.all["backup/v"], self.snap)
-
-
-@pytest.mark.parametrize("on_active", ["wait", "attach"])
-def test_a_receive_of_what_is_wanted_is_waited_for(world: World, on_active: str) -> None:
-    package(world)
-    world.hook = Receiver(world, "tank/v@s2", looks=3)
-    result = world.replicate(on_active=on_active)
-    assert message(result) == ""
-    assert [step["snapshots"] for step in result["replicas"][0]["steps"]] == [["tank/v@s3", "tank/v@s4"]]
-
-
-def test_a_receive_of_something_else_is_waited_for_only_if_asked(world: World) -> None:
-    package(world)
-    world.here.make("tank/v@x")
-    world.hook = Receiver(world, "tank/v@x", looks=9)
-    options: dict[str, Any] = {"exclude_snapshots": ["x"]}
-    for on_active in ("attach", "fail"):
-        result = world.replicate(on_active=on_active, **options)
-        assert "b:backup/v is currently receiving tank/v@x; wait until it has finished" in message(result)
-        assert world.changes() == []
-
-
-class HiddenReceiver(Receiver):
-    """One that ps does not show. With each look at its token more has arrived."""
-
-    def __init__(self, world: World, snapshot: str, looks: int) -> None:
-        super().__init__(world, snapshot, looks)
-        world.there.shows = False
-
-    def __call__(self, machine: str, argv: list[str]) -> None:
-        into = self.world.there.all["backup/v"]
-        if machine == THERE and "receive_resume_token" in argv and into.busy:
-            self.looks -= 1
-            base = self.world.there.snaps("backup/v")[-1].guid
-            into.token = token_text(self.snap.guid, self.snap.name, base, arrived=10_000 - self.looks)
-        super().__call__(machine, argv)
-
-
-@pytest.mark.parametrize("on_active", ["wait", "attach", "fail"])
-def test_where_processes_are_hidden_the_token_shows_a_receive(
-    world: World, on_active: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(activity, "GROWTH", 0.5)
-    monkeypatch.setattr(activity, "_LOOK", 0.01)
-    package(world)
-    world.hook = HiddenReceiver(world, "tank/v@s2", looks=20)
-    result = world.replicate(on_active=on_active)
-    if on_active == "fail":
-        assert "b:backup/v is currently receiving tank/v@s2; wait until it has finished" in message(result)
-        assert [argv for machine, argv in world.changes() if machine == THERE] == []
-    else:
-        assert message(result) == ""
-        assert [step["snapshots"] for step in result["replicas"][0]["steps"]] == [["tank/v@s3", "tank/v@s4"]]
-
-
-def test_where_processes_are_hidden_an_interrupted_receive_is_resumed(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(activity, "GROWTH", 0.05)
-    package(world)
-    world.there.shows = False
-    base = world.there.snaps("backup/v")[-1].guid
-    world.there.all["backup/v"].token = token_text(world.here.all["tank/v@s2"].guid, "tank/v@s2", base)
-    result = world.replicate(on_active="fail")
-    assert (message(result), result["replicas"][0]["resumed"]) == ("", True)
-
-
-def test_where_processes_are_hidden_nothing_is_renamed_over_a_receive(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(activity, "GROWTH", 0.5)
-    monkeypatch.setattr(activity, "_LOOK", 0.01)
-    package(world)
-    world.there.make("backup/v@own", "backup/v/below")
-    world.there.shows = False
-    arrived = itertools.count()
-
-    def hook(_machine: str, argv: list[str]) -> None:
-        if "receive_resume_token" in argv:
-            world.there.all["backup/v/below"].token = token_text("7", "tank/v/below@s", arrived=next(arrived))
-
-    world.hook = hook
-    result = world.replicate(on_divergence="reseed")
-    assert "b:backup/v or a dataset below it is currently receiving" in message(result)
-    assert world.changes() == []
-
-
-def test_a_receive_that_stands_still_is_not_waited_for_for_ever(world: World, fast: None) -> None:
-    package(world)
-    world.hook = Receiver(world, "tank/v@s2", looks=10**6)
-    result = world.replicate(on_active="wait", stall_timeout="1s")
-    assert "but no byte has arrived for 1 s (stall_timeout)" in message(result)
-    assert "kill 77" in message(result)
-
-
-def test_a_replica_is_not_replaced_while_something_below_it_receives(world: World) -> None:
-    package(world)
-    world.there.make("backup/v@own", "backup/v/below")
-    world.there.all["backup/v/below"].busy = True
-    result = world.replicate(on_divergence="reseed")
-    assert "b:backup/v or a dataset below it is currently receiving" in message(result)
-    assert world.changes() == []
-
-
-@pytest.mark.parametrize(("pid", "ours"), [(77, True), (78, False), (7, False), (None, False)])
-def test_our_receiver_is_ended_when_its_connection_was_lost(world: World, pid: int | None, ours: bool) -> None:
-    """Only a receiver that has told us its pid on our connection is ours, however young another one is."""
-    package(world)
-    world.pid = pid
-    cut: list[bool] = []
-
-    def hook(_machine: str, argv: list[str]) -> None:
-        into = world.there.all["backup/v"]
-        if argv[1] == "receive" and not cut:
-            cut.append(True)
-            into.busy = True
-            raise No("cannot receive: Connection reset by peer")
-        if argv[0] == "kill":
-            into.busy = False
-
-    world.hook = hook
-    result = world.replicate(retries=1, on_active="fail")
-    assert [argv for _machine, argv in world.log if argv[0] == "kill"] == [["kill", "77"]] * ours
-    assert (message(result) == "") == ours
-
-
-def test_our_receiver_is_remembered_until_its_host_answers(world: World) -> None:
-    package(world)
-    world.pid = 77
-    steps: list[str] = []
-
-    def hook(_machine: str, argv: list[str]) -> None:
-        into = world.there.all["backup/v"]
-        if argv[1] == "receive" and not steps:
-            steps.append("cut")
-            into.busy, world.pid = True, 78  # the next receiver is another process
-            raise No("cannot receive: Connection reset by peer")
-        if argv[0] == "ps" and steps == ["cut"]:
-            steps.append("no answer")
-            raise No("ssh: connect to host b port 22: Connection timed out")
-        if argv[0] == "kill":
-            into.busy = False
-
-    world.hook = hook
-    assert message(world.replicate(retries=3)) == ""
-    assert [argv for _machine, argv in world.log if argv[0] == "kill"] == [["kill", "77"]]
-
-
-LEFT: dict[str, Any] = {"operation": "send", "receiver": 77, "into": "backup/v", "target": "b:backup/v", "programs": []}
-
-
-@pytest.mark.parametrize(
-    ("change", "ours"),
-    [
-        ({}, True),
-        ({"receiver": 78}, False),
-        ({"receiver": None}, False),
-        ({"told": None}, False),
-        ({"told": -3600.0}, False),  # another process has got the pid since
-        ({"id": "f" * 16}, False),
-        ({"into": "backup/w"}, False),
-        ({"target": "c:backup/v"}, False),
-        ({"pid": os.getpid()}, False),  # the run is alive
-        ({"programs": [os.getpid()]}, False),  # a program of the stream is
-    ],
-)
-@pytest.mark.parametrize("on_active", ["attach", "fail"])
-def test_the_receiver_of_a_killed_run_is_ended_if_it_is_sure_to_be_ours(
-    world: World, fast: None, change: dict[str, Any], ours: bool, on_active: str
-) -> None:
-    package(world)
-    with subprocess.Popen(["true"]) as dead:
-        dead.wait()
-    told = change.get("told", -1.0)
-    run = {**LEFT, "id": id_of(world), "pid": dead.pid, **change, "told": told and time.time() + told}
-    file = runfiles.RunFile()
-    file.write(run)
-    into = Receiver(world, "tank/v@s2", looks=10**6)
-
-    def hook(machine: str, argv: list[str]) -> None:
-        if argv[0] == "kill":
-            world.there.all["backup/v"].busy = False
-        into(machine, argv)
-
-    world.hook = hook
-    result = world.replicate(on_active=on_active, stall_timeout="1s")
-    assert [argv for _machine, argv in world.log if argv[0] == "kill"] == [["kill", "77"]] * ours
-    assert (message(result) == "") == ours, message(result)
-    assert (list(Path(runfiles.SYSTEM_FOLDER).glob("*/*.json")) == []) == ours
+# -- streams ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_run_file_says_who_receives(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempt, "SIZE_AFTER", 0.0)
     shown: list[dict[str, Any]] = []
     monkeypatch.setattr(runfiles.RunFile, "write", lambda _self, content: shown.append(content))
-    package(world)
+    behind(world)
     world.replicate()
     assert {"into", "receiver", "told", "programs"} <= shown[0].keys()
     assert runfiles.parse(json.dumps({"pid": 1, **shown[0], "receiver": 7, "told": 1.0, "programs": [8]}))
 
 
-# -- streams ---------------------------------------------------------------------------------------------------------
-
-
 def test_a_short_stream_is_neither_estimated_nor_announced(world: World) -> None:
-    package(world)
+    behind(world)
     result = world.replicate()
     assert world.count(HERE, "zfs", "send", "-nvP") == 0
     assert not any("cerss.zfs:inbound" in " ".join(argv) for _machine, argv in world.changes())
@@ -1063,7 +664,7 @@ def test_properties_are_given_with_the_first_receive_alone(world: World) -> None
 def test_a_run_file_shows_what_is_sent(world: World, monkeypatch: pytest.MonkeyPatch, after: float) -> None:
     """Once the size of the stream is known, or some seconds have passed."""
     monkeypatch.setattr(attempt, "SIZE_AFTER", after)
-    package(world)
+    behind(world)
     shown: list[dict[str, Any]] = []
 
     def look() -> None:
