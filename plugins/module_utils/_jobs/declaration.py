@@ -94,7 +94,7 @@ JOB: Mapping[str, shapes.Check] = {
     "name": shapes.text,
     "enabled": shapes.boolean,
     "datasets": shapes.datasets,
-    "select": shapes.dictionary({"property": shapes.text, "value": shapes.anything}, ("property", "value")),
+    "select": shapes.dictionary({"property": shapes.text, "value": shapes.scalar}, ("property", "value")),
     "recursive": shapes.boolean,
     "exclude": shapes.patterns,
     "snapshot": shapes.dictionary(SNAPSHOT, ("name",)),

@@ -50,8 +50,9 @@ def texts(value: Any, where: str, problems: list[str]) -> list[str]:
     return [str(item) for item in found]
 
 
-def anything(value: Any, where: str, problems: list[str]) -> Any:
-    return value
+def scalar(value: Any, where: str, problems: list[str]) -> Any:
+    """A boolean as it is, anything else as text."""
+    return value if isinstance(value, bool) else _plain(value, where, problems)
 
 
 def datasets(value: Any, where: str, problems: list[str]) -> list[str]:

@@ -42,7 +42,8 @@ KEYS = {"last": shapes.number, "daily": shapes.number}
         (shapes.dictionary(KEYS), {"last": "1", "daily": None}, {"last": 1}),
         (shapes.dictionaries(KEYS), {"last": 1}, [{"last": 1}]),
         (shapes.dictionaries(KEYS), [{"last": 1}, {"daily": ""}], [{"last": 1}, {}]),
-        (shapes.anything, ["x"], ["x"]),
+        (shapes.scalar, True, True),
+        (shapes.scalar, 2026, "2026"),
     ],
 )
 def test_what_a_value_becomes(check: Check, value: Any, becomes: Any) -> None:
@@ -55,6 +56,7 @@ def test_what_a_value_becomes(check: Check, value: Any, becomes: Any) -> None:
     ("check", "value", "problem"),
     [
         (shapes.text, ["a"], "job x: key is a list; give a text"),
+        (shapes.scalar, ["a"], "job x: key is a list; give a text"),
         (shapes.texts, [["a"]], "job x: key is a list; give a list of texts"),
         (shapes.texts, {"a": 1}, "job x: key is a dictionary; give a list of texts"),
         (shapes.datasets, "tank/a@s", "job x: key: 'tank/a@s' names a snapshot"),
