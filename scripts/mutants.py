@@ -101,9 +101,7 @@ STREAM, PROGRAM, PEEK, HOOKS = (
 )
 SURVEY, REPLICATE, ROTATION, UNMARKED, HEALTH, PACKAGE, WORK, RECEIVERS = (
     f"tests/unit/plugins/module_utils/_replication/test_{name}.py"
-    for name in (
-        "survey", "replicate", "rotation", "unmarked", "health", "package", "work", "receivers",
-    )  # fmt: skip
+    for name in ("survey", "replicate", "rotation", "unmarked", "health", "package", "work", "receivers")
 )
 UNITS, NAMES, UNSENT = (
     f"tests/unit/plugins/module_utils/_core/test_{name}.py" for name in ("units", "names", "unsent")
