@@ -99,6 +99,8 @@ STREAM, PROGRAM, PEEK, HOOKS = (
     f"tests/unit/plugins/module_utils/{name}.py"
     for name in ("_zfs/test_stream", "_zfs/test_program", "_host/test_peek", "_snapshot/test_hooks")
 )
+TARGETS = "tests/unit/plugins/module_utils/_replication/test_targets.py"
+PERIODS = "tests/unit/plugins/module_utils/_core/test_periods.py"
 SURVEY, REPLICATE, ROTATION, UNMARKED, HEALTH, PACKAGE, WORK, RECEIVERS = (
     f"tests/unit/plugins/module_utils/_replication/test_{name}.py"
     for name in ("survey", "replicate", "rotation", "unmarked", "health", "package", "work", "receivers")
@@ -250,7 +252,7 @@ MUTANTS = [
     Mutant("check mode sees a receive that runs", "_replication/replicate",
            "attempt.foretold(work, planned.plans)", "planned.plans", REPLICATE),
     Mutant("values are judged before anything is done", "_replication/replicate",
-           "        planned = _with_checked_values(planned, work)\n", "", REPLICATE),
+           "    planned = _with_checked_values(planned, work)\n", "", REPLICATE),
     Mutant("a snapshot from the future is not young", "_snapshot/present",
            "if any(age is None or age >= ", "if any((age or 0) >= ", PRESENT),
     Mutant("the age of a snapshot from the future is not known", "_core/units",
@@ -955,10 +957,23 @@ MUTANTS = [
     Mutant("ssh_options are a list of what is allowed", "_core/endpoint",
            "if name.lower() not in map(str.lower, _ALLOWED):", "if name.lower() == 'stricthostkeychecking':", ENDPOINT),
     Mutant("selecting replicates nothing else", "_replication/survey",
-           "chosen, warnings = options.selection.choose(self.source, sources)", "chosen, warnings = [*sources], []",
-           REPLICATE),
+           "chosen, warnings = selection.choose(backend, found)", "chosen, warnings = [*found], []", REPLICATE),
     Mutant("a short transfer shows no progress", "../action/zfs_snapshot_replicate",
            "updated - started >= interval", "updated >= started", ACTION),
+    Mutant("targets share the reading of the source", "_replication/survey",
+           "return self.shared.copy() if self.shared else", "return", TARGETS),
+    Mutant("what a target reads of the source is its own", "_replication/survey",
+           "return self.shared.copy() if", "return self.shared if", TARGETS),
+    Mutant("a target that is down stops no other one", "_replication/replicate",
+           "        except Exception as error:", "        except BadInput as error:", TARGETS),
+    Mutant("what is foretold for one target is not foretold again", "_replication/replicate",
+           "for place, step in new.items() if place not in made]", "for place, step in new.items()]", TARGETS),
+    Mutant("what a target has of its own comes first", "_replication/targets",
+           "yield option, {**params, **own,", "yield option, {**own, **params,", TARGETS),
+    Mutant("a period in which one was sent gets no other", "_replication/planner",
+           "periods, common[1].created if common else None, localtime)", "periods, None, localtime)", TARGETS),
+    Mutant("the first of a period is the oldest", "_core/periods",
+           "        met |= labels\n", "        met = labels\n", PERIODS),
     Mutant("what the sender has written is looked at before it is waited for", "_replication/transfer",
            "            self._counted = process.written(program)\n        return", "        return", TRANSFER),
     Mutant("a receiver is only ended if it is as old", "_replication/receivers",

@@ -198,7 +198,7 @@ id:
 
 from ansible_collections.cerss.zfs.plugins.module_utils._module import run_module
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import relationship
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import (
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.targets import (
     ENDPOINT_OPTIONS,
     LOGIN_OPTIONS,
 )

@@ -211,6 +211,17 @@ EXAMPLES = r"""
       host: backend-b
       parent: backup/site-a
 
+- name: Replicate to two backends, of which one gets the first snapshot of each month
+  cerss.zfs.zfs_snapshot_replicate:
+    name: tank/db
+    targets:
+      - host: backend-b
+        parent: backup/site-a
+      - host: archive-1
+        parent: archive/site-a
+        include:
+          monthly: 1
+
 - name: Replicate to another pool of the same host
   cerss.zfs.zfs_snapshot_replicate:
     name: tank/vol
@@ -290,7 +301,8 @@ actions:
     - hold backup/vol@s1 as the last received snapshot of the relationship with backend-b:backup/vol
     - record tank/vol@s1 as arrived in backend-b:backup/vol
 replicas:
-  description: One item for each source dataset and its replica.
+  description: One item for each source dataset and its replica, those of each target together, in the order of
+    O(targets).
   type: list
   elements: dict
   returned: always
@@ -407,9 +419,10 @@ bytes_sent:
 from ansible_collections.cerss.zfs.plugins.module_utils._host.selection import OPTIONS as SELECTION_OPTIONS
 from ansible_collections.cerss.zfs.plugins.module_utils._module import run_module
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import replicate
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import (
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.targets import (
     ENDPOINT_OPTIONS,
     LOGIN_OPTIONS,
+    TARGET_OPTIONS,
 )
 
 
@@ -419,16 +432,8 @@ def main() -> None:
         argument_spec={
             **SELECTION_OPTIONS,
             "name": {"type": "list", "elements": "str"},
-            "target": {
-                "type": "dict",
-                "required": True,
-                "options": {
-                    **ENDPOINT_OPTIONS,
-                    "dataset": {"type": "str"},
-                    "parent": {"type": "str"},
-                    "strip": {"type": "int", "default": 1},
-                },
-            },
+            "target": {"type": "dict", "options": TARGET_OPTIONS},
+            "targets": {"type": "list", "elements": "dict", "options": TARGET_OPTIONS},
             "source": {"type": "dict", "default": {}, "options": ENDPOINT_OPTIONS},
             "login": {"type": "dict", "options": LOGIN_OPTIONS},
             "include_snapshots": {"type": "list", "elements": "str", "default": []},
@@ -449,6 +454,8 @@ def main() -> None:
             "timeout": {"type": "str"},
             "progress_interval": {"type": "str", "default": "1m"},
         },
+        mutually_exclusive=[("target", "targets")],
+        required_one_of=[("target", "targets")],
         supports_check_mode=True,
     )
 

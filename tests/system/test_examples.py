@@ -19,6 +19,7 @@ from yaml import safe_load
 HERE = {
     "refreservation: 8G": "refreservation: 64M",
     "[fsfreeze, --freeze, /srv/vm]": "[test, -b, /dev/zvol/tank/vm]",
+    "host: archive-1\n        parent: archive/site-a": "host: local\n        parent: backup/site-a",
     "[fsfreeze, --unfreeze, /srv/vm]": "[test, -b, /dev/zvol/tank/vm]",
 }
 ID = "3f1c9a0b7d5e2468"

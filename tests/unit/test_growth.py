@@ -37,7 +37,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.selection import S
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, planner
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, PairOptions, PairPlan
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import Survey, plan_all, plan_pair, rounds
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.report import PairReport, report
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.report import PairReport, Part, report
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.survey import in_order
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot import absent, present, prune
 from ansible_collections.cerss.zfs.plugins.module_utils._snapshot.dependents import closure_of
@@ -109,7 +109,7 @@ def foretold(case: Pair, options: PairOptions | None = None) -> dict[str, Any]:
     for plan in list_later(first, options):
         found.add(plan)
     assert not found.error
-    return report([], [found], [], check_mode=True)
+    return report([Part([], [found])], check_mode=True)
 
 
 def list_later(first: PairPlan, options: PairOptions) -> Any:

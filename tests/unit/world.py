@@ -85,6 +85,8 @@ class World:
         """A run of zfs_snapshot_replicate. ``target``: its options, or the replica on the other machine."""
         to = target if isinstance(target, dict) else {"host": THERE, "dataset": target}
         given = {"name": list(names or ["tank/v"]), "target": to, "retries": 0, "parallel": 1, **options}
+        if "targets" in given:
+            del given["target"]
         with self.lock:  # it puts something else in the place of `run_module` for a moment
             verb, params = entrance(Call("zfs_snapshot_replicate", given))
         return verb(params, check)

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from time import struct_time
 from typing import Optional
@@ -45,3 +45,23 @@ PERIODS: Mapping[str, Callable[[struct_time], str]] = {
     "monthly": _month,
     "yearly": _year,
 }
+
+
+def firsts(
+    times: Iterable[float], names: Iterable[str], before: float | None, localtime: LocalTime
+) -> list[bool]:  # fmt: skip
+    """For each time, the oldest one first, whether it is the first one in a period of any of the names.
+
+    ``before``: an earlier time, in whose periods nothing is the first one any more; None if there is none.
+
+    >>> firsts([0, 3600, 90000], ["daily"], None, gmtime), firsts([3600, 90000], ["daily"], 0, gmtime)
+    ([True, False, True], [False, True])
+    """
+    rules = [PERIODS[name] for name in names]
+    met = {(rule, rule(localtime(before))) for rule in rules if before is not None}
+    found = []
+    for time in times:
+        labels = {(rule, rule(localtime(time))) for rule in rules}
+        found.append(not labels <= met)
+        met |= labels
+    return found

@@ -12,7 +12,7 @@ import platform
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import Endpoint
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, ZfsError, short_command
@@ -136,15 +136,14 @@ class Backend:
 
 
 @contextlib.contextmanager
-def session(
-    source: Endpoint, target: Endpoint, wanted: Wanted | None = None, retries: int = RETRIES
-) -> Iterator[tuple[Backend, Backend]]:
-    """The backends of source and target. Each has one ssh connection for all but its streams, closed at the end."""
+def sessions(
+    endpoints: Sequence[Endpoint], wanted: Wanted | None = None, retries: int = RETRIES
+) -> Iterator[list[Backend]]:  # fmt: skip
+    """A backend for each endpoint. Each has one ssh connection for all but its streams, closed at the end."""
     # The path of a socket has at most 108 bytes (unix(7)), and ssh adds 58 of its own.
     place = None if len(tempfile.gettempdir()) <= MAX_SOCKET_FOLDER else "/tmp"
-    folders = tempfile.mkdtemp(prefix="cerss-", dir=place), tempfile.mkdtemp(prefix="cerss-", dir=place)
-    ends = [endpoint.with_control(folder) for endpoint, folder in zip((source, target), folders)]
-    backends = Backend(ends[0], wanted, retries), Backend(ends[1], wanted, retries)
+    folders = [tempfile.mkdtemp(prefix="cerss-", dir=place) for _endpoint in endpoints]
+    backends = [Backend(each.with_control(folder), wanted, retries) for each, folder in zip(endpoints, folders)]
     try:
         yield backends
     finally:
@@ -153,3 +152,10 @@ def session(
                 backend.close()
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def session(source: Endpoint, target: Endpoint) -> Iterator[tuple[Backend, Backend]]:
+    """The backends of source and target."""
+    with sessions([source, target]) as (here, there):
+        yield here, there

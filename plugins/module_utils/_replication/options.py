@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The checked options of zfs_snapshot_replicate, and the part of the argument spec that describes one side."""
+"""The checked options of zfs_snapshot_replicate, for one target."""
 
 from __future__ import annotations
 
@@ -20,23 +20,11 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
     check_unique,
     dataset_or_snapshot,
 )
+from ansible_collections.cerss.zfs.plugins.module_utils._core.periods import PERIODS
 from ansible_collections.cerss.zfs.plugins.module_utils._host.selection import Selection
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import PairOptions
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.transfer import Transport
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import properties as zfs_properties
-
-# The argument specs of `login`, and of `source` and `target`, documented in doc_fragments/endpoint.py. They have no
-# defaults, so that what is not given can be told.
-LOGIN_OPTIONS: dict[str, Any] = {
-    "port": {"type": "int"},
-    "user": {"type": "str"},
-    "become": {"type": "bool"},
-    "become_program": {"type": "str"},
-    "identity_file": {"type": "path"},
-    "known_hosts_file": {"type": "path"},
-    "ssh_options": {"type": "list", "elements": "str"},
-}
-ENDPOINT_OPTIONS: dict[str, Any] = {"host": {"type": "str"}, **LOGIN_OPTIONS}
 
 MOST_JOB = 60  # characters of the name of a job
 _NOT_ON_REPLICAS = {"quota", "refquota", "reservation", "refreservation"}
@@ -47,6 +35,7 @@ class Options:
     """The checked options. Times are in seconds, ``bandwidth_limit`` is in bytes per second, None means no limit.
 
     Exactly one of ``dataset`` and ``parent`` is set. ``names``: None for all datasets that ``selection`` chooses.
+    ``option``: what messages call the target.
     """
 
     names: tuple[DatasetName | SnapshotName, ...] | None
@@ -56,6 +45,7 @@ class Options:
     dataset: DatasetName | None
     parent: DatasetName | None
     strip: int
+    option: str
     pair: PairOptions
     transport: Transport
     on_active: str
@@ -65,27 +55,30 @@ class Options:
     interval: float
 
     @classmethod
-    def from_params(cls, params: Mapping[str, Any]) -> Options:
-        """From the module's parameters. Raises BadInput; nothing has been read at that point."""
+    def from_params(cls, params: Mapping[str, Any], option: str = "target") -> Options:
+        """From the parameters of one target (`targets.each`), which messages call ``option``.
+
+        Raises BadInput; nothing has been read at that point.
+        """
         source, target = params.get("source") or {}, params["target"]
         if target.get("host") is None and source.get("host") is None:
             raise BadInput(
-                "neither target.host nor source.host is set; set target.host (push), source.host (pull) or both "
-                f"(relay), or target.host={LOCAL} to replicate between pools of this machine"
+                f"neither {option}.host nor source.host is set; set {option}.host (push), source.host (pull) or both "
+                f"(relay), or {option}.host={LOCAL} to replicate between pools of this machine"
             )
         names = _names(params)
         dataset, parent = target.get("dataset"), target.get("parent")
-        _check_place(dataset, parent, names)
+        _check_place(dataset, parent, names, option)
         strip = target["strip"] if target.get("strip") is not None else 1
         for name in (names or ()) if parent else ():
-            _check_strip(strip, dataset_of(name))
+            _check_strip(strip, dataset_of(name), option)
         if params["parallel"] < 1:
             raise BadInput(f"parallel is {params['parallel']}; it must be at least 1")
         if params["retries"] < 0:
             raise BadInput(f"retries is {params['retries']}; it cannot be negative")
         login = params.get("login")
         sender, receiver = (
-            Endpoint.from_params(side, option, login) for side, option in ((source, "source"), (target, "target"))
+            Endpoint.from_params(side, what, login) for side, what in ((source, "source"), (target, option))
         )
         return cls(
             names=names,
@@ -97,6 +90,7 @@ class Options:
             dataset=DatasetName.parse(dataset) if dataset else None,
             parent=DatasetName.parse(parent) if parent else None,
             strip=strip,
+            option=option,
             pair=_pair_options(params, sender, receiver),
             transport=_transport(params),
             on_active=params["on_active"],
@@ -115,7 +109,7 @@ class Options:
         """The replica of a dataset listed in ``name``: backup/db for tank/db if parent is backup and strip is 1."""
         if self.dataset:
             return self.dataset
-        _check_strip(self.strip, dataset_of(name))
+        _check_strip(self.strip, dataset_of(name), self.option)
         tail = dataset_of(name).path.split("/")[self.strip :]
         return DatasetName.parse("/".join([str(self.parent), *tail]))
 
@@ -146,26 +140,25 @@ def _names(params: Mapping[str, Any]) -> tuple[DatasetName | SnapshotName, ...] 
     return tuple(names)
 
 
-def _check_place(dataset: str | None, parent: str | None, names: tuple[DatasetName | SnapshotName, ...] | None) -> None:
+def _check_place(
+    dataset: str | None, parent: str | None, names: tuple[DatasetName | SnapshotName, ...] | None, option: str
+) -> None:
     if not dataset and not parent:
         raise BadInput(
-            "target has neither dataset nor parent; set dataset (the replica of one dataset) or parent (the dataset "
+            f"{option} has neither dataset nor parent; set dataset (the replica of one dataset) or parent (the dataset "
             "that replicas of any number of them go below)"
         )
     if dataset and parent:
-        raise BadInput("target has both dataset and parent; leave one of them out")
-    if dataset and names is None:
-        raise BadInput(
-            "target.dataset names a single replica, but select may choose several datasets; use target.parent"
-        )
-    if dataset and names and len(names) > 1:
-        raise BadInput("target.dataset names a single replica, but name lists several datasets; use target.parent")
+        raise BadInput(f"{option} has both dataset and parent; leave one of them out")
+    several = "select may choose" if names is None else "name lists"
+    if dataset and (names is None or len(names) > 1):
+        raise BadInput(f"{option}.dataset names a single replica, but {several} several datasets; use {option}.parent")
 
 
-def _check_strip(strip: int, name: DatasetName) -> None:
+def _check_strip(strip: int, name: DatasetName, option: str) -> None:
     most = name.path.count("/")
     if not 0 <= strip <= most:
-        raise BadInput(f"target.strip is {strip}; for {name} it must be between 0 and {most}")
+        raise BadInput(f"{option}.strip is {strip}; for {name} it must be between 0 and {most}")
 
 
 def _pair_options(params: Mapping[str, Any], source: Endpoint, target: Endpoint) -> PairOptions:
@@ -183,6 +176,7 @@ def _pair_options(params: Mapping[str, Any], source: Endpoint, target: Endpoint)
         intermediates=params["intermediates"],
         include=check_patterns(params.get("include_snapshots"), "include_snapshots"),
         exclude=check_patterns(params.get("exclude_snapshots"), "exclude_snapshots"),
+        periods=tuple(name for name in PERIODS if (params["target"].get("include") or {}).get(name)),
         raw=params["raw"],
         on_divergence=params["on_divergence"],
         keep_old=params.get("reseed_keep") is not False,

@@ -13,6 +13,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from time import localtime
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import RAW, LastHold, SourceMark
@@ -28,6 +29,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
     MAX_REPLICA_NAME,
     DatasetName,
 )
+from ansible_collections.cerss.zfs.plugins.module_utils._core.periods import firsts
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
 from ansible_collections.cerss.zfs.plugins.module_utils._core.unsent import is_sent
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import (
@@ -93,6 +95,7 @@ def requested(pair: Pair, options: PairOptions) -> list[Snapshot]:
 
     Without a snapshot name the goal is the newest one that the filters allow. Temporary snapshots, and those that were
     deleted and wait for the last hold, are requested only by name. With ``intermediates: false`` only the goal is.
+    With ``periods`` the goal may be a snapshot of the replica that the source does not have any more.
     """
     named = pair.link.snapshot_name
     snapshots = pair.source.snapshots
@@ -103,7 +106,34 @@ def requested(pair: Pair, options: PairOptions) -> list[Snapshot]:
         snapshots = snapshots[: index + 1]
     given = options.filter
     chosen = [snap for snap in snapshots if snap.snapshot == named or is_sent(snap, given)]
+    if options.periods:
+        chosen = _first_of_periods(pair, chosen, options.periods)
     return chosen if options.intermediates else chosen[-1:]
+
+
+def _first_of_periods(pair: Pair, chosen: list[Snapshot], periods: Sequence[str]) -> list[Snapshot]:
+    """Those that are on the replica, and of the newer ones the first of each period, and the one that is named.
+
+    In the periods of the base nothing is sent any more, whatever is left of them on the source. Otherwise another one
+    would be the first each time that a snapshot is deleted there.
+    """
+    common = newest_common(pair.source, pair.replica) if pair.replica else None
+    start = txg(common[1]) if common else 0
+    newer = [snap for snap in chosen if txg(snap) > start and snap.created is not None]
+    first = firsts((snap.created or 0 for snap in newer), periods, common[1].created if common else None, localtime)
+    requested = {snap.guid for snap, is_first in zip(newer, first) if is_first}
+    requested |= {snap.guid for snap in chosen if snap.snapshot == pair.link.snapshot_name}
+    sent = _sent(pair, common) if common else []
+    found = [*sent, *(snap for snap in chosen if txg(snap) > start and snap.guid in requested)]
+    return found if pair.link.snapshot_name is None else [snap for snap in found if txg(snap) <= txg(chosen[-1])]
+
+
+def _sent(pair: Pair, common: tuple[Snapshot, Snapshot | Bookmark]) -> list[Snapshot]:
+    """The source's snapshots on the replica up to the base, and the base, even if it has only a bookmark there."""
+    there = {snap.guid for snap in pair.replica.snapshots} if pair.replica else set()
+    base = Snapshot(f"{pair.source.name}@{common[0].snapshot}", common[0].guid, txg(common[1]))
+    older = [snap for snap in pair.source.snapshots if txg(snap) <= txg(base) and snap.guid in there]
+    return older if isinstance(common[1], Snapshot) else [*older, base]
 
 
 def settled(pair: Pair, options: PairOptions) -> bool:
@@ -295,7 +325,8 @@ class Ahead:
     def of(cls, plan: PairPlan, options: PairOptions) -> Ahead:
         pair = _finished(plan)
         index = {snap.guid: place for place, snap in enumerate(pair.source.snapshots)}
-        return cls(pair.source.snapshots, index, [index[snap.guid] for snap in requested(pair, options)])
+        chosen = [index[snap.guid] for snap in requested(pair, options) if snap.guid in index]
+        return cls(pair.source.snapshots, index, chosen)
 
     def plan(self, plan: PairPlan, options: PairOptions, arriving: Mapping[str, str]) -> PairPlan:
         """The plan that follows this one, when all has gone as foreseen."""

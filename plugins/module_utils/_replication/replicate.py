@@ -11,19 +11,21 @@ import itertools
 import platform
 import shutil
 import signal
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, GateRefused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
 from ansible_collections.cerss.zfs.plugins.module_utils._host import process, runfiles
-from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend, session
+from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import sessions
 from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import check_values
 from ansible_collections.cerss.zfs.plugins.module_utils._host.wanted import Wanted
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, receivers, unmarked
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, receivers, targets, unmarked
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import SOURCE, PairPlan, not_started
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import SOURCE, Pair, PairPlan, not_started
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import (
     Planned,
     Survey,
@@ -31,9 +33,9 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner imp
     receiver_of,
     rounds,
 )
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.report import PairReport, report
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.report import PairReport, Part, report
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.run import Run
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.survey import Reader
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.survey import Reader, Source
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.work import Work
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.properties import Requested
 
@@ -42,37 +44,96 @@ _ANY_SIZE = 64 * 1024 * 1024  # bytes of a volume whose properties are checked; 
 
 def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """The result of the module. Raises CerssError if nothing could be read; errors of pairs are in ``replicas``."""
-    options = Options.from_params(params)
-    if options.names == ():
-        return report([], [], [], check_mode)
-    _check_programs(options)
+    ways = targets.options(params)
+    if not ways or ways[0].names == ():
+        return report([], check_mode)
+    _check_programs(ways)
     lease = runfiles.Lease()
-    wanted = Wanted(lease.lost, options.timeout)
-    with _stoppable(wanted, lease), session(options.source, options.target, wanted, options.retries) as backends:
-        work = Work(options, *backends, Reader(*backends, options), wanted)
-        survey = wanted.persistently(work.reader.read, options.retries)
-        planned = plan_all(survey, options.pair, assume_created=check_mode)
-        if check_mode:
-            planned = _without_marks(planned, survey, work)
-        planned = _with_checked_values(planned, work)
-        if any(plan.sends and not plan.error for plan in planned.plans):
-            _check_far_programs(options, backends)
-        if check_mode:
-            planned = replace(planned, plans=tuple(receivers.foretold(work, planned.plans)))
-            return _foretold(planned, options, survey.warnings)
-        reports = [PairReport.of(plan, options.hosts) for plan in planned.plans]
-        run = Run(work, planned, reports)
-        run.carry_out()
-        return report(run.parents, reports, survey.warnings, check_mode)
+    wanted = Wanted(lease.lost, ways[0].timeout)
+    with _stoppable(wanted, lease), _works(ways, wanted) as works:
+        if params.get("targets") is None:
+            return report([_replicate(works[0], check_mode, set())], check_mode)
+        source = wanted.persistently(lambda: _shared(works[0]), ways[0].retries)
+        for work in works:
+            work.reader.shared = source
+        return report(_each(works, check_mode), check_mode)
 
 
-def _foretold(planned: Planned, options: Options, warnings: Sequence[str]) -> dict[str, Any]:
+def _shared(work: Work) -> Source:
+    """What no target has a part in, read once for all of them."""
+    return Source.read(work.source, work.options.selection).with_values(work.source)
+
+
+@contextlib.contextmanager
+def _works(ways: Sequence[Options], wanted: Wanted) -> Iterator[list[Work]]:
+    """For each target; those on the same host share a backend, and all have the same source."""
+    places = list(dict.fromkeys(way.target for way in ways))
+    with sessions([ways[0].source, *places], wanted, ways[0].retries) as (source, *backends):
+        there = dict(zip(places, backends))
+        yield [Work(way, source, there[way.target], Reader(source, there[way.target], way), wanted) for way in ways]
+
+
+def _each(works: Sequence[Work], check_mode: bool) -> list[Part]:
+    """What comes of each target, one after the other. The error of one stops no other."""
+    parts = []
+    made: set[tuple[str, str]] = set()
+    for work in works:
+        try:
+            part = _replicate(work, check_mode, made)
+        except Exception as error:  # pylint: disable=broad-except
+            part = _failed(work, error)
+        place = work.options.dataset or work.options.parent
+        parts.append(replace(part, place=work.options.target.address(place)))
+    return parts
+
+
+def _failed(work: Work, error: Exception) -> Part:
+    """The error for all replicas of a target, which could not be read."""
+    if not isinstance(error, CerssError):
+        stderr = "".join(traceback.format_exception(None, error, error.__traceback__))
+        error = CerssError(f"{work.options.option}: {type(error).__name__}: {error}", stderr=stderr)
+    links, failed = work.reader.links(work.reader.read_source())
+    plans = [PairPlan(Pair(link, Dataset(link.source_name)), error=error) for link in links]
+    plans += [PairPlan(Pair(link, Dataset(link.source_name)), error=each) for link, each in failed]
+    if not plans:
+        raise error
+    return Part(reports=[PairReport.of(plan, work.options.hosts) for plan in plans])
+
+
+def _replicate(work: Work, check_mode: bool, made: set[tuple[str, str]]) -> Part:
+    """What comes of one target.
+
+    ``made``: host and name of the datasets above replicas that check mode has foretold for other targets.
+    """
+    options = work.options
+    survey = work.wanted.persistently(work.reader.read, options.retries)
+    planned = plan_all(survey, options.pair, assume_created=check_mode)
+    if check_mode:
+        planned = _without_marks(planned, survey, work)
+    planned = _with_checked_values(planned, work)
+    if any(plan.sends and not plan.error for plan in planned.plans):
+        _check_far_programs(work)
+    if check_mode:
+        planned = replace(planned, plans=tuple(receivers.foretold(work, planned.plans)))
+        new = {(options.target.label, name): step for name, step in planned.parents.items()}
+        parents = [step for place, step in new.items() if place not in made]
+        made.update(new)
+        return Part(parents, _foretold(planned, options), survey.warnings)
+    reports = [PairReport.of(plan, options.hosts) for plan in planned.plans]
+    run = Run(work, planned, reports)
+    run.carry_out()
+    for each in reports:
+        each.close()
+    return Part(run.parents, reports, survey.warnings)
+
+
+def _foretold(planned: Planned, options: Options) -> list[PairReport]:
     reports = [PairReport.of(plan, options.hosts) for plan in planned.plans]
     for each, plan in zip(reports, planned.plans):
         for later in itertools.islice(rounds(plan, options.pair, planned.arriving), 1, None):
             each.add(later)
             each.error = later.error
-    return report(list(planned.parents.values()), reports, warnings, check_mode=True)
+    return reports
 
 
 def _without_marks(planned: Planned, survey: Survey, work: Work) -> Planned:
@@ -122,20 +183,22 @@ def _refused_value(plan: PairPlan, work: Work, volume: bool) -> BadInput | None:
     return None
 
 
-def _check_programs(options: Options) -> None:
+def _check_programs(ways: Sequence[Options]) -> None:
+    transport = ways[0].transport
+    remote = any(side.host is not None for way in ways for side in (way.source, way.target))
     needed = [program for program, used in (
-        ("pv", options.transport.bandwidth_limit is not None),
-        (options.transport.compression, options.transport.compression != "none"),
-        ("ssh", options.source.host is not None or options.target.host is not None),
+        ("pv", transport.bandwidth_limit is not None),
+        (transport.compression, transport.compression != "none"),
+        ("ssh", remote),
     ) if used]  # fmt: skip
     for program in needed:
         if shutil.which(program, path=process.environment()["PATH"]) is None:
             raise _not_installed(program, platform.node())
 
 
-def _check_far_programs(options: Options, backends: tuple[Backend, Backend]) -> None:
-    program = options.transport.compression
-    for backend in backends if program != "none" else ():
+def _check_far_programs(work: Work) -> None:
+    program = work.options.transport.compression
+    for backend in (work.source, work.target) if program != "none" else ():
         if backend.endpoint.host and backend.run([program, "--version"], check=False).rc == 127:
             raise _not_installed(program, backend.node)
 

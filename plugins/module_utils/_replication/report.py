@@ -17,6 +17,8 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan, 
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, PairPlan
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import ASSUMED
 
+MOST_TOLD = 3  # errors in the message of the task
+
 
 @dataclass
 class PairReport:
@@ -43,10 +45,14 @@ class PairReport:
 
     def add(self, plan: PairPlan) -> None:
         """A further plan for the pair."""
-        self.plans[-1] = self.plans[-1].told()
+        self.close()
         self.plans.append(plan)
         for text in plan.warnings:
             self.warn(text)
+
+    def close(self) -> None:
+        """There is no further plan."""
+        self.plans[-1] = self.plans[-1].told()
 
     def warn(self, text: str) -> None:
         """Add a warning, once."""
@@ -91,24 +97,47 @@ def state_now(pair: Pair, plan: PairPlan) -> str:
     return model.ABSENT
 
 
-def report(
-    parents: Sequence[Step], reports: Sequence[PairReport], warnings: Sequence[str], check_mode: bool
-) -> dict[str, Any]:
-    """The result of the module. ``parents``: the steps that made datasets above replicas, or would make them."""
-    plan = Plan(list(parents), [*warnings, *(text for each in reports for text in each.warnings)])
-    for each in reports:
-        plan.steps += [step for one in each.plans if not one.error for step in one.steps] if check_mode else each.done
-    failed = [each for each in reports if each.error]
+@dataclass
+class Part:
+    """What came of one target. ``parents``: the steps that made datasets above replicas, or would make them.
+
+    ``place``: tells the target's share of the diff from those of others; "" if there are none.
+    """
+
+    parents: Sequence[Step] = ()
+    reports: Sequence[PairReport] = ()
+    warnings: Sequence[str] = ()
+    place: str = ""
+
+    def plan(self, check_mode: bool) -> Plan:
+        """What was done, or would be done."""
+        plan = Plan(list(self.parents), [*self.warnings, *(text for each in self.reports for text in each.warnings)])
+        for each in self.reports:
+            planned = (step for plan in each.plans if not plan.error for step in plan.steps)
+            plan.steps += planned if check_mode else each.done
+        return plan
+
+
+def report(parts: Sequence[Part], check_mode: bool) -> dict[str, Any]:
+    """The result of the module."""
+    reports = [each for part in parts for each in part.reports]
+    plans = {part.place: part.plan(check_mode) for part in parts}
+    whole = Plan([step for plan in plans.values() for step in plan.steps],
+                 list(dict.fromkeys(text for plan in plans.values() for text in plan.warnings)))  # fmt: skip
     result = {
-        **plan.to_result(),
+        **whole.to_result(),
         "replicas": [each.to_result(not check_mode) for each in reports],
         "bytes_sent": None if check_mode else sum(each.sent for each in reports),
     }
+    if any(plans):  # one dataset may have a replica of the same name on each
+        diffs = {place: plan.to_result()["diff"] for place, plan in plans.items() if plan.steps}
+        result["diff"] = {side: {place: diff[side] for place, diff in diffs.items()} for side in ("before", "after")}
+    failed = [each for each in reports if each.error]
     if failed:
         result["failed"] = True
-        result["msg"] = "; ".join(each.error.msg for each in failed[:3] if each.error) + (
-            f"; and {len(failed) - 3} more, see replicas" if len(failed) > 3 else ""
-        )
+        texts = list(dict.fromkeys(each.error.msg for each in failed if each.error))
+        more = f"; and {len(texts) - MOST_TOLD} more, see replicas" if len(texts) > MOST_TOLD else ""
+        result["msg"] = "; ".join(texts[:MOST_TOLD]) + more
         stderr = "\n".join(str(each.error.details.get("stderr", "")) for each in failed if each.error).strip()
         if stderr:
             result["stderr"] = stderr

@@ -10,9 +10,10 @@ pairs that these do not show to be settled.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Union
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import units
@@ -30,9 +31,10 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.unsent import stor
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import Inventory
+from ansible_collections.cerss.zfs.plugins.module_utils._host.selection import Selection
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import detail, keys, renames, unmarked
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options, dataset_of
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Link, Pair
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Link, Pair, newest_common, txg
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import Survey, settled, too_long
 
 _SOURCE = ("guid", "type", "encryption")
@@ -55,25 +57,72 @@ class Sides:
         return self.replicas.get(name) or self.others.get(name)
 
 
-class Reader:
-    """Reads both backends."""
+@dataclass
+class Source:
+    """The datasets that the options mean, as far as no target has a part in them.
 
-    def __init__(self, source: Backend, target: Backend, options: Options) -> None:
-        self.source, self.target, self.options = source, target, options
+    ``pools``: the roots of their pools, as far as they are not among ``datasets``; None if no values were read yet.
+    ``spoilt``: as in `Sides`.
+    """
+
+    datasets: Inventory
+    missing: frozenset[str] = frozenset()
+    warnings: tuple[str, ...] = ()
+    pools: Inventory | None = None
+    spoilt: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, backend: Backend, selection: Selection) -> Source:
+        """One process, or two with a selector."""
+        found, missing = inventory.read(backend, selection.roots or (), selection.depth)
+        chosen, warnings = selection.choose(backend, found)
+        return cls({name: found[name] for name in chosen}, frozenset(missing), tuple(warnings))
+
+    def with_values(self, backend: Backend) -> Source:
+        """With the native values that every plan depends on. One process, if they were not read yet."""
+        if self.pools is None:
+            pools = {DatasetName(name).pool for name in self.datasets}
+            self.pools = {name: Dataset(name) for name in pools - self.datasets.keys()}
+            everything = {**self.datasets, **self.pools}
+            if everything:
+                inventory.read_values(backend, everything, sorted(everything), _SOURCE, spoilt=self.spoilt)
+        return self
+
+    def copy(self) -> Source:
+        """For one of several targets, which adds to the datasets what it alone reads of them."""
+        return replace(
+            self,
+            datasets={name: _copied(dataset) for name, dataset in self.datasets.items()},
+            spoilt=dict(self.spoilt),
+        )
+
+
+def _copied(dataset: Dataset) -> Dataset:
+    return replace(
+        dataset,
+        snapshots=[copy.copy(snap) for snap in dataset.snapshots],
+        bookmarks=[copy.copy(bookmark) for bookmark in dataset.bookmarks],
+        values=dict(dataset.values),
+        ours={},
+    )
+
+
+class Reader:
+    """Reads both backends. ``shared``: a reading of the source that serves several targets."""
+
+    def __init__(self, source: Backend, target: Backend, options: Options, shared: Source | None = None) -> None:
+        self.source, self.target, self.options, self.shared = source, target, options, shared
 
     def read(self) -> Survey:
         """Everything that the plans of all pairs depend on."""
         options = self.options
         selects = options.selection.selector is not None
-        (sources, missing), replicas = both(self._read_source, dict if selects else self._read_named_replicas)
-        chosen, warnings = options.selection.choose(self.source, sources)
-        links, failed = self._links(dict.fromkeys(chosen), frozenset(missing))
+        source, replicas = both(self.read_source, dict if selects else self._read_named_replicas)
+        links, failed = self.links(source)
         _check_unique(links)
         if selects:
             replicas = self._read_replicas({link.replica_name for link in links}, 1)
-        sides = _look(
-            self.source, self.target, {link.source_name: sources[link.source_name] for link in links}, replicas, links
-        )
+        sides = _look(self.source, self.target, source, replicas, links)
         self._check_places(links, sides)
         pairs = [_pair(link, sides) for link in links]
         pairs, taken = renames.follow(self.target, options, pairs)
@@ -81,7 +130,7 @@ class Reader:
         pairs, arriving = self._in_detail(pairs)
         pairs = keys.below_new_ones(pairs, options.pair.raw)
         pairs = unmarked.find(self.source, detail.returning(self.target, pairs), lambda pair: pair.is_ours)
-        return Survey(tuple(in_order(pairs)), (*taken, *failed), arriving, tuple(warnings))
+        return Survey(tuple(in_order(pairs)), (*taken, *failed), arriving, source.warnings)
 
     def again(self, pairs: Sequence[Pair], parts: Sequence[Part | None] = ()) -> list[Pair | None]:
         """The pairs as they are now, without the detail; None for a source that does not exist any more.
@@ -104,6 +153,8 @@ class Reader:
 
     def _in_detail(self, pairs: Sequence[Pair], since: int | None = None) -> tuple[list[Pair], Mapping[str, str]]:
         options = self.options.pair
+        if options.periods:
+            _read_times(self.source, pairs)
         unsettled = [pair for pair in pairs if not pair.trouble and (since is not None or not settled(pair, options))]
         may_reseed = options.on_divergence == "reseed"
         closer = detail.read(self.source, self.target, unsettled, may_reseed, since, options.keep_old)
@@ -112,9 +163,8 @@ class Reader:
 
     # -- which datasets go where
 
-    def _read_source(self) -> tuple[Inventory, list[str]]:
-        selection = self.options.selection
-        return inventory.read(self.source, selection.roots or (), selection.depth)
+    def read_source(self) -> Source:
+        return self.shared.copy() if self.shared else Source.read(self.source, self.options.selection)
 
     def _read_named_replicas(self) -> Inventory:
         """The replicas of what is named, while the source is read."""
@@ -136,15 +186,15 @@ class Reader:
                 failed.append((link, error))
         return places, failed
 
-    def _links(self, chosen: Collection[str], missing: Collection[str]) -> tuple[list[Link], list[Failed]]:
-        """(the links of the chosen datasets, those that cannot be replicated)."""
-        places, failed = self._places(chosen)
-        links = [self._link(name, place, path) for name, place in places for path in self._below(name, chosen)]
+    def links(self, source: Source) -> tuple[list[Link], list[Failed]]:
+        """(the links of the datasets, those that cannot be replicated)."""
+        places, failed = self._places(source.datasets)
+        links = [self._link(name, place, path) for name, place in places for path in self._below(name, source.datasets)]
         # zfs gives no answer at all if one of the names is too long.
         failed += [(link, error) for link in links for error in [too_long(link.replica_name)] if error]
         failed += [(self._link(name, place, str(dataset_of(name))), Refused(
             f"{self.source.endpoint.address(dataset_of(name))} does not exist; check the name, or create it first"
-        )) for name, place in places if str(dataset_of(name)) in missing]  # fmt: skip
+        )) for name, place in places if str(dataset_of(name)) in source.missing]  # fmt: skip
         return [link for link in links if not too_long(link.replica_name)], failed
 
     def _below(self, name: Named, chosen: Collection[str]) -> list[str]:
@@ -178,6 +228,18 @@ class Reader:
                 raise BadInput(f"{replica} is {where}; choose another target")
 
 
+def _read_times(source: Backend, pairs: Iterable[Pair]) -> None:
+    """When what may be sent was created, and the base before it. One process."""
+    names: list[str] = []
+    for pair in pairs:
+        common = newest_common(pair.source, pair.replica) if pair.replica else None
+        names += [common[1].name] if common else []
+        names += [snap.name for snap in pair.source.snapshots if not common or txg(snap) > txg(common[1])]
+    if names:
+        sources = {pair.source.name: pair.source for pair in pairs}
+        inventory.read_values(source, sources, names, ("creation",), spoilt={})
+
+
 def look_at(
     source: Backend, target: Backend, links: Sequence[Link], parts: Sequence[Part | None] = ()
 ) -> list[Pair | None]:
@@ -188,7 +250,8 @@ def look_at(
         lambda: _histories(target, [(link.replica_name, part and part[1]) for link, part in zip(links, parts)]),
     )
     there = [link for link in links if link.source_name in sources]
-    sides = _look(source, target, {link.source_name: sources[link.source_name] for link in there}, replicas, there)
+    found = Source({link.source_name: sources[link.source_name] for link in there})
+    sides = _look(source, target, found, replicas, there)
     return [_pair(link, sides) if link.source_name in sources else None for link in links]
 
 
@@ -200,9 +263,9 @@ def _histories(backend: Backend, datasets: Sequence[tuple[str, Sequence[str] | N
     return {**(inventory.read(backend, named, 0)[0] if named else {}), **found}
 
 
-def _look(source: Backend, target: Backend, sources: Inventory, replicas: Inventory, links: Sequence[Link]) -> Sides:
+def _look(source: Backend, target: Backend, found: Source, replicas: Inventory, links: Sequence[Link]) -> Sides:
     """Read what every plan depends on, besides names and GUIDs."""
-    sides = Sides(sources, replicas)
+    sides = Sides(found.datasets, replicas, spoilt=found.spoilt)
     if not links:
         return sides
     places = [link.replica_name for link in links]
@@ -221,12 +284,11 @@ def _look(source: Backend, target: Backend, sources: Inventory, replicas: Invent
     sides.missing = frozenset(missing).difference(places)
     marks = (SourceMark.NAME, Announcement.NAME)
     inventory.read_values(target, wanted, sorted(wanted), marks, spoilt=sides.spoilt)
+    sides.sources = {**(found.with_values(source).pools or {}), **found.datasets}
     ids = sorted({pool_id(str(known[pool].guid)) for pool in pools})
-    roots = {name: Dataset(name) for name in {DatasetName(path).pool for path in sources} - sources.keys()}
-    inventory.read_values(source, {**sources, **roots}, sorted({*sources, *roots}), _SOURCE, spoilt=sides.spoilt)
     names = [cls.name(id_) for id_ in ids for cls in (ReplicaRecords, CommitPoints)]
+    sources = {link.source_name: found.datasets[link.source_name] for link in links}
     inventory.read_values(source, sources, sorted(sources), names, spoilt=sides.spoilt)
-    sides.sources = {**sources, **{name: root for name, root in roots.items() if name not in sources}}
     return sides
 
 

@@ -15,7 +15,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.model import ABSEN
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step, sentences
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Pair, PairOptions, PairPlan
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import plan_pair, rounds
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.report import PairReport, report, state_now
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.report import PairReport, Part, report, state_now
 from ansible_collections.cerss.zfs.tests.unit.pairs import ID, named, pair, settled, token, with_token
 
 
@@ -72,7 +72,7 @@ def test_all_rounds_are_shown() -> None:
     assert [step["snapshots"] for step in result["steps"]] == [
         ["tank/v@s2", "tank/v@s101"], ["tank/v@s102", "tank/v@s119"],
     ]  # fmt: skip
-    shown = report([], [found], [], check_mode=True)
+    shown = report([Part([], [found])], check_mode=True)
     assert shown["actions"] == sentences(step for plan in found.plans for step in plan.steps)
 
 
@@ -89,30 +89,30 @@ def test_the_result_of_a_run_has_what_was_done() -> None:
     parent, step = Step.of("create backup"), Step.of("send it")
     well.done, well.sent, well.warnings = [step], 5, ["look"]
     failed.sent = 2
-    result = report([parent], [well, failed], ["late"], check_mode=False)
+    result = report([Part([parent], [well, failed], ["late"])], check_mode=False)
     assert (result["changed"], result["actions"], result["bytes_sent"]) == (True, ["create backup", "send it"], 7)
     assert result["warnings"] == ["late", "look"]
     assert [each["failed"] for each in result["replicas"]] == [False, True]
     assert result["msg"] == result["replicas"][1]["msg"]
     assert "has diverged" in result["msg"]
     assert "stderr" not in result
-    foretold = report([parent], [well, failed], [], check_mode=True)
+    foretold = report([Part([parent], [well, failed])], check_mode=True)
     assert foretold["actions"] == ["create backup", *sentences(well.plans[0].steps)]
     assert foretold["bytes_sent"] is None
 
 
 def test_nothing_to_do_is_no_error() -> None:
-    result = report([], [PairReport.of(plan_of(settled(pair([1], [1]))))], [], check_mode=False)
+    result = report([Part([], [PairReport.of(plan_of(settled(pair([1], [1]))))])], check_mode=False)
     assert (result["changed"], result["actions"], result["diff"]) == (False, [], {"before": {}, "after": {}})
     assert "failed" not in result
-    assert report([], [], [], check_mode=False)["replicas"] == []
+    assert report([], check_mode=False)["replicas"] == []
 
 
 def test_many_errors_are_cut_short() -> None:
     reports = [PairReport.of(plan_of(pair([1], [1]))) for _number in range(5)]
     for number, each in enumerate(reports):
         each.error = NoSpace(["zfs", "receive"], 1, f"out of space {number}")
-    result = report([], reports, [], check_mode=False)
+    result = report([Part([], reports)], check_mode=False)
     assert result["failed"]
     assert result["msg"].count("out of space") == 3
     assert result["msg"].endswith("; and 2 more, see replicas")
