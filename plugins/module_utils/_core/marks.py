@@ -180,7 +180,8 @@ class Filter:
             and all(isinstance(each, list) and all(map(_is_text, each)) for each in lists)
         ):
             return None
-        return cls(value.get("job", ""), *map(tuple, lists), intermediates=value.get("intermediates", True))
+        include, exclude, periods = map(tuple, lists)
+        return cls(value.get("job", ""), include, exclude, periods, value.get("intermediates", True))
 
     def to_json(self) -> dict[str, Any]:
         """Without what is at its default."""
