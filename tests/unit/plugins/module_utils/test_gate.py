@@ -135,6 +135,7 @@ NEVER = {
     "unload_key": [zfs.unload_key(IN)],
     "inherit_key": [zfs.inherit_key(IN)],
     "mount": [zfs.mount(IN)],
+    "reclaimed": [zfs.reclaimed(IN, ["a", "b"])],
     "unmount": [zfs.unmount(IN)],
     "allow": [zfs.allow(["-u", "u"], ["send"], IN)],
     "unallow": [zfs.unallow(["-u", "u"], [], IN)],

@@ -64,6 +64,7 @@ def test_a_receive_is_resumable_unmounted_and_not_forced() -> None:
 def test_snapshots_of_one_dataset_are_destroyed_together() -> None:
     assert zfs.destroy_snapshots("tank/v", ["a", "b"], defer=False) == ["zfs", "destroy", "tank/v@a,b"]
     assert zfs.destroy_snapshots("tank/v", ["a"], defer=True) == ["zfs", "destroy", "-d", "tank/v@a"]
+    assert zfs.reclaimed("tank/v", ["a", "b"]) == ["zfs", "destroy", "-nvp", "tank/v@a,b"]
 
 
 def test_without_permissions_all_are_removed() -> None:
