@@ -126,9 +126,10 @@ def test_groups_and_everyone(backend: Backend) -> None:
     ]  # fmt: skip
     assert not nothing[1]["changed"]
     assert {each["kind"] for each in gone[1]["grantees"]} == {"user", "group", "everyone"}
-    assert [line for line in backend.zfs("allow", "tank/a b").splitlines() if line.startswith("\t")] == [
-        "\tuser root send,snapshot", "\tuser root send"
-    ]  # fmt: skip
+    assert sorted(line for line in backend.zfs("allow", "tank/a b").splitlines() if line.startswith("\t")) == [
+        "\tuser root send",
+        "\tuser root snapshot",
+    ]
 
 
 def test_a_bad_one_does_not_hide_the_others(backend: Backend) -> None:
@@ -147,7 +148,7 @@ def test_a_bad_one_does_not_hide_the_others(backend: Backend) -> None:
 def test_through_ansible(backend: Backend, ansible: Ansible) -> None:
     backend.run("zfs create tank/f")
     task = {"cerss.zfs.zfs_allow": {"dataset": "tank/f", "user": "operator", "permissions": ["snapshot"]}}
-    several = {"name": "tank/f", "users": "operator, root", "groups": ["operator"], "permissions": ["hold"]}
+    several = {"name": "tank/f", "users": ["operator", "root"], "groups": ["operator"], "permissions": ["hold"]}
     ansible.four_times_many(backend.name, [task, {"cerss.zfs.zfs_allow": {**several, "exclusive": False}}])
     backend.run(["zfs", "snapshot", "tank/f@s"], user="operator")
     done = backend.run(["zfs", "snapshot", "tank@s"], user="operator", check=False)
