@@ -57,6 +57,15 @@ options:
       - With V(false) only the newest one is sent.
     type: bool
     default: true
+  upcoming:
+    description:
+      - Full names of snapshots that earlier tasks of the run create. In check mode, in which they do not exist, the
+        module reports what it would do if they had been created now. Unlike a snapshot in O(name) they are sent only if
+        the filters allow it.
+      - Otherwise it has no effect.
+    type: list
+    elements: str
+    default: []
   job:
     description:
       - A name for what O(include_snapshots), O(exclude_snapshots) and O(intermediates) choose. The source records them
@@ -439,6 +448,7 @@ def main() -> None:
             "include_snapshots": {"type": "list", "elements": "str", "default": []},
             "exclude_snapshots": {"type": "list", "elements": "str", "default": []},
             "intermediates": {"type": "bool", "default": True},
+            "upcoming": {"type": "list", "elements": "str", "default": []},
             "job": {"type": "str"},
             "raw": {"type": "str", "choices": ["auto", "always", "never"], "default": "auto"},
             "properties": {"type": "dict", "default": {}},

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import units
@@ -35,7 +35,7 @@ class Options:
     """The checked options. Times are in seconds, ``bandwidth_limit`` is in bytes per second, None means no limit.
 
     Exactly one of ``dataset`` and ``parent`` is set. ``names``: None for all datasets that ``selection`` chooses.
-    ``option``: what messages call the target.
+    ``option``: what messages call the target. ``upcoming``: snapshots by dataset that check mode counts on.
     """
 
     names: tuple[DatasetName | SnapshotName, ...] | None
@@ -53,6 +53,7 @@ class Options:
     retries: int
     timeout: float | None
     interval: float
+    upcoming: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any], option: str = "target") -> Options:
@@ -98,6 +99,9 @@ class Options:
             retries=params["retries"],
             timeout=_seconds(params.get("timeout"), "timeout"),
             interval=float(units.duration(params.get("progress_interval") or 0, "progress_interval")),
+            upcoming={
+                str(dataset_of(name)): str(name) for name in map(SnapshotName.parse, params.get("upcoming") or ())
+            },
         )
 
     @property

@@ -697,6 +697,18 @@ def _assume(pair: Pair) -> tuple[Pair, list[str]]:
     return replace(pair, source=source), [text]
 
 
+def with_upcoming(pair: Pair, upcoming: Mapping[str, str], now: float) -> Pair:
+    """The pair with the snapshot that an earlier task would create, as it will be right after its creation at ``now``.
+
+    ``upcoming``: the full names of such snapshots by dataset.
+    """
+    name = upcoming.get(pair.source.name)
+    if name is None or pair.source.by_name(name):
+        return pair
+    snapshot = Snapshot(name, ASSUMED, 2**63, created=int(now), temporary=False)
+    return replace(pair, source=replace(pair.source, snapshots=[*pair.source.snapshots, snapshot]))
+
+
 def _delivered(pair: Pair) -> list[Snapshot]:
     """The named snapshot, if it was replicated and has since been deleted on the source; our cursor proves it."""
     name = pair.link.snapshot_name

@@ -11,6 +11,7 @@ import itertools
 import platform
 import shutil
 import signal
+import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -32,6 +33,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner imp
     plan_all,
     receiver_of,
     rounds,
+    with_upcoming,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.report import PairReport, Part, report
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.run import Run
@@ -44,7 +46,7 @@ _ANY_SIZE = 64 * 1024 * 1024  # bytes of a volume whose properties are checked; 
 
 def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """The result of the module. Raises CerssError if nothing could be read; errors of pairs are in ``replicas``."""
-    ways = targets.options(params)
+    ways = targets.options(params if check_mode else {**params, "upcoming": None})
     if not ways or ways[0].names == ():
         return report([], check_mode)
     _check_programs(ways)
@@ -107,6 +109,9 @@ def _replicate(work: Work, check_mode: bool, made: set[tuple[str, str]]) -> Part
     """
     options = work.options
     survey = work.wanted.persistently(work.reader.read, options.retries)
+    if check_mode:
+        pairs = tuple(with_upcoming(pair, options.upcoming, time.time()) for pair in survey.pairs)
+        survey = replace(survey, pairs=pairs)
     planned = plan_all(survey, options.pair, assume_created=check_mode)
     if check_mode:
         planned = _without_marks(planned, survey, work)

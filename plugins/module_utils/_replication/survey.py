@@ -11,6 +11,7 @@ pairs that these do not show to be settled.
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -35,7 +36,12 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.selection import S
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import detail, keys, renames, unmarked
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options, dataset_of
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Link, Pair, newest_common, txg
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import Survey, settled, too_long
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import (
+    Survey,
+    settled,
+    too_long,
+    with_upcoming,
+)
 
 _SOURCE = ("guid", "type", "encryption")
 Named = Union[DatasetName, SnapshotName]
@@ -155,7 +161,9 @@ class Reader:
         options = self.options.pair
         if options.periods:
             _read_times(self.source, pairs)
-        unsettled = [pair for pair in pairs if not pair.trouble and (since is not None or not settled(pair, options))]
+        foreseen = [with_upcoming(pair, self.options.upcoming, time.time()) for pair in pairs]
+        unsettled = [pair for pair, later in zip(pairs, foreseen)
+                     if not pair.trouble and (since is not None or not settled(later, options))]  # fmt: skip
         may_reseed = options.on_divergence == "reseed"
         closer = detail.read(self.source, self.target, unsettled, may_reseed, since, options.keep_old)
         found = {pair.replica_name: pair for pair in closer}

@@ -50,6 +50,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner imp
     plan_pair,
     requested,
     rounds,
+    with_upcoming,
 )
 from ansible_collections.cerss.zfs.tests.unit.pairs import (
     ID,
@@ -391,6 +392,46 @@ def beside(case: Pair, name: str, **fields: Any) -> Pair:
     return replace(
         case, link=link(**names, source_address=f"a:tank/{name}", target_address=f"b:backup/{name}"), **fields
     )
+
+
+UPCOMING = {"tank/v": "tank/v@s3", "tank/w": "tank/w@s3"}
+
+
+@pytest.mark.parametrize("already", [[], [1], [1, 2]])
+@pytest.mark.parametrize(
+    ("options", "is_sent"),
+    [
+        (PairOptions(), True),
+        (PairOptions(include=("s3",)), True),
+        (PairOptions(include=("s1", "s2")), False),
+        (PairOptions(intermediates=False), True),
+    ],
+)
+def test_check_mode_foresees_a_snapshot_that_an_earlier_task_creates(
+    options: PairOptions, is_sent: bool, already: list[int]
+) -> None:
+    """As the run does it, only if the filters allow it."""
+    zfs = history(1, 2)
+    if already:
+        replicate(zfs, PairOptions(include=tuple(f"s{number}" for number in already)))
+    foreseen = with_upcoming(zfs.pair(), UPCOMING, 1_700_000_000)
+    assert any(snap.name == "tank/v@s3" for snap in foreseen.source.snapshots)
+    zfs.snapshot("tank/v")
+    check, real = plan_pair(foreseen, options), plan_pair(zfs.pair(), options)
+    assert sentences(check.steps) == sentences(real.steps)
+    assert any("s3" in text for text in sentences(check.steps)) == is_sent
+    assert planner.settled(foreseen, options) == planner.settled(zfs.pair(), options)
+    assert with_upcoming(zfs.pair(), UPCOMING, 1_700_000_000) == zfs.pair()
+
+
+def test_a_foreseen_snapshot_is_new_in_its_period() -> None:
+    zfs = history(1)
+    zfs.get("tank/v@s1").created = 1_700_000_000
+    replicate(zfs)
+    options = PairOptions(periods=("daily",))
+    for hours, is_sent in ((1, False), (30, True)):
+        foreseen = with_upcoming(zfs.pair(), {"tank/v": "tank/v@s2"}, 1_700_000_000 + 3600 * hours)
+        assert bool(plan_pair(foreseen, options).sends) == is_sent
 
 
 @pytest.mark.parametrize("on_divergence", ["fail", "rollback", "reseed"])
