@@ -130,7 +130,7 @@ MUTANTS = [
            "for job in chosen]", JOB),
     Mutant("a job sends only its own snapshots", "_jobs/job", """{"include_snapshots": match, **""", "{**", JOB),
     Mutant("a limit of the job is not for a target that gets little", "_jobs/job",
-           """{} if target.get("include") or (""", "{} if (", JOB),
+           """{} if target.get("include") else job""", "job", JOB),
     Mutant("a host that finds its own name replicates to itself", "_jobs/job",
            """LOCAL if target["host"] == where.host else""", "", JOB),
     Mutant("a replica that does not exist is not pruned", "_jobs/outcome", "return bool(steps) and not begins",

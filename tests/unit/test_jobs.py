@@ -220,7 +220,8 @@ def test_check_mode_sends_what_it_would_take(jobs: Jobs) -> None:
     assert run.returncode == 2, told(run)
     calls = jobs.calls()
     assert all(check for _host, _name, check, _given in calls)
-    assert calls[1][3]["name"] == ["tank/db@nightly-2026-11-28", "tank/wal@nightly-2026-11-28"]
+    assert calls[1][3]["upcoming"] == ["tank/db@nightly-2026-11-28", "tank/wal@nightly-2026-11-28"]
+    assert calls[2][3]["upcoming"] == calls[1][3]["upcoming"]
     assert "Nothing was changed; this is what a run would do now:" in run.stdout
     assert {name for _host, name, _check, _given in calls} == {"snapshot", "snapshot_replicate", "snapshot_prune"}
 

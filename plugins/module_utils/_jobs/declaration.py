@@ -45,7 +45,6 @@ LOGIN: Mapping[str, shapes.Check] = {
 }
 # What can be said for a whole job and for each of its targets
 SENDING: Mapping[str, shapes.Check] = {
-    "include": shapes.dictionary(dict.fromkeys(_PERIODS, shapes.number)),
     "include_snapshots": shapes.patterns,
     "exclude_snapshots": shapes.patterns,
     "intermediates": shapes.boolean,
@@ -76,6 +75,7 @@ TARGET: Mapping[str, shapes.Check] = {
     **LOGIN,
     **SENDING,
     "prune": shapes.boolean,
+    "include": shapes.dictionary(dict.fromkeys(_PERIODS, shapes.one)),
     "max_lag": shapes.duration,
     "warn_lag": shapes.duration,
     **KEEPING,

@@ -86,7 +86,7 @@ def _target(target: Mapping[str, Any], rules: Mapping[str, Any], where: Where) -
     host = LOCAL if target["host"] == where.host else target["host"]
     known = where.host if host == LOCAL else host if host in where.hosts else None
     root = target.get("dataset") or target.get("parent")
-    options = {key: target[key] for key in ("dataset", "parent", "strip", *LOGIN, *SENDING) if key in target}
+    options = {key: target[key] for key in ("dataset", "parent", "strip", "include", *LOGIN, *SENDING) if key in target}
     options["host"] = host if host == LOCAL else target.get("address") or where.addresses.get(host, host)
     own = {rule: target[rule] for rule in KEEPING if rule in target}
     return {
@@ -103,7 +103,7 @@ def _target(target: Mapping[str, Any], rules: Mapping[str, Any], where: Where) -
 
 def _lags(target: Mapping[str, Any], job: Mapping[str, Any]) -> dict[str, Any]:
     """A target that gets only one snapshot of each period is behind by that much: the job's limits are not for it."""
-    above = {} if target.get("include") or (job.get("replicate") or {}).get("include") else job
+    above = {} if target.get("include") else job
     return {limit: target.get(limit, above.get(limit)) for limit in ("max_lag", "warn_lag")}
 
 

@@ -22,27 +22,21 @@ _TIMES = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 _HEADS = ("JOB", "WHERE", "NEW", "SENT", "BYTES", "PRUNED", "LAG", "RESULT")
 
 
-def upcoming(snapshot: Result, check: bool) -> list[dict[str, Any]]:
-    """In check mode the snapshots that the job would create."""
-    return list(snapshot.get("snapshots") or []) if check and snapshot.get("changed") else []
+def sending(job: Mapping[str, Any], snapshot: Result, check: bool) -> dict[str, Any]:
+    """The options of zfs_snapshot_replicate that say what to send."""
+    return {**_tree(job), "upcoming": _upcoming(snapshot, check)}
 
 
 def source_pruning(job: Mapping[str, Any], snapshot: Result, check: bool) -> dict[str, Any]:
     """The options of zfs_snapshot_prune for the source."""
-    names = [each["name"] for each in upcoming(snapshot, check)]
-    return {**_tree(job), **job["prune"], **job["sparing"], "match": job["match"], "upcoming": names}
+    rules = {**job["prune"], **job["sparing"], "match": job["match"]}
+    return {**_tree(job), **rules, "upcoming": _upcoming(snapshot, check)}
 
 
-def sending(job: Mapping[str, Any], snapshot: Result, check: bool) -> dict[str, Any]:
-    """The options of zfs_snapshot_replicate that say what to send.
-
-    In check mode a snapshot that the task before would create is named, since the module then assumes that it exists.
-    """
-    made = upcoming(snapshot, check)
-    if job["recursive"] and not job["select"]:
-        made = [each for each in made if each["dataset"] in job["datasets"]]
-        return {**_tree(job), "name": [each["name"] for each in made] or job["datasets"]}
-    return {"name": [each["name"] for each in made]} if made else _tree(job)
+def _upcoming(snapshot: Result, check: bool) -> list[str]:
+    """In check mode the snapshots that the job would create."""
+    made = snapshot.get("snapshots") if check and snapshot.get("changed") else None
+    return [each["name"] for each in made or []]
 
 
 def _tree(job: Mapping[str, Any]) -> dict[str, Any]:

@@ -93,6 +93,12 @@ def number(value: Any, where: str, problems: list[str]) -> int:
     return int(value)
 
 
+def one(value: Any, where: str, problems: list[str]) -> int:
+    if str(value).strip() != "1":
+        problems.append(f"{where} is {value!r}; give 1, for the first snapshot of each period")
+    return 1
+
+
 def duration(value: Any, where: str, problems: list[str]) -> str:
     return _parsed(lambda given: units.duration(given, where), value, where, problems)
 
