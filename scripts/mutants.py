@@ -117,6 +117,10 @@ POOL, POOL_TEXT, POOL_INFO, DATASET_INFO = (
 )
 
 MUTANTS = [
+    Mutant("a foreseen snapshot is new in its period", "_replication/planner", "created=int(now), temporary=False)",
+           "created=0, temporary=False)", REPLICATION),
+    Mutant("a foreseen snapshot that exists is there once", "_replication/planner",
+           "if name is None or pair.source.by_name(name):", "if name is None:", REPLICATION),
     Mutant("check mode counts only what does not exist yet", "_snapshot/prune", " and str(name) not in there:", ":",
            PRUNE),
     Mutant("what would have arrived is held as the last one", "_snapshot/prune",
