@@ -21,7 +21,7 @@ MODULES = {
     "Prune the source": "prune",
     "Prune the replicas": "prune there",
 }
-MINUTELY = {
+MINUTELY: dict[str, Any] = {
     "name": "minutely",
     "datasets": ["tank/db", "tank/home"],
     "recursive": True,

@@ -155,7 +155,7 @@ def test_rows_when_all_went_well() -> None:
 
 def test_what_did_not_run_has_no_number() -> None:
     nothing = dict.fromkeys(("snapshot", "replicate", "prune"), SKIPPED)
-    loops = {key: {"results": [], "skipped": True} for key in ("prune_on_targets", "lag")}
+    loops: dict[str, Any] = {key: {"results": [], "skipped": True} for key in ("prune_on_targets", "lag")}
     for given in ({**nothing, **loops}, {}):
         for one in outcome.rows(made(), given, check=False):
             assert {one[key] for key in ("created", "sent", "bytes_sent", "pruned", "lag_seconds")} == {None}
