@@ -136,7 +136,8 @@ options:
     default: 2
   bandwidth_limit:
     description:
-      - Limit for each stream in bytes per second, such as V(500K), V(20M) or V(1G) (units of 1024).
+      - Limit for the whole run in bytes per second, such as V(500K), V(20M) or V(1G) (units of 1024).
+      - Streams that run in parallel share it equally. When fewer are left than O(parallel), their shares grow.
       - Needs C(pv) on the host that the module runs on.
     type: str
   compression:
@@ -163,7 +164,7 @@ options:
     default: 10m
   timeout:
     description:
-      - Stop transfers that are still running after this time. They can be resumed.
+      - Stop the whole run after this time, whatever it is doing. Transfers can be resumed.
       - There is no limit by default.
     type: str
   progress_interval:

@@ -43,6 +43,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.transfer im
     Asked,
     ForeignStream,
     Meter,
+    raise_limit,
     run_pipe,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.work import Again, Task, Work
@@ -250,7 +251,7 @@ def _estimate(
     What was written since the snapshot before tells that without another process. ([], None) for a short stream.
     """
     sizes = [snap.written if send.base else snap.referenced for snap in send.carries]
-    limit = work.options.transport.bandwidth_limit
+    limit = work.share
     long = min(ANNOUNCED_FROM, limit * ANNOUNCED_AFTER if limit else ANNOUNCED_FROM)
     if send.token is None and None not in sizes and sum(size or 0 for size in sizes) < long:
         return [], None
@@ -275,10 +276,11 @@ def _stream(work: Work, task: Task, plan: PairPlan, send: Send, total: int | Non
     meter = Meter(total=total)
     runfile = runfiles.RunFile()
     runfiles.forget_abandoned(plan.pair.id)
+    ticker = _Ticker(work, runfile, plan.pair, send, plan.into, meter, work.share)
     try:
         run_pipe(
-            work.source, work.target, command, zfs.receive(plan.into, given, send.origin), work.options.transport,
-            meter, work.wanted, _Ticker(runfile, plan.pair, send, plan.into, meter).tick,
+            work.source, work.target, command, zfs.receive(plan.into, given, send.origin),
+            replace(work.options.transport, bandwidth_limit=ticker.share), meter, work.wanted, ticker.tick,
             Asked.of(plan.pair, send, receiver_of(plan, plan.pair)),
         )  # fmt: skip
     except CerssError:
@@ -295,17 +297,23 @@ def _stream(work: Work, task: Task, plan: PairPlan, send: Send, total: int | Non
 
 @dataclass
 class _Ticker:
-    """Writes the run file of a stream, once a second."""
+    """Writes the run file of a stream, once a second, and lets it go faster when its ``share`` has become larger."""
 
+    work: Work
     runfile: runfiles.RunFile
     pair: Pair
     send: Send
     into: str
     meter: Meter
+    share: int | None
     written: float = 0.0
 
     def tick(self) -> None:
         now = time.time()
+        share = self.work.share
+        if share and self.share and share > self.share:
+            self.share = share
+            raise_limit(self.meter, share)
         if 0 <= now - self.written < 1 or (self.meter.total is None and 0 <= now - self.meter.started < SIZE_AFTER):
             return
         self.written = now

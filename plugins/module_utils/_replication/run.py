@@ -52,6 +52,7 @@ class Run:
     def carry_out(self) -> None:
         """Run everything. A pair that fails stops only those that need it."""
         self._make_parents()
+        self._count()
         try:
             with ThreadPoolExecutor(self.work.options.parallel, thread_name_prefix="pair") as pool:
                 self._until_all_is_done(pool)
@@ -77,7 +78,11 @@ class Run:
             self._commit(tasks)
         elif self._running:
             self._wake.wait(LOOK)
+        self._count()
         return not (self._waiting or self._running or self._arrived)
+
+    def _count(self) -> None:
+        self.work.left = len(self._waiting) + len(self._running) + len(self._arrived)
 
     def _make_parents(self) -> None:
         """Create the datasets above replicas, once for all pairs below them."""

@@ -10,6 +10,7 @@ in it: properties, further datasets, whose clone it is.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import math
@@ -39,6 +40,7 @@ LOOK = 0.02  # seconds between looks at a pipe that the head of a stream must co
 LAST_WORDS = 10.0  # seconds that a sender gets to end once nobody reads its stream any more
 PATIENCE = 60.0  # seconds that a receiver gets to save what has arrived after the stream has ended
 MAX_WORDS = 65536  # bytes of stderr that are kept
+RAISING = 2.0  # seconds that another pv gets to tell a running one its new rate
 HASTE = 3.0  # the same in a run that has to end
 OWN_CONNECTION_FROM = 64 * 1024 * 1024  # bytes: for less, a login costs more than sharing a connection
 
@@ -53,7 +55,10 @@ class ForeignStream(CerssError):
 
 @dataclass(frozen=True)
 class Transport:
-    """How streams are sent. Times in seconds, ``bandwidth_limit`` in bytes per second; None means no limit."""
+    """How streams are sent. Times in seconds, ``bandwidth_limit`` in bytes per second; None means no limit.
+
+    The limit is that of all streams of a run together, or the share of one of them (`run_pipe`).
+    """
 
     compression: str = "none"
     bandwidth_limit: int | None = None
@@ -70,6 +75,7 @@ class Meter:
     started: float = field(default_factory=time.time)
     moved: float = field(default_factory=time.monotonic)
     programs: list[int] = field(default_factory=list)  # the pids of those on this host
+    limiter: int | None = None  # the one that limits the rate
     receiver: int | None = None  # the pid of zfs receive on another host, as it has told on our connection
     told: float | None = None  # when
     written: int = 0  # what a zfs send that can be looked at has written, to the last byte
@@ -97,6 +103,13 @@ class Meter:
         """Bytes per second since the start."""
         seconds = time.time() - self.started
         return int(self.done / seconds) if seconds >= 1 and self.done else None
+
+
+def raise_limit(meter: Meter, limit: int) -> None:
+    """Let a stream that is running go faster. One that cannot be told stays as it is."""
+    if meter.limiter:
+        with contextlib.suppress(CerssError, OSError):
+            process.run(["pv", "-q", "-R", str(meter.limiter), "-L", str(limit)], timeout=RAISING)
 
 
 class _Stderr(threading.Thread):
@@ -275,6 +288,8 @@ class _Pipe:
             self.stderrs.append(_Stderr(program, self.meter, sends=not self.programs))
             self.programs.append(program)
             self.meter.programs.append(program.pid)
+            if argv[0] == "pv":
+                self.meter.limiter = program.pid
             if not again:
                 self.close()  # so that the previous program gets SIGPIPE when this one ends
                 self.output = program.stdout

@@ -54,6 +54,16 @@ class Work:
     reader: Reader
     wanted: Wanted
     programs: bool = True  # False when zfs has refused a channel program
+    left: int = 1  # pairs that have not ended; it only gets smaller
+
+    @property
+    def share(self) -> int | None:
+        """What a stream may have of ``bandwidth_limit``, in bytes per second; None without a limit.
+
+        It gets larger as fewer are left, so the streams that run never have more than the limit together.
+        """
+        limit = self.options.transport.bandwidth_limit
+        return None if limit is None else max(1, limit // max(1, min(self.options.parallel, self.left)))
 
     def go_on(self, what: str, grace: float = 0.0) -> None:
         """Raise Stopped or TimedOut if the run has to end. Called before each effect.

@@ -25,7 +25,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     is_ours,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import planner
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt, planner
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import run as runs
 from ansible_collections.cerss.zfs.tests.unit.machine import No
 from ansible_collections.cerss.zfs.tests.unit.world import HERE, THERE, Killed, World
@@ -445,6 +445,57 @@ def test_a_wave_ends_while_a_pair_waits_for_another_run(world: World, monkeypatc
 
 
 # -- parents ---------------------------------------------------------------------------------------------------------
+
+
+def test_streams_share_the_limit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They never have more together. The last one gets all of it, while it runs."""
+    limit, names = 1_000_000, [f"tank/{number}" for number in range(5)]
+    world.here.make(*(f"{name}@s1" for name in names))
+    monkeypatch.setattr(runs, "WAVE_SECONDS", 0.0)
+    rates: dict[int, int] = {}  # of the streams that run
+    all_rates, sums, lock = set[int](), [0], threading.Lock()
+
+    def note(meter: Any, rate: int) -> None:
+        with lock:
+            rates[id(meter)] = rate
+            all_rates.add(rate)
+            sums.append(sum(rates.values()))
+
+    def pipe(*given: Any) -> None:
+        _source, _target, send, _receive, transport, meter, _wanted, tick, _asked = given
+        note(meter, transport.bandwidth_limit)
+        try:
+            until = time.monotonic() + 10
+            while send[-1].startswith("tank/0@") and rates[id(meter)] < limit and time.monotonic() < until:
+                tick()
+                time.sleep(0.01)
+            world.pipe(*given)
+        finally:
+            with lock:
+                del rates[id(meter)]
+
+    monkeypatch.setattr(attempt, "run_pipe", pipe)
+    monkeypatch.setattr(attempt, "raise_limit", note)
+    result = world.replicate(*names, target={"host": THERE, "parent": "backup"}, parallel=3, bandwidth_limit=str(limit))
+    assert "failed" not in result
+    assert max(sums) <= limit
+    assert {limit // 3, limit} <= all_rates
+    assert len(sums) > len(names)
+
+
+def test_a_single_stream_has_the_whole_limit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[int | None] = []
+    world.here.make("tank/v@s1")
+
+    def pipe(*given: Any) -> None:
+        rates.append(given[4].bandwidth_limit)
+        world.pipe(*given)
+
+    monkeypatch.setattr(attempt, "run_pipe", pipe)
+    world.replicate(parallel=8, bandwidth_limit="500")
+    world.here.make("tank/v@s2")
+    world.replicate(parallel=8)
+    assert rates == [500, None]
 
 
 def test_parents_are_made_once(world: World) -> None:

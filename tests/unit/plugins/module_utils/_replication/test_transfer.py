@@ -69,6 +69,28 @@ def test_bytes_arrive_and_progress_is_counted(tmp_path: Path) -> None:
     assert (meter.done, meter.snapshot) == (11, "tank/v@b")
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_stream_that_runs_is_told_its_new_rate(monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
+    spawn, meter, told = process.spawn, Meter(total=10), []
+
+    def spawn_(argv: list[str], **options: Any) -> Any:
+        return spawn(["cat"] if argv[0] == "pv" else argv, **options)
+
+    def told_(argv: list[str], **_options: Any) -> None:
+        told.append(argv)
+        if fails:
+            raise TimedOut("pv did not end")
+
+    monkeypatch.setattr(process, "spawn", spawn_)
+    monkeypatch.setattr(process, "run", told_)
+    transfer.raise_limit(meter, 7)  # there is no such program yet
+    run_pipe(
+        Backend(), Backend(), ["sh", "-c", "sleep 0.5"], ["sh", "-c", "cat > /dev/null"], Transport(bandwidth_limit=5),
+        meter, Wanted(), lambda: transfer.raise_limit(meter, 9) if not told else None, None,
+    )  # fmt: skip
+    assert told == [["pv", "-q", "-R", str(meter.programs[1]), "-L", "9"]]
+
+
 @pytest.mark.parametrize("told", ["", r"printf '00:00:01\t1000\ttank/v@a\n' >&2; "])
 @pytest.mark.parametrize("fast", [True, False])
 def test_the_bytes_sent_are_those_that_went_through_the_pipe(told: str, fast: bool) -> None:
