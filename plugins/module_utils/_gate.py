@@ -342,7 +342,7 @@ def _send(argv: _Arguments, job: Job) -> list[str]:
         _snapshots([snapshot[0]], job)
         return zfs.send_resume(text, estimate)
     raw = bool(argv.flag("-w"))
-    argv.flag("-L")
+    large = raw or bool(argv.flag("-L"))
     compressed = raw or bool(argv.flag("-c"))
     intermediates = bool(argv.argv and argv.argv[0] == "-I")
     base = argv.value("-I") if intermediates else argv.value("-i")
@@ -350,7 +350,7 @@ def _send(argv: _Arguments, job: Job) -> list[str]:
         if "@" not in base and "#" not in base:
             raise NotAllowed(f"the base {base[:60]!r} is not the full name of a snapshot or bookmark")
         _anything([base], job)
-    return zfs.send(_snapshots([argv.next()], job)[0], base, intermediates, raw, estimate, compressed)
+    return zfs.send(_snapshots([argv.next()], job)[0], base, intermediates, raw, estimate, compressed, large)
 
 
 def _our_bookmark(text: str, job: Job) -> BookmarkName:

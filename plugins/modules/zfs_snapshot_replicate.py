@@ -145,6 +145,25 @@ options:
     type: str
     choices: [none, zstd, lz4]
     default: none
+  stream:
+    description: How C(zfs send) makes the streams of datasets that are not sent raw.
+    type: dict
+    suboptions:
+      compressed:
+        description:
+          - Whether to send blocks as they are compressed on the disk (C(-c)).
+          - V(auto) does so, unless the target's pool lacks the feature that this needs. Then there is a warning.
+        type: str
+        choices: [auto, "true", "false"]
+        default: auto
+      large_blocks:
+        description:
+          - Whether to send blocks over 128 KiB as they are (C(-L)), instead of splitting them.
+          - V(auto) does so, unless the target's pool lacks the feature C(large_blocks). Then there is a warning.
+          - V(false) is for new replicas. ZFS refuses increments without large blocks into a replica that has some.
+        type: str
+        choices: [auto, "true", "false"]
+        default: auto
   resume:
     description: Whether to resume an interrupted transfer. With V(false) what has already arrived is discarded.
     type: bool
@@ -459,6 +478,13 @@ def main() -> None:
             "parallel": {"type": "int", "default": 2},
             "bandwidth_limit": {"type": "str"},
             "compression": {"type": "str", "choices": ["none", "zstd", "lz4"], "default": "none"},
+            "stream": {
+                "type": "dict",
+                "options": {
+                    name: {"type": "str", "choices": ["auto", "true", "false"], "default": "auto"}
+                    for name in ("compressed", "large_blocks")
+                },
+            },
             "resume": {"type": "bool", "default": True},
             "retries": {"type": "int", "default": 3},
             "stall_timeout": {"type": "str", "default": "10m"},

@@ -194,8 +194,29 @@ def test_features_that_a_pool_lacks(backends: list[Backend]) -> None:
         )
         assert "sent uncompressed, since the pool old lacks zstd_compress" in real["warnings"][0]
         assert one.checksum("tank/z@s1") == two.checksum("old/z@s1")
-        ((_check, real),) = replicate(one, options("tank/l", target=target(dataset="old/l")), look=False, passes=2)
+        to = {"target": target(dataset="old/l")}
+        ((_check, real),) = replicate(
+            one, options("tank/l", **to, stream={"large_blocks": "true"}), look=False, passes=2
+        )
         assert "the pool old lacks large_blocks" in real["msg"], real["msg"]
+        # Split as long as it is lacking, and whole from then on.
+        ((_check, real, _check2, _real2),) = replicate(one, options("tank/l", **to))
+        assert "blocks over 128 KiB are split, since the pool old lacks large_blocks" in real["warnings"][-1]
+        one.run("dd if=/dev/urandom of=/tank/l/f bs=1000 count=10 seek=300 conv=notrunc; zfs snapshot tank/l@s2")
+        replicate(one, options("tank/l", **to))
+        two.run("zpool set feature@large_blocks=enabled old")
+        one.run("dd if=/dev/urandom of=/tank/l/f bs=1000 count=10 seek=900 conv=notrunc; zfs snapshot tank/l@s3")
+        ((_check, real, _check2, _real2),) = replicate(one, options("tank/l", **to))
+        assert real["warnings"] == []
+        one.run("head -c 2M /dev/urandom > /tank/l/g; zfs snapshot tank/l@s4")
+        replicate(one, options("tank/l", **to))
+        for name in ("s1", "s2", "s3", "s4"):
+            assert one.checksum(f"tank/l@{name}") == two.checksum(f"old/l@{name}")
+        one.run("head -c 2M /dev/urandom > /tank/l/h; zfs snapshot tank/l@s5")
+        ((_check, real),) = replicate(
+            one, options("tank/l", **to, stream={"large_blocks": "false"}), look=False, passes=2
+        )
+        assert "has blocks over 128 KiB, and ZFS takes no increment without them" in real["msg"]
         ((_check, real),) = replicate(one, options("tank/l", target=target(dataset="oldest/l")), look=False, passes=2)
         assert "extensible_dataset" in real["msg"], real["msg"]
 

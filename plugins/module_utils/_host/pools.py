@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError
@@ -15,10 +15,11 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as 
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import pool as zpool
 
 COMPRESSIONS = ("lz4_compress", "zstd_compress")  # needed only for blocks that are sent as they are on the disk
+LARGE_BLOCKS = ("large_blocks",)  # needed only for streams with -L
 # The features that a stream may need (recv_begin_check_feature_flags_impl in dmu_recv.c); without the last one, no
 # stream can be received that could be resumed.
 IN_STREAMS = (
-    *COMPRESSIONS, "large_blocks", "embedded_data", "large_dnode", "large_microzap", "longname", "encryption",
+    *COMPRESSIONS, *LARGE_BLOCKS, "embedded_data", "large_dnode", "large_microzap", "longname", "encryption",
     "extensible_dataset",
 )  # fmt: skip
 
@@ -50,15 +51,13 @@ class Lacking:
         here, there = read(source, source_pool, "all"), read(target, target_pool, "all")
         return lacking(here, there) if here and there else cls()
 
-    @property
-    def compressions(self) -> tuple[str, ...]:
-        """The features that an uncompressed stream does not need."""
-        return tuple(name for name in (*self.disabled, *self.unknown) if name in COMPRESSIONS)
+    def among(self, names: Collection[str]) -> tuple[str, ...]:
+        """Those of the names that are lacking."""
+        return tuple(name for name in (*self.disabled, *self.unknown) if name in names)
 
-    def uncompressed(self) -> Lacking:
-        """What an uncompressed stream may need."""
-        return Lacking(*(tuple(name for name in each if name not in COMPRESSIONS)
-                         for each in (self.disabled, self.unknown)))  # fmt: skip
+    def without(self, names: Collection[str]) -> Lacking:
+        """What else is lacking."""
+        return Lacking(*(tuple(name for name in each if name not in names) for each in (self.disabled, self.unknown)))
 
     def way_out(self, source_pool: str, target_pool: str, where: str) -> str:
         """How an error goes on."""

@@ -16,6 +16,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
     Exists,
     HasClones,
     Held,
+    LargeBlocks,
     MissingFeature,
     NotBase,
     NotFound,
@@ -40,6 +41,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import plan_pair, receiver_of
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.report import state_now
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.transfer import (
+    AUTO,
     Asked,
     ForeignStream,
     Meter,
@@ -82,7 +84,7 @@ def carry_out(work: Work, task: Task) -> None:
                 raise
             task.options = replace(task.options, resume=False)
             task.report.warn(f"{task.pair.target_address}: {error.msg}; its partial receive is given up")
-        except MissingFeature as error:
+        except (MissingFeature, LargeBlocks) as error:
             _choose_flags(work, task, error)
         except _OUTDATED:
             outdated += 1
@@ -98,27 +100,37 @@ def carry_out(work: Work, task: Task) -> None:
         task.plan = None
 
 
-def _choose_flags(work: Work, task: Task, error: MissingFeature) -> None:
-    """Send uncompressed from now on, if that may mend the error. Otherwise raise it, with the names of the features.
-
-    That is the only flag which may differ from one increment to the next.
-    """
+def _choose_flags(work: Work, task: Task, error: MissingFeature | LargeBlocks) -> None:
+    """Leave out a flag of zfs send from now on, if that may mend the error. Otherwise raise it, with the features."""
+    if isinstance(error, LargeBlocks) and not task.large_blocks:
+        raise Refused(
+            f"{task.pair.target_address} has blocks over 128 KiB, and ZFS takes no increment without them; leave "
+            "stream.large_blocks at auto"
+        ) from error
+    if isinstance(error, LargeBlocks):
+        raise error
     source, target = task.pair.source_pool, DatasetName(task.pair.replica_name).pool
     if error.argv[1] == "bookmark":
         error.msg += f"; enable it with: zpool set feature@bookmarks=enabled {source}"
     if error.argv[1] != "receive":
         raise error
     lacking = pools.Lacking.of(work.source, source, work.target, target)
-    where = work.target.endpoint.label or "this machine"
-    if not (lacking.compressions and task.compressed) or task.report.plans[-1].raw:
-        lacking = lacking if task.compressed else lacking.uncompressed()
-        error.msg += f"; {lacking.way_out(source, target, where)}"
+    transport, raw = work.options.transport, task.report.plans[-1].raw
+    compressions, large = lacking.among(pools.COMPRESSIONS), lacking.among(pools.LARGE_BLOCKS)
+    if compressions and task.compressed and transport.compressed == AUTO and not raw:
+        task.compressed = False
+        what, names = "streams are sent uncompressed", compressions
+    elif large and task.large_blocks and transport.large_blocks == AUTO and not raw:
+        task.large_blocks = False
+        what, names = "blocks over 128 KiB are split", large
+    else:
+        sent = [*([] if task.compressed else pools.COMPRESSIONS), *([] if task.large_blocks else pools.LARGE_BLOCKS)]
+        where = work.target.endpoint.label or "this machine"
+        error.msg += f"; {lacking.without(sent).way_out(source, target, where)}"
         raise error
-    task.compressed = False
-    names = ", ".join(lacking.compressions)
     task.report.warn(
-        f"{task.pair.target_address}: streams are sent uncompressed, since the pool {target} lacks {names}; to send "
-        f"less, enable it there with zpool set feature@{lacking.compressions[0]}=enabled {target}"
+        f"{task.pair.target_address}: {what}, since the pool {target} lacks {', '.join(names)}; to change that, enable "
+        f"it there with zpool set feature@{names[0]}=enabled {target}"
     )
 
 
@@ -204,7 +216,7 @@ def _attempt(work: Work, task: Task, plan: PairPlan) -> None:
 
 def _send(work: Work, task: Task, plan: PairPlan) -> None:
     pair, report = plan.pair, task.report
-    estimates = [_estimate(work, plan, send, task.compressed) for send in plan.sends]
+    estimates = [_estimate(work, task, send) for send in plan.sends]
     receiver = receiver_of(plan, pair)
     new = receiver is None or (bool(plan.prepare) and not receiver.snapshots and plan.sends[0].kind != "resume")
     first = receiver is None or not receiver.snapshots
@@ -243,9 +255,7 @@ def _warn_of_space(task: Task, pair: Pair, totals: list[int | None]) -> None:
         )
 
 
-def _estimate(
-    work: Work, plan: PairPlan, send: Send, compressed: bool
-) -> tuple[list[tuple[Snapshot, int | None]], int | None]:
+def _estimate(work: Work, task: Task, send: Send) -> tuple[list[tuple[Snapshot, int | None]], int | None]:
     """(each snapshot with its bytes, bytes of the stream) as zfs send estimates them, if the stream may be long.
 
     What was written since the snapshot before tells that without another process. ([], None) for a short stream.
@@ -255,24 +265,23 @@ def _estimate(
     long = min(ANNOUNCED_FROM, limit * ANNOUNCED_AFTER if limit else ANNOUNCED_FROM)
     if send.token is None and None not in sizes and sum(size or 0 for size in sizes) < long:
         return [], None
-    command = (
-        zfs.send_resume(send.token.text, estimate=True)
-        if send.token
-        else zfs.send(send.snapshot.name, send.base, send.intermediates, send.raw, True, compressed)
-    )
-    lines = work.source.run(command).stdout.splitlines()
+    lines = work.source.run(_command(task, send, estimate=True)).stdout.splitlines()
     by_name = dict(found for found in map(output.announced, lines) if found)
     found = [(snap, by_name.get(snap.name, by_name.get(snap.snapshot))) for snap in send.carries]
     return found, output.estimate("\n".join(lines))
 
 
+def _command(task: Task, send: Send, estimate: bool = False) -> list[str]:
+    if send.token:
+        return zfs.send_resume(send.token.text, estimate)
+    return zfs.send(
+        send.snapshot.name, send.base, send.intermediates, send.raw, estimate, task.compressed, task.large_blocks
+    )
+
+
 def _stream(work: Work, task: Task, plan: PairPlan, send: Send, total: int | None, given: dict[str, str]) -> None:
     report = task.report
-    command = (
-        zfs.send_resume(send.token.text)
-        if send.token
-        else zfs.send(send.snapshot.name, send.base, send.intermediates, send.raw, compressed=task.compressed)
-    )
+    command = _command(task, send)
     meter = Meter(total=total)
     runfile = runfiles.RunFile()
     runfiles.forget_abandoned(plan.pair.id)

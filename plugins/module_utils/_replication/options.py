@@ -198,6 +198,7 @@ def _transport(params: Mapping[str, Any]) -> Transport:
         compression=params["compression"],
         bandwidth_limit=_positive(units.size(limit, "bandwidth_limit"), "bandwidth_limit") if limit else None,
         stall_timeout=_seconds(params.get("stall_timeout"), "stall_timeout"),
+        **{name: value for name, value in (params.get("stream") or {}).items() if value is not None},
     )
 
 

@@ -741,14 +741,17 @@ def _check_snapshot_names(plan: PairPlan, names: Iterable[str]) -> None:
 
 
 def _nothing_to_choose(pair: Pair, options: PairOptions) -> PairPlan:
+    way = "create one with cerss.zfs.zfs_snapshot or the role zfs_jobs"
     if pair.link.snapshot_name is not None:
         what = f"{pair.source.name}@{pair.link.snapshot_name} does not exist"
+        way = "create one with cerss.zfs.zfs_snapshot, or name another snapshot"
     elif not pair.source.snapshots:
         what = f"{pair.source.name} has no snapshot"
     else:
         what = f"{pair.source.name} has no snapshot that the filters allow and that is neither temporary nor deleted"
+        way += ", or change include_snapshots or exclude_snapshots"
     if pair.link.named:
-        raise Refused(f"{what}; create one with cerss.zfs.zfs_snapshot, or name another snapshot")
+        raise Refused(f"{what}; {way}")
     return PairPlan(pair, warnings=(f"{what}; it is skipped",))
 
 

@@ -36,8 +36,10 @@ class Run:
     def __init__(self, work: Work, planned: Planned, reports: Sequence[PairReport]) -> None:
         self.work, self.planned = work, planned
         self.parents: list[Step] = []
+        transport = work.options.transport
+        compressed, large = (each != "false" for each in (transport.compressed, transport.large_blocks))
         self.tasks = [
-            Task(plan, report, plan.pair, work.options.pair)
+            Task(plan, report, plan.pair, work.options.pair, compressed=compressed, large_blocks=large)
             for plan, report in zip(planned.plans, reports)
             if not plan.error and (plan.sends or plan.prepare or plan.finish)
         ]

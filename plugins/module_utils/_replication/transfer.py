@@ -45,6 +45,9 @@ HASTE = 3.0  # the same in a run that has to end
 OWN_CONNECTION_FROM = 64 * 1024 * 1024  # bytes: for less, a login costs more than sharing a connection
 
 
+AUTO = "auto"
+
+
 class Stalled(TimedOut):
     """No byte moved for longer than stall_timeout."""
 
@@ -57,12 +60,15 @@ class ForeignStream(CerssError):
 class Transport:
     """How streams are sent. Times in seconds, ``bandwidth_limit`` in bytes per second; None means no limit.
 
-    The limit is that of all streams of a run together, or the share of one of them (`run_pipe`).
+    The limit is that of all streams of a run together, or the share of one of them (`run_pipe`). ``compressed`` and
+    ``large_blocks`` are auto, true or false.
     """
 
     compression: str = "none"
     bandwidth_limit: int | None = None
     stall_timeout: float | None = None
+    compressed: str = AUTO
+    large_blocks: str = AUTO
 
 
 @dataclass

@@ -134,6 +134,7 @@ class Task:
     freed: int = 0  # createtxg of the newest snapshot that has arrived and whose hold this run has released
     blocked: bool = False  # it waits for another run on this host
     compressed: bool = True  # whether blocks are sent as they are on the disk
+    large_blocks: bool = True  # whether they may have more than 128 KiB
     unmarked: bool = False  # the source's pool has turned out to be read-only
     receiver: int | None = None  # the pid that the receiver of the last stream has told, if that stream has failed
     ahead: Ahead | None = None  # for the plans that follow the current one, if nothing comes in between

@@ -237,23 +237,24 @@ def unmount(name: str) -> list[str]:
     return ["zfs", "unmount", name]
 
 
-def _send_flags(raw: bool, compressed: bool) -> list[str]:
-    return ["-w"] if raw else ["-L", *(["-c"] if compressed else [])]
+def _send_flags(raw: bool, compressed: bool, large: bool) -> list[str]:
+    return ["-w"] if raw else [*(["-L"] if large else []), *(["-c"] if compressed else [])]
 
 
 def send(
     snapshot_name: str, base: str | None, intermediates: bool, raw: bool, estimate: bool = False,
-    compressed: bool = True,
+    compressed: bool = True, large: bool = True,
 ) -> list[str]:  # fmt: skip
     """zfs-send(8). An increment from ``base``, the full name of a snapshot or bookmark; None for a full stream.
 
     ``intermediates``: with all snapshots in between (``-I``), which a bookmark cannot be the base of.
     ``estimate``: print the size and send nothing. Otherwise progress is on stderr each second (`output.sent`).
-    ``compressed``: blocks as they are on the disk (``-c``), which may change from one increment to the next. ``-L`` may
-    not, so it is always given.
+    ``compressed``: blocks as they are on the disk (``-c``), which may change from one increment to the next.
+    ``large``: blocks over 128 KiB as they are (``-L``). A replica that has such blocks takes no increment without.
     """
     start = [] if base is None else ["-I" if intermediates else "-i", base]
-    return ["zfs", "send", "-nvP" if estimate else "-vP", *_send_flags(raw, compressed), *start, snapshot_name]
+    flags = _send_flags(raw, compressed, large)
+    return ["zfs", "send", "-nvP" if estimate else "-vP", *flags, *start, snapshot_name]
 
 
 def send_resume(token: str, estimate: bool = False) -> list[str]:

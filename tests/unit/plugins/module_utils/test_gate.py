@@ -142,7 +142,6 @@ NEVER = {
     "allowed": [zfs.allowed(IN)],
     "delegate": [zfs.delegate("-l", ["-u", "u"], "send", IN), zfs.delegate("", ["-e"], "send", IN)],
     "load_key": [zfs.load_key(IN)],
-    "reclaimed": [zfs.reclaimed(IN, ["s1"])],
     "permissions": [zfs.permissions()],
     "pools": [zfs.pools([])],
     "pool_status": [zfs.pool_status("tank")],

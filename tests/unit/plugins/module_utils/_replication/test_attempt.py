@@ -41,7 +41,9 @@ def too_old(world: World, *lacking: str) -> list[list[str]]:
     def hook(_machine: str, argv: list[str]) -> None:
         if argv[:3] == ["zfs", "send", "-vP"]:
             sent.append(argv)
-        if argv[1] == "receive" and (not all("_compress" in name for name in lacking) or "-c" in sent[-1]):
+        others = {*lacking} - {"zstd_compress", "lz4_compress", "large_blocks"}
+        large, compressed = "large_blocks" in lacking, any("_compress" in name for name in lacking)
+        if argv[1] == "receive" and (others or (large and "-L" in sent[-1]) or (compressed and "-c" in sent[-1])):
             raise No(TOO_OLD)
 
     world.hook = hook
@@ -59,17 +61,60 @@ def test_a_pool_without_zstd_gets_the_streams_uncompressed(world: World, lacking
     assert [("-L" in argv, "-c" in argv) for argv in sent] == [(True, True), *[(True, False)] * (len(sent) - 1)]
 
 
-@pytest.mark.parametrize("lacking", [("large_blocks",), ("zstd_compress", "large_blocks"), ("extensible_dataset",)])
-def test_a_feature_that_the_target_lacks_is_named(world: World, lacking: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("lacking", "tries"), [(["large_blocks"], 2), (["zstd_compress", "large_blocks"], 3)])
+def test_a_pool_without_large_blocks_gets_them_split(world: World, lacking: list[str], tries: int) -> None:
+    package(world)
+    sent = too_old(world, *lacking)
+    result = world.replicate()
+    assert message(result) == ""
+    assert "blocks over 128 KiB are split, since the pool backup lacks large_blocks" in result["warnings"][-1]
+    assert ["-L" in argv for argv in sent[:tries]] == [*[True] * (tries - 1), False]
+    assert all("-L" not in argv for argv in sent[tries:])
+
+
+@pytest.mark.parametrize(
+    ("lacking", "stream", "tries"),
+    [
+        (["extensible_dataset"], {}, 1),
+        (["zstd_compress", "extensible_dataset"], {}, 2),
+        (["zstd_compress"], {"compressed": True}, 1),
+        (["large_blocks"], {"large_blocks": "true"}, 1),
+        (["extensible_dataset"], {"compressed": False, "large_blocks": False}, 1),
+    ],
+)
+def test_a_feature_that_the_target_lacks_is_named(
+    world: World, lacking: list[str], stream: dict[str, Any], tries: int
+) -> None:
     world.here.make("tank/v@s1")
     before = marks(world)
     sent = too_old(world, *lacking)
-    told = message(world.replicate(retries=3))
+    told = message(world.replicate(retries=3, stream=stream))
     assert "the pool backup lacks" in told
     named = {name for name in pools.IN_STREAMS if f"feature@{name}=enabled" in told}
-    assert named == {*lacking} - {"zstd_compress"}
-    assert len(sent) == 1 + ("zstd_compress" in lacking)
+    assert named == {lacking[-1]}
+    assert len(sent) == tries
     assert marks(world) == before
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+@pytest.mark.parametrize("large", [True, False])
+def test_streams_are_made_as_requested(world: World, compressed: bool, large: bool) -> None:
+    world.here.make("tank/v@s1", size=2 * GB)
+    world.replicate(stream={"compressed": compressed, "large_blocks": large})
+    sent = [argv for machine, argv in world.log if (machine, argv[1]) == (HERE, "send")]
+    assert len(sent) == 2  # the first one estimates
+    assert all(("-c" in argv, "-L" in argv) == (compressed, large) for argv in sent)
+
+
+def test_a_replica_with_large_blocks_needs_them(world: World) -> None:
+    package(world)
+    failing(world, "incremental send stream requires -L (--large-block), to match previous receive", command="receive")
+    told = message(world.replicate(stream={"large_blocks": False}))
+    assert told == (
+        "b:backup/v has blocks over 128 KiB, and ZFS takes no increment without them; leave stream.large_blocks at auto"
+    )
+    failing(world, "incremental send stream requires -L (--large-block), to match previous receive", command="receive")
+    assert "this source has no blocks over 128 KiB" in message(world.replicate())
 
 
 def test_a_feature_that_the_target_does_not_know_is_named(world: World) -> None:
