@@ -491,8 +491,6 @@ def main() -> None:
             "timeout": {"type": "str"},
             "progress_interval": {"type": "str", "default": "1m"},
         },
-        mutually_exclusive=[("target", "targets")],
-        required_one_of=[("target", "targets")],
         supports_check_mode=True,
     )
 

@@ -39,7 +39,7 @@ def dumps(backends: list[Backend]) -> dict[str, Any]:
 def test_variables_are_documented() -> None:
     """Defaults, argument spec and the task know the same variables."""
     spec = set(safe_load((ROLE / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]["options"])
-    assert spec == {*BLANK, "zfs_replicate_name"}
+    assert spec == {*BLANK}
     task = (ROLE / "tasks" / "main.yml").read_text()
     assert not [name for name in spec if name not in task]
 
@@ -130,8 +130,9 @@ def test_no_host(ansible: Ansible, hosts: object) -> None:
     ("variables", "complaint"),
     [
         ({"zfs_replicate_on_divergence": "maybe"}, "value of zfs_replicate_on_divergence must be one of"),
-        ({"zfs_replicate_name": " ,\n"}, "name is empty; list the datasets or snapshots to replicate"),
+        ({"zfs_replicate_name": " ,\n"}, "neither name nor select is set; list the datasets or snapshots"),
         ({"zfs_replicate_target_host": ""}, "neither target.host nor source.host is set"),
+        ({"zfs_replicate_targets": [{"host": "c", "parent": "p"}]}, "target and targets are both set"),
     ],
 )
 def test_bad_input(ansible: Ansible, lab_backends: list[Backend], variables: dict[str, str], complaint: str) -> None:

@@ -217,7 +217,7 @@ def test_no_block_is_overlooked(path: Path) -> None:
         ("[{hosts: all, become_users: root}]", "no become_users"),
         ("[{hosts: all, tasks: [{block: [{cerss.zfs.zfs_dataset: {}}]}]}]", "lacks name"),
         ("[{hosts: all, roles: [cerss.zfs.zfs_mirror]}]", "no role"),
-        ("[{hosts: all, roles: [cerss.zfs.zfs_replicate]}]", "lacks zfs_replicate_name"),
+        ("[{hosts: all, roles: [cerss.zfs.zfs_peer]}]", "lacks zfs_peer_host"),
         ("[{hosts: all, vars: {zfs_replicate_host: b}}]", "no option zfs_replicate_host"),
         ("[{import_playbook: cerss.zfs.mirror}]", "no playbook"),
         ("{zfs_replicate_raw: sometimes}", "none of"),

@@ -59,10 +59,13 @@ def options(params: Mapping[str, Any]) -> list[Options]:
 
 def _each(params: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """(what it is called, the parameters) of each target, with what that has of its own."""
-    several = params.get("targets")
+    one, several = params.get("target") or {}, params.get("targets")
+    given = any(value is not None for name, value in one.items() if name != "strip")  # which has a default
+    if given and several is not None:
+        raise BadInput("target and targets are both set; leave one of them out")
+    if not given and several is None:
+        raise BadInput("neither target nor targets is set; set target, or targets if there are several")
     named: dict[str, Any] = {f"targets[{number}]": target for number, target in enumerate(several or [])}
-    if several is None:
-        named = {"target": params["target"]}
-    for option, target in named.items():
+    for option, target in (named if several is not None else {"target": one}).items():
         own = {name: target[name] for name in OWN_OPTIONS if target.get(name) is not None}
         yield option, {**params, **own, "target": target}

@@ -99,14 +99,28 @@ def test_bad_input(places: list[dict[str, Any]], why: str) -> None:
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        ({}, "one of the following is required: target, targets"),
-        ({"target": BOTH[0], "targets": BOTH}, "parameters are mutually exclusive: target|targets"),
-        ({"targets": [{**BOTH[0], "include": {"monthly": 2}}]}, "value of monthly must be one of: 1, got: 2"),
+        ({}, "neither target nor targets is set; set target, or targets if there are several"),
+        ({"target": {}}, "neither target nor targets is set"),
+        (
+            {"target": {"host": "b", "parent": "p"}, "targets": BOTH},
+            "target and targets are both set; leave one of them out",
+        ),
     ],
 )
-def test_what_ansible_refuses(given: dict[str, Any], why: str) -> None:
-    with pytest.raises(ValueError, match=why.replace("|", r"\|")):
-        entrance(Call("zfs_snapshot_replicate", {"name": ["tank/v"], **given}))
+def test_one_of_two_options(given: dict[str, Any], why: str) -> None:
+    with pytest.raises(BadInput, match=why):
+        targets.options(entrance(Call("zfs_snapshot_replicate", {"name": ["tank/v"], **given}))[1])
+
+
+def test_a_target_that_a_role_leaves_blank_is_none() -> None:
+    params = entrance(Call("zfs_snapshot_replicate", {"name": ["tank/v"], "target": {}, "targets": BOTH}))[1]
+    assert len(targets.options(params)) == 2
+
+
+def test_only_one_of_each_period() -> None:
+    places = [{**BOTH[0], "include": {"monthly": 2}}]
+    with pytest.raises(ValueError, match="value of monthly must be one of: 1, got: 2"):
+        options(*places)
 
 
 # -- runs ------------------------------------------------------------------------------------------------------------
