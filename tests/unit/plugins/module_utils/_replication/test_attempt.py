@@ -63,7 +63,7 @@ def test_a_pool_without_zstd_gets_the_streams_uncompressed(world: World, lacking
 
 @pytest.mark.parametrize(("lacking", "tries"), [(["large_blocks"], 2), (["zstd_compress", "large_blocks"], 3)])
 def test_a_pool_without_large_blocks_gets_them_split(world: World, lacking: list[str], tries: int) -> None:
-    package(world)
+    behind(world)
     sent = too_old(world, *lacking)
     result = world.replicate()
     assert message(result) == ""
@@ -107,7 +107,7 @@ def test_streams_are_made_as_requested(world: World, compressed: bool, large: bo
 
 
 def test_a_replica_with_large_blocks_needs_them(world: World) -> None:
-    package(world)
+    behind(world)
     failing(world, "incremental send stream requires -L (--large-block), to match previous receive", command="receive")
     told = message(world.replicate(stream={"large_blocks": False}))
     assert told == (
