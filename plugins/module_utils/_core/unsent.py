@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -21,7 +22,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import PENDING_DELETE, Dataset, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import EXPRESSION, matches
-from ansible_collections.cerss.zfs.plugins.module_utils._core.periods import PERIODS
+from ansible_collections.cerss.zfs.plugins.module_utils._core.periods import PERIODS, firsts
 
 MOST_FILTER = 800  # bytes of one job's filter in a record; a longer one is recorded as one that lets everything pass
 
@@ -80,7 +81,7 @@ def unsent(dataset: Dataset, snapshots: Sequence[Snapshot]) -> dict[str, list[La
         point = points.get(record.id)
         newer = [snap for snap in snapshots if not point or snap.createtxg is None or snap.createtxg > point.createtxg]
         lack = Lack(record.id, record.target, f"not yet sent to {record.target} (relationship {record.id})")
-        for snap in _chosen(newer, record):
+        for snap in chosen(newer, record):
             found.setdefault(snap.name, []).append(lack)
     for lack in _unreadable(dataset):
         for snap in snapshots:
@@ -88,7 +89,8 @@ def unsent(dataset: Dataset, snapshots: Sequence[Snapshot]) -> dict[str, list[La
     return found
 
 
-def _chosen(snapshots: Sequence[Snapshot], record: ReplicaRecord) -> Iterable[Snapshot]:
+def chosen(snapshots: Sequence[Snapshot], record: ReplicaRecord) -> Iterable[Snapshot]:
+    """Those of some new snapshots that any of the relationship's jobs sends. They are the oldest first, with values."""
     found: dict[str, Snapshot] = {}
     for each in map(storable, record.filters or (Filter(),)):
         sent = _firsts([snap for snap in snapshots if is_sent(snap, each)], each.periods)
@@ -101,12 +103,10 @@ def _firsts(snapshots: list[Snapshot], periods: Sequence[str]) -> list[Snapshot]
 
     That may be one more than is sent, if a later one of its period is on the replica already.
     """
-    first: dict[tuple[str, str], Snapshot] = {}
-    for snap in snapshots if periods else ():
-        for name in periods:
-            first.setdefault((name, PERIODS[name](localtime(snap.created or 0))), snap)
-    names = {snap.name for snap in first.values()}
-    return [snap for snap in snapshots if snap.name in names] if periods else snapshots
+    if not periods:
+        return snapshots
+    met = firsts([snap.created or 0 for snap in snapshots], periods, None, localtime)
+    return list(itertools.compress(snapshots, met))
 
 
 def _unreadable(dataset: Dataset) -> list[Lack]:

@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
+from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units, unsent
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import parted
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     Announcement,
     CommitPoint,
     Cursor,
+    Filter,
     LastHold,
     ReplicaRecord,
     SourceMark,
@@ -101,7 +102,7 @@ def _source(dataset: Dataset, id_: str, moment: Moment) -> dict[str, Any]:
     known, point = dataset.records().get(id_), dataset.commit_points().get(id_)
     run, last = moment.running.get(id_), last_replicated(dataset, id_)
     newer = [snap for snap in dataset.snapshots if not point or txg(snap) > point.createtxg]
-    requested = [snap for snap in newer if not (snap.temporary or snap.state == model.PENDING_DELETE)]
+    requested = [*unsent.chosen(newer, known)] if known else [snap for snap in newer if unsent.is_sent(snap, Filter())]
     behind = sum(snap.written or 0 for snap in newer) + dataset.written
     lag = _lag(last, moment.now)
     if lag is not None and not (requested or behind):

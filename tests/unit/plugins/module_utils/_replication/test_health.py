@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     Announcement,
     Cursor,
+    Filter,
     SourceMark,
     StepHold,
 )
@@ -124,6 +125,13 @@ def test_what_was_deleted_is_not_behind() -> None:
     dataset.snapshots[1].state, dataset.snapshots[1].written = PENDING_DELETE, 0
     found = report(dataset, max_lag=60)
     assert (found["lag_seconds"], found["snapshots_behind"], found["healthy"]) == (0, 0, True)
+
+
+def test_what_no_job_sends_is_not_counted() -> None:
+    """What was written by then is behind all the same."""
+    found = report(source(1, 2, 3, filters=(Filter("nightly", include=("s3",)),)))
+    assert (found["snapshots_behind"], found["lag_bytes"]) == (1, 50)
+    assert report(source(1, 2, 3, filters=(Filter(include=("x",)),)))["snapshots_behind"] == 0
 
 
 def test_the_cursor_replaces_a_deleted_snapshot() -> None:
