@@ -109,6 +109,11 @@ class Options:
         """Of source and target, for results."""
         return self.source.as_option, self.target.as_option
 
+    @property
+    def place(self) -> str:
+        """The address of ``dataset`` or ``parent``."""
+        return self.target.address(self.dataset or self.parent)
+
     def replica_root(self, name: DatasetName | SnapshotName) -> DatasetName:
         """The replica of a dataset listed in ``name``: backup/db for tank/db if parent is backup and strip is 1."""
         if self.dataset:

@@ -84,8 +84,7 @@ def _each(works: Sequence[Work], check_mode: bool) -> list[Part]:
             part = _replicate(work, check_mode, made)
         except Exception as error:  # pylint: disable=broad-except
             part = _failed(work, error)
-        place = work.options.dataset or work.options.parent
-        parts.append(replace(part, place=work.options.target.address(place)))
+        parts.append(replace(part, place=work.options.place))
     return parts
 
 

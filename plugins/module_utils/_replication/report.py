@@ -111,11 +111,11 @@ class Part:
 
     def plan(self, check_mode: bool) -> Plan:
         """What was done, or would be done."""
-        plan = Plan(list(self.parents), [*self.warnings, *(text for each in self.reports for text in each.warnings)])
+        found = Plan(list(self.parents), [*self.warnings, *(text for each in self.reports for text in each.warnings)])
         for each in self.reports:
             planned = (step for plan in each.plans if not plan.error for step in plan.steps)
-            plan.steps += planned if check_mode else each.done
-        return plan
+            found.steps += planned if check_mode else each.done
+        return found
 
 
 def report(parts: Sequence[Part], check_mode: bool) -> dict[str, Any]:
@@ -138,7 +138,8 @@ def report(parts: Sequence[Part], check_mode: bool) -> dict[str, Any]:
         texts = list(dict.fromkeys(each.error.msg for each in failed if each.error))
         more = f"; and {len(texts) - MOST_TOLD} more, see replicas" if len(texts) > MOST_TOLD else ""
         result["msg"] = "; ".join(texts[:MOST_TOLD]) + more
-        stderr = "\n".join(str(each.error.details.get("stderr", "")) for each in failed if each.error).strip()
+        said = dict.fromkeys(str(each.error.details.get("stderr", "")) for each in failed if each.error)
+        stderr = "\n".join(said).strip()
         if stderr:
             result["stderr"] = stderr
     return result

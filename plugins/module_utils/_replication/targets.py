@@ -48,12 +48,11 @@ TARGET_OPTIONS: dict[str, Any] = {
 def options(params: Mapping[str, Any]) -> list[Options]:
     """The checked options for each target. Raises BadInput; nothing has been read at that point."""
     found = [Options.from_params(each, option) for option, each in _each(params)]
-    places: dict[object, str] = {}
+    places: dict[str, str] = {}
     for each in found:
-        other = places.setdefault((each.target.host, each.dataset, each.parent, each.strip), each.option)
+        other = places.setdefault(each.place, each.option)
         if other != each.option:
-            place = each.target.address(each.dataset or each.parent)
-            raise BadInput(f"{other} and {each.option} are both {place}; leave one of them out")
+            raise BadInput(f"{other} and {each.option} are both {each.place}; leave one of them out")
     return found
 
 
