@@ -58,7 +58,7 @@ RUNNING: Mapping[str, shapes.Check] = {
     "parallel": shapes.number,
     "bandwidth_limit": shapes.size,
     "compression": shapes.one_of("none", "zstd", "lz4"),
-    "stream": shapes.dictionary(),
+    "stream": shapes.dictionary({"compressed": shapes.scalar, "large_blocks": shapes.scalar}),
     "resume": shapes.boolean,
     "retries": shapes.number,
     "stall_timeout": shapes.duration,
