@@ -128,7 +128,7 @@ def rows(job: Mapping[str, Any], results: Mapping[str, Result], check: bool) -> 
     for place, items in enumerate(replicas(job, replicate)):
         row = _row(job, job["targets"][place]["name"])
         _add_sent(row, items, replicate, check)
-        _add_pruned(row, job["targets"][place], pruned.get(place), bool(items) and not check)
+        _add_pruned(row, job["targets"][place], pruned.get(place), check and any(not each["failed"] for each in items))
         _add_lag(row, [lags[each["id"]] for each in items if each.get("id") in lags], check)
         table.append(row)
     for row in table:
@@ -171,8 +171,8 @@ def _add_sent(row: dict[str, Any], items: Sequence[Result], replicate: Result, c
         row["problems"].append(_why(replicate))
 
 
-def _add_pruned(row: dict[str, Any], target: Mapping[str, Any], result: Result | None, expected: bool) -> None:
-    """``expected``: whether there should be a result, if anything is pruned there."""
+def _add_pruned(row: dict[str, Any], target: Mapping[str, Any], result: Result | None, new: bool) -> None:
+    """``new``: replicas would be created there, unless there is a result."""
     if not target["prune"]:
         return
     if target["inventory_host"] is None:
@@ -180,8 +180,8 @@ def _add_pruned(row: dict[str, Any], target: Mapping[str, Any], result: Result |
     elif result is not None and _ran(result):
         row["pruned"] = _pruned(result)
         row["problems"] += [_why(result)] if _is_failed(result) else []
-    elif not expected:
-        row["notes"].append("not pruned in this run, since it has no replica there yet")
+    elif new:
+        row["notes"].append("not pruned in this check, since there is no replica yet")
 
 
 def _pruned(result: Result) -> int | None:

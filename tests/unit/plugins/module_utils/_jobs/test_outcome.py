@@ -196,8 +196,13 @@ def test_a_lag_fails_or_warns(severity: str, check: bool, key: str) -> None:
 def test_a_new_replica_is_not_pruned_in_check_mode() -> None:
     new = {"replicas": [replica("b:backup/db", steps=FULL, bytes_sent=None)]}
     found = row(0, check=True, replicate=new, prune_on_targets={"results": []})
-    assert found["notes"] == ["not pruned in this run, since it has no replica there yet"]
+    assert found["notes"] == ["not pruned in this check, since there is no replica yet"]
     assert found["bytes_sent"] is None
+    down = {"failed": True, "replicas": [replica("b:backup/db", steps=[], failed=True, msg="is down")]}
+    for given in (down, {"failed": True, "msg": "is down"}):
+        for check in (True, False):
+            found = row(0, check=check, replicate=given, prune_on_targets={"results": []})
+            assert (len(found["problems"]), found["notes"]) == (1, [])
 
 
 def test_the_table() -> None:
