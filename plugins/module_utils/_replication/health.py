@@ -58,7 +58,7 @@ class Moment:
     it is receiving, None if that is not known; one that is missing is not.
     """
 
-    now: float = field(default_factory=time.time)
+    now: float = field(default_factory=lambda: time.time())
     running: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     active: Mapping[str, bool | None] = field(default_factory=dict)
     limits: Limits = Limits()
