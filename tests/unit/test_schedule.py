@@ -319,6 +319,7 @@ REFUSED = [
     ({"zfs_schedule_user": "nobody-at-all"}, "there is no user nobody-at-all on h; run the role zfs_backend first"),
     ({"zfs_schedule_python": "python3"}, 'zfs_schedule_python is "python3"; give an absolute path'),
     ({"zfs_schedule_collection": "/etc"}, "/etc is not a collection"),
+    ({"zfs_schedule_wheels": "/etc"}, "/etc on the controller has no wheels; fill it with pip download"),
 ]
 
 
