@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import LOCAL
+from ansible_collections.cerss.zfs.plugins.module_utils._core.model import FULL
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName, shortened
 
 Result = Mapping[str, Any]
@@ -90,12 +91,15 @@ def _coming(replica: Result) -> list[str]:
 
 
 def _exists(replica: Result, check: bool) -> bool:
-    """Whether the replica exists for all that is known; one that failed before its first snapshot does not."""
+    """Whether the replica exists for all that is known. One that failed before its first snapshot does not.
+
+    Where nothing was sent it may be that there was nothing to start a replica with.
+    """
     steps = replica.get("steps") or []
-    begins = bool(steps) and steps[0].get("kind") == "full"
+    begins = bool(steps) and (steps[0].get("kind") == "full" or bool(steps[0].get("origin")))
     if replica.get("failed"):
         return bool(steps) and not begins
-    return not (check and begins)
+    return not (check and begins) if steps else replica.get("state") == FULL
 
 
 def limits(job: Mapping[str, Any], replicate: Result) -> list[dict[str, Any]]:

@@ -39,7 +39,7 @@ def replica(target: str, **values: Any) -> dict[str, Any]:
     host, _colon, dataset = target.rpartition(":")
     return {
         "id": f"id of {target}", "source": "tank/db@s", "source_dataset": "tank/db", "target_host": host or None,
-        "target_dataset": dataset, "failed": False, "msg": "", "bytes_sent": 10, "steps": [{"kind": "incremental"}],
+        "target_dataset": dataset, "state": "full", "failed": False, "msg": "", "bytes_sent": 10, "steps": [{"kind": "incremental"}],
         **values,
     }  # fmt: skip
 
@@ -81,6 +81,8 @@ def test_only_replicas_of_this_job_that_exist_are_pruned() -> None:
         replica("b:backup/db"),
         replica("b:backup/new", steps=FULL),
         replica("b:backup/same", steps=[]),
+        replica("b:backup/nothing_to_send", steps=[], state="absent"),
+        replica("b:backup/clone", steps=[{"kind": "incremental", "origin": "backup/db@o"}]),
         replica("b:backup/broken", steps=[], failed=True),
         replica("b:backup/cut", steps=FULL, failed=True),
         replica("b:backup/full", failed=True),
@@ -89,7 +91,7 @@ def test_only_replicas_of_this_job_that_exist_are_pruned() -> None:
     ]
     (real,) = outcome.prunings(made(), {"replicas": items}, check=False)
     assert real.pop("options") == {
-        "name": ["backup/db", "backup/new", "backup/same", "backup/full"], "keep": {"daily": 60},
+        "name": ["backup/db", "backup/new", "backup/same", "backup/clone", "backup/full"], "keep": {"daily": 60},
         "match": made()["match"], "upcoming": [],
     }  # fmt: skip
     assert real == {"target": 0, "host": "b"}
