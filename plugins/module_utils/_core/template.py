@@ -41,7 +41,7 @@ _GLOBS = {
     "G": "[0-9]" * 4,
     "V": "[0-5][0-9]",
     "u": "[1-7]",
-    "s": "[0-9]*",
+    "s": "[0-9]" * 10,  # from 2001 to 2286; a glob for any number would take what begins with a digit, as 2026-11-28
 }
 _COMBINED = {"F": "%Y-%m-%d", "R": "%H:%M", "T": "%H:%M:%S"}
 _PART = re.compile("%.?|[^%]+", re.DOTALL)

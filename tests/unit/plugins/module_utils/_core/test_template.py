@@ -95,7 +95,8 @@ def test_the_pattern_has_every_name(text: str, now: int, place: str, utc: bool) 
     with zone(place):
         name = template.name(now, utc)
     assert matches(name, [pattern])
-    assert matches(name, [template.glob()])
+    if 10**9 <= now < 10**10 or "%s" not in template.parts:
+        assert matches(name, [template.glob()])
     assert str(SnapshotName.parse(f"tank@{name}")) == f"tank@{name}"
 
 
@@ -111,8 +112,7 @@ def test_the_pattern_has_no_name_of_another_template(
     name = parse("_".join([other[0], *other[1]])).name(now, utc=True)
     if one[0] != other[0] or len(one[1]) != len(other[1]):
         assert not matches(name, [parse("_".join([one[0], *one[1]])).pattern()])
-        if not {"%s"} & {*one[1]}:  # which is of any length
-            assert not matches(name, [parse("_".join([one[0], *one[1]])).glob()])
+        assert not matches(name, [parse("_".join([one[0], *one[1]])).glob()])
 
 
 @pytest.mark.parametrize(
@@ -137,3 +137,4 @@ def test_the_glob_has_little_more() -> None:
     assert matches("a-2026-19-39_29-59", [template.glob()])
     others = ["a-2026-11-28", "a-2026-11-28_00-00-00", "b-2026-11-28_00-00", "a-2026-21-28_00-00", "a-2026-1-1_00-00"]
     assert not [other for other in others if matches(other, [template.glob()])]
+    assert not [name for name in ("a-2026-11-28", "a-1-before", "a-17954") if matches(name, [parse("a-%s").glob()])]
