@@ -69,8 +69,16 @@ def dataset(value: Any, where: str, problems: list[str]) -> str:
 
 
 def template(value: Any, where: str, problems: list[str]) -> str:
-    """Of the names of snapshots."""
-    return _parsed(lambda given: Template.parse(given, where), value, where, problems)
+    """Of the names of snapshots, a new one each time."""
+    return _parsed(lambda given: _with_time(Template.parse(given, where), where), value, where, problems)
+
+
+def _with_time(given: Template, where: str) -> None:
+    if not given.has_directives:
+        raise BadInput(
+            f"{where} is {given.text!r}, which exists after the first run, so no other snapshot would ever be taken; "
+            f"add the time, as {given.text}-%Y-%m-%d_%H-%M"
+        )
 
 
 def patterns(value: Any, where: str, problems: list[str]) -> list[str]:

@@ -90,6 +90,7 @@ def test_the_job_of_the_documentation_is_fine() -> None:
         ("{datasets: ''}", "", "job nightly has no datasets"),
         ("select: {property: a}", "", "job nightly: select lacks value"),
         ("snapshot: {min_age: 1h}", "", "job nightly: snapshot lacks name"),
+        ("snapshot: {name: backup}", "", "job nightly: snapshot.name is 'backup', which exists after the first run"),
         ("snapshot: {name: a-%F, min_ages: 1h}", "", "job nightly: snapshot has no key min_ages"),
         ("snapshot: {name: a-%F, before: [{argv: id, arg: 1}]}", "", "job nightly: snapshot.before[0] has no key arg"),
         ("targets: [{host: b}]", "", "job nightly: targets[0] needs exactly one of dataset"),
