@@ -164,10 +164,12 @@ def checked(job: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
     if not any(found.get(key) for key in ("snapshot", "targets", *KEEPING)):
         problems.append(f"{where} has nothing to do; give at least one of snapshot, targets and keep")
     if not (found.get("snapshot") or found.get("match")):
+        rules = [key for key in found if key in {*KEEPING, *(f"{rule}_on_targets" for rule in KEEPING)}]
+        rules += [f"targets[{number}].{key}" for number, target in enumerate(found.get("targets") or [])
+                  for key in target if key in KEEPING]  # fmt: skip
         problems.extend(
             f"{where}: {key} needs to know which snapshots it is about; give match, or snapshot with a name"
-            for key in found
-            if key in {*KEEPING, *(f"{rule}_on_targets" for rule in KEEPING)}
+            for key in rules
         )
     if not found.get("targets"):
         useless = [key for key in found if key in ("replicate", "login", "max_lag", "warn_lag") or "_on_targets" in key]

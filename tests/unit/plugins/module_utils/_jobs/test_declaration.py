@@ -127,6 +127,9 @@ def test_rules_need_to_know_their_snapshots() -> None:
         "job nightly: keep", "job nightly: keep_on_targets",
     ]  # fmt: skip
     assert problems_of("match: nightly-*", without="snapshot") == []
+    (told,) = problems_of("{keep: null, keep_on_targets: null, targets: [{host: b, parent: a, older_than: 9d}]}",
+                          without="snapshot")  # fmt: skip
+    assert told.startswith("job nightly: targets[0].older_than needs to know")
 
 
 def test_what_is_about_targets_needs_some() -> None:
