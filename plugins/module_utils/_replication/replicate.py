@@ -37,7 +37,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner imp
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.report import PairReport, Part, report
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.run import Run
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.survey import Reader, Source
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.survey import Reader, Shared
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.work import Work
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.properties import Requested
 
@@ -55,15 +55,11 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     with _stoppable(wanted, lease), _works(ways, wanted) as works:
         if params.get("targets") is None:
             return report([_replicate(works[0], check_mode, set())], check_mode)
-        source = wanted.persistently(lambda: _shared(works[0]), ways[0].retries)
+        first = works[0]
+        shared = wanted.persistently(lambda: Shared(first.source, first.options.selection), ways[0].retries)
         for work in works:
-            work.reader.shared = source
+            work.reader.shared = shared
         return report(_each(works, check_mode), check_mode)
-
-
-def _shared(work: Work) -> Source:
-    """What no target has a part in, read once for all of them."""
-    return Source.read(work.source, work.options.selection).with_values(work.source)
 
 
 @contextlib.contextmanager
@@ -93,7 +89,8 @@ def _failed(work: Work, error: Exception) -> Part:
     if not isinstance(error, CerssError):
         stderr = "".join(traceback.format_exception(None, error, error.__traceback__))
         error = CerssError(f"{work.options.option}: {type(error).__name__}: {error}", stderr=stderr)
-    links, failed = work.reader.links(work.reader.read_source())
+    shared = work.reader.shared
+    links, failed = work.reader.links(shared.last) if shared else ([], [])
     plans = [PairPlan(Pair(link, Dataset(link.source_name)), error=error) for link in links]
     plans += [PairPlan(Pair(link, Dataset(link.source_name)), error=each) for link, each in failed]
     if not plans:

@@ -44,6 +44,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner imp
 )
 
 _SOURCE = ("guid", "type", "encryption")
+FRESH = 10.0  # seconds for which one reading of the source serves several targets
 Named = Union[DatasetName, SnapshotName]
 Failed = tuple[Link, CerssError]
 Part = tuple[Sequence[str], Sequence[str]]  # names of snapshots and bookmarks on the source and on the target
@@ -113,17 +114,39 @@ def _copied(dataset: Dataset) -> Dataset:
     )
 
 
+class Shared:
+    """What no target has a part in, read once for all of them.
+
+    It is read anew when it is old: what others have sent to a target since then would look as if it had diverged.
+    """
+
+    def __init__(self, backend: Backend, selection: Selection) -> None:
+        self.backend, self.selection = backend, selection
+        self._read()
+
+    def _read(self) -> None:
+        self.last = Source.read(self.backend, self.selection).with_values(self.backend)
+        self._until = time.monotonic() + FRESH
+
+    def copy(self) -> Source:
+        """For one target."""
+        if time.monotonic() > self._until:
+            self._read()
+        return self.last.copy()
+
+
 class Reader:
     """Reads both backends. ``shared``: a reading of the source that serves several targets."""
 
-    def __init__(self, source: Backend, target: Backend, options: Options, shared: Source | None = None) -> None:
-        self.source, self.target, self.options, self.shared = source, target, options, shared
+    def __init__(self, source: Backend, target: Backend, options: Options) -> None:
+        self.source, self.target, self.options = source, target, options
+        self.shared: Shared | None = None
 
     def read(self) -> Survey:
         """Everything that the plans of all pairs depend on."""
         options = self.options
         selects = options.selection.selector is not None
-        source, replicas = both(self.read_source, dict if selects else self._read_named_replicas)
+        source, replicas = both(self._read_source, dict if selects else self._read_named_replicas)
         links, failed = self.links(source)
         _check_unique(links)
         if selects:
@@ -171,7 +194,7 @@ class Reader:
 
     # -- which datasets go where
 
-    def read_source(self) -> Source:
+    def _read_source(self) -> Source:
         return self.shared.copy() if self.shared else Source.read(self.source, self.options.selection)
 
     def _read_named_replicas(self) -> Inventory:

@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import replicate as module
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import targets
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import survey, targets
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options
 from ansible_collections.cerss.zfs.tests.unit.machine import Machine, No
 from ansible_collections.cerss.zfs.tests.unit.scenarios import Call
@@ -291,6 +291,30 @@ def test_time_that_is_over_ends_all_targets(world: World, far: Machine) -> None:
     assert arrived(far) == set()
     assert [each["failed"] for each in result["replicas"]] == [False, True]
     assert "the run was stopped" in result["replicas"][1]["msg"]
+
+
+@pytest.mark.parametrize("on_divergence", ["fail", "rollback", "reseed"])
+def test_what_the_source_gets_while_the_first_target_takes_long(
+    world: World, far: Machine, monkeypatch: pytest.MonkeyPatch, on_divergence: str
+) -> None:
+    """Another run brings it to the second target meanwhile."""
+    world.here.make("tank/v@s1")
+    world.replicate(targets=BOTH)
+    world.here.make("tank/v@s2")
+    done: list[int] = []
+
+    def hook(machine: str, argv: list[str]) -> None:
+        if machine == THERE and argv[1] == "receive" and not done:
+            done.append(1)
+            world.here.make("tank/v@s3")
+            world.replicate(target=BOTH[1])
+
+    world.hook = hook
+    monkeypatch.setattr(survey, "FRESH", 0)
+    result = world.replicate(targets=BOTH, on_divergence=on_divergence)
+    assert replicas(result) == [(THERE, "backup/v", None), (FAR, "archive/site/v", None)]
+    assert arrived(far) == {f"archive/site/v@{name}" for name in ("s1", "s2", "s3")}
+    assert not [argv for _machine, argv in world.log if argv[1] in ("destroy", "rollback", "rename")]
 
 
 # -- periods ---------------------------------------------------------------------------------------------------------
