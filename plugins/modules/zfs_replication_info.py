@@ -145,7 +145,7 @@ replications:
       sample: tank/vol@s3
     snapshots_behind:
       description:
-        - Number of newer snapshots on the source that the recorded filters let pass (see zfs_snapshot_replicate), without
+        - Number of newer snapshots on the source that the recorded filters of zfs_snapshot_replicate let pass, without
           temporary ones and those pending deletion.
         - As long as nothing has been replicated, the number of all snapshots. V(null) on a replica.
       type: int
