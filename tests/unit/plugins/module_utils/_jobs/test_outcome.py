@@ -39,7 +39,8 @@ def replica(target: str, **values: Any) -> dict[str, Any]:
     host, _colon, dataset = target.rpartition(":")
     return {
         "id": f"id of {target}", "source": "tank/db@s", "source_dataset": "tank/db", "target_host": host or None,
-        "target_dataset": dataset, "state": "full", "failed": False, "msg": "", "bytes_sent": 10, "steps": [{"kind": "incremental"}],
+        "target_dataset": dataset, "state": "full", "failed": False, "msg": "", "bytes_sent": 10,
+        "steps": [{"kind": "incremental"}],
         **values,
     }  # fmt: skip
 
