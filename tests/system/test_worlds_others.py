@@ -126,7 +126,7 @@ def test_a_reseed_while_the_replica_and_what_is_below_it_are_in_use(settled: lis
     one.zfs("snapshot", "tank/vol@s3")
     try:
         busy = once(one, on_divergence="reseed")
-        assert "dataset is busy; somebody reads a snapshot of its origin" in busy["msg"]
+        assert "dataset is busy — somebody reads a snapshot of its origin" in busy["msg"]
         assert two.zfs("list", "-H", "-o", "mounted", "backup/vol", "backup/vol/sub").split() == ["yes", "yes"]
     finally:
         two.run("kill $(cat /run/reader)")
