@@ -57,7 +57,10 @@ def replicas(job: Mapping[str, Any], replicate: Result) -> list[list[Result]]:
 
 
 def _target_of(targets: Sequence[Mapping[str, Any]], replica: Result) -> int | None:
-    """The place of the target: the one whose dataset is the nearest at or above the replica, on its host."""
+    """The place of the target, on the replica's host: the one that puts its source there.
+
+    Where a rename is followed, it is the one whose dataset is the nearest at or above the replica.
+    """
     host, name = replica.get("target_host") or LOCAL, replica.get("target_dataset")
     roots = {
         place: str(target["options"].get("dataset") or target["options"].get("parent"))
@@ -65,7 +68,15 @@ def _target_of(targets: Sequence[Mapping[str, Any]], replica: Result) -> int | N
         if target["options"]["host"] == host
     }
     above = [place for place, root in roots.items() if name and DatasetName(root).covers(name)]
-    return max(above, key=lambda place: len(roots[place]), default=None)
+    own = [place for place in above if _goes_to(targets[place]["options"], replica) == name]
+    return max(own or above, key=lambda place: len(roots[place]), default=None)
+
+
+def _goes_to(target: Mapping[str, Any], replica: Result) -> str | None:
+    """Where a target with ``parent`` puts the source of the replica."""
+    if "parent" not in target:
+        return None
+    return "/".join([target["parent"], *str(replica["source_dataset"]).split("/")[target.get("strip", 1) :]])
 
 
 def prunings(job: Mapping[str, Any], replicate: Result, check: bool) -> list[dict[str, Any]]:

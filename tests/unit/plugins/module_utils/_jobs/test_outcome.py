@@ -77,6 +77,12 @@ def test_each_replica_belongs_to_the_nearest_target() -> None:
     ]  # fmt: skip
 
 
+def test_a_replica_of_one_target_may_be_below_another_one() -> None:
+    items = [replica("b:backup/deep/db", source_dataset="tank/deep/db"), replica("b:backup/deep/db")]
+    found = outcome.replicas(made(), {"replicas": items})
+    assert [[each["source_dataset"] for each in one] for one in found] == [["tank/deep/db"], ["tank/db"], [], []]
+
+
 def test_only_replicas_of_this_job_that_exist_are_pruned() -> None:
     items = [
         replica("b:backup/db"),
