@@ -108,8 +108,8 @@ SURVEY, REPLICATE, ROTATION, UNMARKED, HEALTH, PACKAGE, WORK, RECEIVERS = (
 UNITS, NAMES, UNSENT = (
     f"tests/unit/plugins/module_utils/_core/test_{name}.py" for name in ("units", "names", "unsent")
 )
-DECLARATION, JOB, OUTCOME = (
-    f"tests/unit/plugins/module_utils/_jobs/test_{name}.py" for name in ("declaration", "job", "outcome")
+DECLARATION, JOB, OUTCOME, CONFLICTS = (
+    f"tests/unit/plugins/module_utils/_jobs/test_{name}.py" for name in ("declaration", "job", "outcome", "conflicts")
 )
 POOL, POOL_TEXT, POOL_INFO, DATASET_INFO = (
     f"tests/unit/plugins/module_utils/{name}.py"
@@ -130,8 +130,12 @@ MUTANTS = [
            DECLARATION),
     Mutant("rules of a job need to know their snapshots", "_jobs/declaration",
            """if not (found.get("snapshot") or found.get("match")):""", "if False:", DECLARATION),
-    Mutant("nothing runs if a job is wrong", "_jobs/job", "for job in chosen] if not problems else []",
-           "for job in chosen]", JOB),
+    Mutant("nothing runs if a job is wrong", "_jobs/job", "in chosen] if not problems else []",
+           "in chosen]", JOB),
+    Mutant("two jobs do not prune the same snapshots by different rules", "_jobs/conflicts",
+           "return bool(one and other) and one != other", "return False", CONFLICTS),
+    Mutant("a dataset that a job excludes has the rules of another one", "_jobs/conflicts",
+           """return not any(matches(each, job["exclude"]) for each in lineage[first:])""", "return True", CONFLICTS),
     Mutant("a job sends only its own snapshots", "_jobs/job", """{"include_snapshots": match, **""", "{**", JOB),
     Mutant("a limit of the job is not for a target that gets little", "_jobs/job",
            """{} if target.get("include") else job""", "job", JOB),

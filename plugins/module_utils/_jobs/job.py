@@ -14,7 +14,7 @@ from typing import Any
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import LOCAL, place
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import listing
 from ansible_collections.cerss.zfs.plugins.module_utils._core.template import Template
-from ansible_collections.cerss.zfs.plugins.module_utils._jobs import declaration
+from ansible_collections.cerss.zfs.plugins.module_utils._jobs import conflicts, declaration
 from ansible_collections.cerss.zfs.plugins.module_utils._jobs.declaration import KEEPING, LOGIN, RUNNING, SENDING
 
 
@@ -35,18 +35,21 @@ def plan(lists: Mapping[str, Any], where: Where, only: Any = None) -> dict[str, 
     problems: list[str] = []
     checked = [declaration.checked(job, problems) for job in declaration.merged(lists, problems)]
     chosen = _chosen(checked, declaration.names_in(only), problems)
-    jobs = [_completed(job, where) for job in chosen] if not problems else []
+    enabled = [_completed(job, where) for job in checked if job.get("enabled", True)] if not problems else []
+    problems += conflicts.found(enabled)
+    jobs = [job for job in enabled if job["name"] in chosen] if not problems else []
     hosts = [target["inventory_host"] for job in jobs for target in job["targets"] if target["needs_address"]]
     return {"jobs": jobs, "problems": problems, "unknown": list(dict.fromkeys(hosts))}
 
 
-def _chosen(jobs: list[dict[str, Any]], only: Sequence[str], problems: list[str]) -> list[dict[str, Any]]:
+def _chosen(jobs: list[dict[str, Any]], only: Sequence[str], problems: list[str]) -> list[str]:
+    """The names of the jobs to run, as far as they are enabled."""
     names = [job["name"] for job in jobs]
     missing = sorted(set(only) - set(names))
     if missing:
         there = f"the jobs here are {', '.join(names)}" if names else "there are no jobs here"
         problems.append(f"zfs_jobs_only: there is no job {listing(missing)}; {there}")
-    return [job for job in jobs if job.get("enabled", True) and (not only or job["name"] in only)]
+    return [name for name in names if not only or name in only]
 
 
 def _completed(job: Mapping[str, Any], where: Where) -> dict[str, Any]:

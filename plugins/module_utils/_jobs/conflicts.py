@@ -1,0 +1,59 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Jobs that would prune each other's snapshots: what either of two jobs prunes is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName, matches
+
+Job = Mapping[str, Any]
+
+
+def found(jobs: Sequence[Job]) -> list[str]:
+    """Sentences about completed jobs whose rules differ for the same snapshots."""
+    return [
+        f"jobs {one['name']} and {other['name']} have different rules for the same snapshots {where}, and would prune "
+        "each other's; give their snapshots different names, or the rules to one of them only"
+        for one, other in combinations(jobs, 2)
+        if {*one["match"]} & {*other["match"]} and _share_datasets(one, other)
+        for where in _places(one, other)
+    ]
+
+
+def _places(one: Job, other: Job) -> Iterator[str]:
+    """Where the rules of both differ."""
+    if _differ(one["prune"], other["prune"]):
+        yield "on the source"
+    theirs = {target["name"]: target["prune"] for target in other["targets"]}
+    for target in one["targets"]:
+        if _differ(target["prune"], theirs.get(target["name"])):
+            yield f"in {target['name']}"
+
+
+def _differ(one: Job, other: Job | None) -> bool:
+    return bool(one and other) and one != other
+
+
+def _share_datasets(one: Job, other: Job) -> bool:
+    """True if both are about some dataset, as far as that can be told without reading ``select``."""
+    if one["select"] != other["select"]:
+        return False
+    if not (one["datasets"] and other["datasets"]):
+        return bool(one["select"])
+    return any(
+        _covers(job, name) for job, names in ((one, other["datasets"]), (other, one["datasets"])) for name in names
+    )
+
+
+def _covers(job: Job, name: str) -> bool:
+    lineage = [*map(str, DatasetName(name).ancestors()), name]
+    first = next((place for place, each in enumerate(lineage) if each in job["datasets"]), None)
+    if first is None or not (job["recursive"] or job["select"] or name in job["datasets"]):
+        return False
+    return not any(matches(each, job["exclude"]) for each in lineage[first:])
