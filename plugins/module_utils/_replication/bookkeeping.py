@@ -198,11 +198,17 @@ def _alone(given: Filter | None) -> tuple[Filter, ...]:
 
 
 def _with_filter(pair: Pair, record: ReplicaRecord) -> ReplicaRecord:
-    """The record with the filter of this run. It has none, and everything passes, if they would be too long."""
-    found = record.with_filter(pair.link.filter) if pair.link.filter else record
-    if found.filters and len(pair.records.with_entry(found).format().encode()) > MAX_RECORDS:
-        return replace(found, filters=())
-    return found
+    """The record with the filter of this run.
+
+    If the filters would be too long, that of this run lets everything pass; if even so, there are none.
+    """
+    given = pair.link.filter
+    if given is None:
+        return record
+    for each in (record.with_filter(given), record.with_filter(Filter(given.job))):
+        if not each.filters or len(pair.records.with_entry(each).format().encode()) <= MAX_RECORDS:
+            return each
+    return replace(record, filters=())
 
 
 def recorded(pair: Pair, record: ReplicaRecord) -> str:

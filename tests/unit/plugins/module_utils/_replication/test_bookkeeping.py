@@ -35,6 +35,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.bookkeeping
     DAYS,
     LONG,
     MANY_CURSORS,
+    MAX_RECORDS,
     MOST_ANNOUNCED,
     NEWEST_CURSORS,
     WEEKS,
@@ -312,10 +313,16 @@ def test_other_filters_are_recorded(
     assert [step.text for step in found] == ([f"record {' and '.join(told)}"] if told else [])
 
 
+def size(*entries: ReplicaRecord) -> int:
+    return len(ReplicaRecords(entries).format())
+
+
 def test_filters_never_keep_a_relationship_from_being_recorded() -> None:
     """Where there is no room for them the record has none, and the next run does not try it again and again."""
-    others = [record(id=f"{number:016x}", guid="5", target="b:backup/" + "x" * 80) for number in range(40)]
-    case = settled(replace(pair([1], [1]), link=link(filter=Filter("nightly", ("n" * 500,)))))
+    others = [record(id=f"{number:016x}", guid="5", target="b:backup/" + "x" * 80) for number in range(39)]
+    room = MAX_RECORDS - 60 - size(*others, record(), record(target=""))
+    others.append(record(id="f" * 16, guid="5", target="b:" + "x" * room))
+    case = settled(replace(pair([1], [1]), link=link(filter=Filter("nightly" * 8, ("n" * 500,)))))
     case.source.ours = {**records(*others, record()), **points(1)}
     assert finish(case).commit == ()
     new = replace(pair([1], None), link=case.link)
@@ -323,6 +330,24 @@ def test_filters_never_keep_a_relationship_from_being_recorded() -> None:
     _steps, after = protect(new, plan_pair(new, PairOptions()).sends, PLAIN, anew=True)
     assert after.record
     assert after.record.filters == ()
+
+
+def test_jobs_with_long_filters_do_not_take_turns() -> None:
+    """One that has no room for its filter never drops those of others, and runs in turn write nothing any more."""
+    jobs = [Filter(f"job{number}", ("n" * 700,)) for number in range(12)]
+    case = settled(pair([1], [1]))
+    case.source.ours = {**records(record()), **points(1)}
+    for run in range(2):
+        for each in jobs:
+            case = replace(case, link=link(filter=each))
+            written = finish(case).commit
+            assert not (run and written)
+            assert case.record
+            known = bookkeeping._with_filter(case, case.record)
+            case.source.ours = {**records(known), **points(1)}
+    assert case.record
+    assert [each.job for each in case.record.filters] == sorted(each.job for each in jobs)
+    assert {each.include for each in case.record.filters} == {("n" * 700,), ()}
 
 
 # -- when streams have arrived ---------------------------------------------------------------------------------------
