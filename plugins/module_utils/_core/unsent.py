@@ -24,6 +24,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.model import PENDI
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import EXPRESSION, matches
 from ansible_collections.cerss.zfs.plugins.module_utils._core.periods import PERIODS, firsts
 
+NOT_SENT = "not yet sent to"  # begins the reason
 MOST_FILTER = 800  # bytes of one job's filter in a record; a longer one is recorded as one that lets everything pass
 
 
@@ -80,7 +81,7 @@ def unsent(dataset: Dataset, snapshots: Sequence[Snapshot]) -> dict[str, list[La
     for record in dataset.records().values():
         point = points.get(record.id)
         newer = [snap for snap in snapshots if not point or snap.createtxg is None or snap.createtxg > point.createtxg]
-        lack = Lack(record.id, record.target, f"not yet sent to {record.target} (relationship {record.id})")
+        lack = Lack(record.id, record.target, f"{NOT_SENT} {record.target} (relationship {record.id})")
         for snap in chosen(newer, record):
             found.setdefault(snap.name, []).append(lack)
     for lack in _unreadable(dataset):

@@ -9,12 +9,14 @@ Results of modules are those that a task registered: empty or with ``skipped`` i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import LOCAL
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import FULL
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName, shortened
+from ansible_collections.cerss.zfs.plugins.module_utils._core.unsent import NOT_SENT
 
 Result = Mapping[str, Any]
 _SHOWN = 3  # reasons for each row
@@ -171,7 +173,16 @@ def _source_row(job: Mapping[str, Any], results: Mapping[str, Result], unread: l
     row["created"] = len(actions) if _ran(snapshot) else None
     row["pruned"] = _pruned(prune)
     row["problems"] = [_why(each) for each in (snapshot, prune) if _is_failed(each)] + unread
+    row["warnings"] = shortened(_waiting(prune), _SHOWN)
     return row
+
+
+def _waiting(prune: Result) -> list[str]:
+    """What nothing but replicas keeps. It grows for ever if a target was taken out of the job, or is paused."""
+    kept = prune.get("kept") or []
+    unsent = [each for each in kept if all(text.startswith(NOT_SENT) for text in each["reasons"])]
+    counts = Counter(reason for each in unsent for reason in each["reasons"])
+    return [f"{count} of the snapshots that the rules would prune: {reason}" for reason, count in counts.items()]
 
 
 def _add_sent(row: dict[str, Any], items: Sequence[Result], replicate: Result, check: bool) -> None:

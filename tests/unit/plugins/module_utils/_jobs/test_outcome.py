@@ -232,3 +232,13 @@ def test_the_table() -> None:
     rows[1].update(failed=False, problems=[], warnings=["late"])
     assert outcome.table(rows, "a", check=False)[2].endswith("warning")
     assert outcome.table([], "a", check=False) == ["There are no jobs for a."]
+
+
+def test_what_only_a_replica_keeps_is_told() -> None:
+    """Such as one on a target that is not in the job any more."""
+    lack = "not yet sent to gone:backup/db (relationship 00112233445566aa)"
+    kept = [{"name": f"tank/db@{number}", "reasons": [lack]} for number in range(3)]
+    found = row(None, prune={"pruned": [], "kept": [*kept, {"name": "tank/db@4", "reasons": ["last 1", lack]}]})
+    assert found["warnings"] == [f"3 of the snapshots that the rules would prune: {lack}"]
+    assert not found["failed"]
+    assert row(None, prune=SKIPPED)["warnings"] == []
