@@ -37,7 +37,8 @@ def _places(one: Job, other: Job) -> Iterator[str]:
 
 
 def _differ(one: Job, other: Job | None) -> bool:
-    return bool(one and other) and one != other
+    """True if both have rules, and other ones. What has expired is pruned by any."""
+    return bool(one and other) and one != other and "expired_only" not in {*one, *(other or ())}
 
 
 def _share_datasets(one: Job, other: Job) -> bool:

@@ -67,9 +67,14 @@ def _completed(job: Mapping[str, Any], where: Where) -> dict[str, Any]:
         "login": job.get("login", {}),
         "replicate": {key: value for key, value in sending.items() if key in SENDING or key in RUNNING},
         "targets": [{**_target(target, rules, where), **_lags(target, job)} for target in job.get("targets", [])],
-        "prune": {rule: job[rule] for rule in KEEPING if rule in job},
+        "prune": {rule: job[rule] for rule in KEEPING if rule in job} or _ends(job),
         "sparing": {key: job[key] for key in ("unreplicated", "unreplicated_limit", "min_free") if key in job},
     }
+
+
+def _ends(job: Mapping[str, Any]) -> dict[str, Any]:
+    """The rules for the source of a job without any: what has a lifetime must end."""
+    return {"expired_only": True} if (job.get("snapshot") or {}).get("expires") else {}
 
 
 def _match(job: Mapping[str, Any]) -> list[str]:

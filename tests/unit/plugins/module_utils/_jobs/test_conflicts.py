@@ -52,6 +52,7 @@ def test_on_targets() -> None:
     [
         ("", "keep: null"),
         ("", "keep: {daily: 7}"),
+        ("", "keep: null, snapshot: {name: n-%F, expires: 2d}"),
         ("", "snapshot: {name: o-%F}"),
         ("", "enabled: false"),
         ("recursive: false", ""),

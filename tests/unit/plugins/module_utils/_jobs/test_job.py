@@ -46,6 +46,13 @@ def test_a_job_is_about_what_its_template_makes() -> None:
     assert completed()["replicate"] == {"include_snapshots": [pattern]}
 
 
+def test_what_expires_is_pruned_without_other_rules() -> None:
+    short = "snapshot: {name: nightly-%F, expires: 2d}"
+    assert completed(f"{{{short}, keep: null}}")["prune"] == {"expired_only": True}
+    assert completed(f"{{{short}}}")["prune"] == {"keep": {"daily": 7}}
+    assert completed("keep: null")["prune"] == {}
+
+
 def test_match_widens_it_and_a_job_without_both_sends_all() -> None:
     assert completed("match: old-*")["match"][1:] == ["old-*"]
     bare = (
