@@ -133,7 +133,7 @@ MUTANTS = [
     Mutant("nothing runs if a job is wrong", "_jobs/job", "in chosen] if not problems else []",
            "in chosen]", JOB),
     Mutant("two jobs do not prune the same snapshots by different rules", "_jobs/conflicts",
-           "return bool(one and other) and one != other and", "return False and", CONFLICTS),
+           "return its != others or any(", "return its is others and any(", CONFLICTS),
     Mutant("a dataset that a job excludes has the rules of another one", "_jobs/conflicts",
            """return not any(matches(each, job["exclude"]) for each in lineage[first:])""", "return True", CONFLICTS),
     Mutant("a job sends only its own snapshots", "_jobs/job", """{"include_snapshots": match, **""", "{**", JOB),

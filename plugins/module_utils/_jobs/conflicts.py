@@ -11,8 +11,10 @@ from itertools import combinations
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName, matches
+from ansible_collections.cerss.zfs.plugins.module_utils._core.template import Template
 
 Job = Mapping[str, Any]
+_ANY_TIME = 1_700_000_000  # seconds since 1970
 
 
 def found(jobs: Sequence[Job]) -> list[str]:
@@ -21,24 +23,37 @@ def found(jobs: Sequence[Job]) -> list[str]:
         f"jobs {one['name']} and {other['name']} have different rules for the same snapshots {where}, and would prune "
         "each other's; give their snapshots different names, or the rules to one of them only"
         for one, other in combinations(jobs, 2)
-        if {*one["match"]} & {*other["match"]} and _share_datasets(one, other)
+        if _share_snapshots(one, other) and _share_datasets(one, other)
         for where in _places(one, other)
     ]
 
 
 def _places(one: Job, other: Job) -> Iterator[str]:
     """Where the rules of both differ."""
-    if _differ(one["prune"], other["prune"]):
+    if _differ(one, one["prune"], other, other["prune"], "sparing"):
         yield "on the source"
     theirs = {target["name"]: target["prune"] for target in other["targets"]}
     for target in one["targets"]:
-        if _differ(target["prune"], theirs.get(target["name"])):
+        if _differ(one, target["prune"], other, theirs.get(target["name"])):
             yield f"in {target['name']}"
 
 
-def _differ(one: Job, other: Job | None) -> bool:
-    """True if both have rules, and other ones. What has expired is pruned by any."""
-    return bool(one and other) and one != other and "expired_only" not in {*one, *(other or ())}
+def _differ(one: Job, its: Job, other: Job, others: Job | None, *more: str) -> bool:
+    """True if both have rules, and other ones or for other snapshots. What has expired is pruned by any.
+
+    ``more``: keys of jobs that belong to the rules.
+    """
+    if not its or not others or "expired_only" in {*its, *others}:
+        return False
+    return its != others or any(one[key] != other[key] for key in ("match", *more))
+
+
+def _share_snapshots(one: Job, other: Job) -> bool:
+    """True if both have a pattern, or one of them has a pattern for what the other one takes."""
+    taken = [(Template.parse(job["snapshot"]["name"], "snapshot.name").name(_ANY_TIME, utc=True), their)
+             for job, their in ((one, other), (other, one)) if job["snapshot"]]  # fmt: skip
+    both = {*one["match"]} & {*other["match"]}
+    return bool(both) or any(matches(name, their["match"]) for name, their in taken)
 
 
 def _share_datasets(one: Job, other: Job) -> bool:

@@ -34,6 +34,9 @@ def problems(one: str, other: str) -> list[str]:
         ("datasets: [tank/db/x]", "recursive: true"),
         ("datasets: null, select: {property: 'a:b', value: c}", "datasets: null, select: {property: 'a:b', value: c}"),
         ("exclude: [tank/home]", ""),
+        ("snapshot: null, match: n-*", ""),
+        ("", "match: o, keep: {daily: 7}"),
+        ("", "unreplicated: ignore, keep: {daily: 7}"),
     ],
 )
 def test_rules_that_differ(one: str, other: str) -> None:
@@ -54,6 +57,7 @@ def test_on_targets() -> None:
         ("", "keep: {daily: 7}"),
         ("", "keep: null, snapshot: {name: n-%F, expires: 2d}"),
         ("", "snapshot: {name: o-%F}"),
+        ("", "snapshot: {name: n-db-%F}"),
         ("", "enabled: false"),
         ("recursive: false", ""),
         ("exclude: [tank/d*]", ""),
