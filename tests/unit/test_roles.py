@@ -356,6 +356,8 @@ GOOD: Item = {
 }  # fmt: skip
 BAD: list[tuple[str, object]] = [
     ("zfs_peer_name", "b\n    ProxyCommand id"),
+    ("zfs_peer_name", ".."),
+    ("zfs_peer_name", "authorized_keys"),
     ("zfs_peer_aliases", ["b", "*"]),
     ("zfs_peer_aliases", ["!b"]),
     ("zfs_peer_aliases", ["b c"]),
