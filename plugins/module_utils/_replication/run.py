@@ -153,14 +153,11 @@ class Run:
             self._since = self._since if self._arrived else time.monotonic()
             self._arrived.append(task)
             return
-        if not isinstance(error, CerssError):
-            stderr = (
-                ""
-                if isinstance(error, OSError)
-                else "".join(traceback.format_exception(None, error, error.__traceback__))
-            )
-            error = CerssError(f"{task.pair.target_address}: {type(error).__name__}: {error}", stderr=stderr)
-        self._fail(task, attempt.give_up(self.work, task, error))
+        try:
+            told = attempt.give_up(self.work, task, _told(task, error))
+        except Exception as another:  # pylint: disable=broad-except
+            told = _told(task, another)
+        self._fail(task, told)
 
     def _fail(self, task: Task, error: CerssError) -> None:
         task.report.error = error
@@ -175,9 +172,9 @@ class Run:
         began, plans = time.monotonic(), [task.plan for task in tasks]
         try:
             wave.commit(self.work, tasks)
-        except CerssError as error:
+        except Exception as error:  # pylint: disable=broad-except
             for task in tasks:
-                task.report.error = task.report.error or error
+                task.report.error = task.report.error or _told(task, error)
         for task, plan in zip(tasks, plans):
             task.report.seconds += time.monotonic() - began
             task.unlock()  # also if there is more to send: who waits for a worker keeps no lock from others
@@ -185,6 +182,14 @@ class Run:
                 self._waiting.append(task)
             else:
                 self._ended.add(task)
+
+
+def _told(task: Task, error: BaseException) -> CerssError:
+    """The error of a pair. What nobody expects stops no other pair, and no other target."""
+    if isinstance(error, CerssError):
+        return error
+    lines = [] if isinstance(error, OSError) else traceback.format_exception(None, error, error.__traceback__)
+    return CerssError(f"{task.pair.target_address}: {type(error).__name__}: {error}", stderr="".join(lines))
 
 
 def _needs(tasks: Sequence[Task]) -> Iterator[tuple[int, list[tuple[Task, bool]]]]:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt, survey, targets, wave
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import replicate as module
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import survey, targets
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.options import Options
 from ansible_collections.cerss.zfs.tests.unit.machine import Machine, No
 from ansible_collections.cerss.zfs.tests.unit.scenarios import Call
@@ -241,6 +241,31 @@ def test_what_nobody_expects_of_a_target_does_not_stop_the_others(
         (FAR, "archive/site/v", None),
     ]
     assert "plan_all" in result["stderr"]
+
+
+@pytest.mark.parametrize("where", [(wave, "commit"), (attempt, "give_up")])
+def test_what_nobody_expects_at_the_end_of_a_stream_does_not_stop_the_others(
+    world: World, far: Machine, monkeypatch: pytest.MonkeyPatch, where: tuple[Any, str]
+) -> None:
+    world.here.make("tank/v@s1", "tank/w@s1")
+    real = getattr(*where)
+
+    def strange(work: Any, *given: Any) -> Any:
+        if work.options.target.host == THERE:
+            raise KeyError("x")
+        return real(work, *given)
+
+    def hook(machine: str, argv: list[str]) -> None:
+        if machine == THERE and argv[1] == "receive" and where[0] is attempt:
+            raise No("cannot receive: out of luck")
+
+    world.hook = hook
+    monkeypatch.setattr(*where, strange)
+    result = world.replicate("tank/v", "tank/w", targets=BOTH)
+    assert [msg for _host, _name, msg in replicas(result)] == [
+        *(f"b:backup/{name}: KeyError: 'x'" for name in "vw"), None, None,
+    ]  # fmt: skip
+    assert "strange" in result["stderr"]
 
 
 def test_two_places_on_one_pool(world: World) -> None:
