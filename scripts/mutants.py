@@ -1000,7 +1000,9 @@ MUTANTS = [
            "        while False and not has_lock(folder):\n", ROLES),
     Mutant("the folder of authorized_keys has one draft, which is not followed", AUTHORIZED,
            "        os.unlink(draft, dir_fd=folder)\n", "        pass\n", ROLES),
-    Mutant("what another schedule uses stays", f"{SCHEDULE}/clean", "if path not in text)", "if path)", SCHEDULED),
+    Mutant("what another schedule uses stays", f"{SCHEDULE}/clean", ") not in text]", ")]", SCHEDULED),
+    Mutant("what others have in the folder of schedules stays", f"{SCHEDULE}/clean",
+           "if MADE.fullmatch(each)]", "]", SCHEDULED),
     Mutant("an archive is unpacked into its folder only", f"{SCHEDULE}/unpack",
            " or not path.startswith(place + os.sep)", "", SCHEDULED),
 ]  # fmt: skip

@@ -184,19 +184,36 @@ def test_nothing_is_unpacked_elsewhere(tmp_path: Path) -> None:
 def test_what_a_schedule_uses_is_not_unused(tmp_path: Path) -> None:
     home, units = tmp_path / "home", tmp_path / "units"
     assert clean["unused"](str(home), str(units), "b") == []
-    for name in ("venv-1", "venv-2", "collection-1", "collection-2", "schedules/a", "mine"):
+    venvs, collections = ([f"{kind}-{number:012x}" for number in (1, 2)] for kind in ("venv", "collection"))
+    for name in (*venvs, *collections, "schedules/a"):
         (home / name).mkdir(parents=True)
     units.mkdir()
-    (units / "cerss-zfs-a.service").write_text(f"ExecStart={home}/venv-1/bin/ansible-playbook")
-    (home / "schedules" / "a" / "ansible.cfg").write_text(f"collections_path = {home}/collection-2\n")
-    assert clean["unused"](str(home), str(units), "b") == [f"{home}/collection-1", f"{home}/venv-2"]
-    assert clean["unused"](str(home), str(units), "b", f"{home}/venv-2", f"{home}/new") == [f"{home}/collection-1"]
-    assert clean["unused"](str(home), str(units), "a", f"{home}/venv-2") == [
-        f"{home}/{name}" for name in ("collection-1", "collection-2", "venv-1")
-    ]
-    assert clean["unused"](str(home), str(units), "a") == [str(home)]
+    (units / "cerss-zfs-a.service").write_text(f"ExecStart={home}/{venvs[0]}/bin/ansible-playbook")
+    (home / "schedules" / "a" / "ansible.cfg").write_text(f"collections_path = {home}/{collections[1]}\n")
+
+    def unused(name: str, *used: str) -> list[str]:
+        found = clean["unused"](str(home), str(units), name, *(f"{home}/{each}" for each in used))
+        return [str(Path(each).relative_to(home)) for each in found]
+
+    assert unused("b") == [collections[0], venvs[1]]
+    assert unused("b", venvs[1], "new") == [collections[0]]
+    assert unused("a", venvs[1]) == [*collections, venvs[0]]
+    assert unused("a") == ["."]
     shutil.rmtree(home / "schedules" / "a")
-    assert clean["unused"](str(home), str(units), "b") == [str(home)]
+    assert unused("b") == ["."]
+
+
+def test_what_others_have_in_the_folder_stays(tmp_path: Path) -> None:
+    """Whatever zfs_schedule_home says, such as /usr/local."""
+    for name in ("bin", "venv-mine", "collection-0"):
+        (tmp_path / name).mkdir()
+    assert clean["unused"](str(tmp_path), str(tmp_path), "a") == []
+    assert clean["unused"](str(tmp_path), str(tmp_path), "a", "x") == []
+    for name in (f"venv-{0:012x}", "schedules", "wheels"):
+        (tmp_path / name).mkdir()
+    assert clean["unused"](str(tmp_path), str(tmp_path), "a") == [
+        f"{tmp_path}/{name}" for name in ("schedules", f"venv-{0:012x}", "wheels")
+    ]
 
 
 @pytest.mark.parametrize(

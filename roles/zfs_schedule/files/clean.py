@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Removes the environments and collections that no schedule uses, and the whole folder when there is no schedule.
+"""Removes the environments and collections that no schedule uses, and all that the role has made if there is none.
 
 Usage: python3 -I clean.py [--check] HOME UNITS NAME [PATH...]
 
@@ -14,20 +14,26 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import shutil
 import subprocess
 import sys
+
+# What the role makes in its folder. All else there is of others.
+MADE = re.compile(r"(venv|collection)-[0-9a-f]{12}(\.new)?|schedules|wheels")
+SHARED = ("schedules", "wheels")
 
 
 def unused(home: str, units: str, name: str, *used: str) -> list[str]:
     """The paths to remove."""
     others = sorted({*map(os.path.basename, glob.glob(f"{glob.escape(home)}/schedules/*"))} - {name})
+    there = sorted(os.listdir(home)) if os.path.isdir(home) else []
+    made = [each for each in there if MADE.fullmatch(each)]
     if not others and not used:
-        return [home] if os.path.isdir(home) else []
+        return [home] if made and made == there else [f"{home}/{each}" for each in made]
     files = [path for each in others for path in (f"{home}/schedules/{each}/ansible.cfg", service(units, each))]
     text = "\n".join([*used, *map(read, files)])
-    made = [path for kind in ("venv", "collection") for path in glob.glob(f"{glob.escape(home)}/{kind}-*")]
-    return sorted(path for path in made if path not in text)
+    return [path for each in made if each not in SHARED and (path := f"{home}/{each}") not in text]
 
 
 def service(units: str, name: str) -> str:
