@@ -184,6 +184,8 @@ MUTANTS = [
     Mutant("no filter keeps a relationship from being recorded", "_replication/bookkeeping",
            "<= MAX_RECORDS:\n            return each\n    return replace(record, filters=())",
            ">= 0:\n            return each\n    return replace(record, filters=())", BOOKKEEPING),
+    Mutant("a job passes over nothing that another one would send", "_replication/planner",
+           "*_of_other_jobs(pair, chosen)]", "]", REPLICATION),
     Mutant("a named snapshot is the newest one sent", "_replication/planner",
            "snapshots = snapshots[: index + 1]", "snapshots = snapshots[index:]", REPLICATION),
     Mutant("-I carries only what is requested", "_replication/planner",

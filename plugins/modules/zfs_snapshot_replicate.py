@@ -73,6 +73,8 @@ options:
         have changed records the new ones.
       - Give each task a name of its own if several tasks replicate a dataset to the same place with different filters.
         Tasks without a name do not count beside tasks with one.
+      - A run with a name also sends what tasks with other names have not sent yet, if it is older than what this run
+        sends, since ZFS could not add it afterwards.
       - Without a name the filters of the first replication are recorded. After a run with others, every snapshot counts
         as one that is still to be sent.
       - Regular expressions and very long filters are not recorded. What they leave out counts as well.

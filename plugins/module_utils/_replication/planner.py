@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import localtime
 
+from ansible_collections.cerss.zfs.plugins.module_utils._core import unsent
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import RAW, LastHold, SourceMark
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import (
@@ -31,7 +32,6 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.periods import firsts
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Step
-from ansible_collections.cerss.zfs.plugins.module_utils._core.unsent import is_sent
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import (
     bookkeeping,
     divergence,
@@ -95,7 +95,8 @@ def requested(pair: Pair, options: PairOptions) -> list[Snapshot]:
 
     Without a snapshot name the goal is the newest one that the filters allow. Temporary snapshots, and those that were
     deleted and wait for the last hold, are requested only by name. With ``intermediates: false`` only the goal is.
-    With ``periods`` the goal may be a snapshot of the replica that the source does not have any more.
+    With ``periods`` the goal may be a snapshot of the replica that the source does not have any more. A job also sends
+    what other jobs of the relationship have not sent yet.
     """
     named = pair.link.snapshot_name
     snapshots = pair.source.snapshots
@@ -105,10 +106,23 @@ def requested(pair: Pair, options: PairOptions) -> list[Snapshot]:
             return []
         snapshots = snapshots[: index + 1]
     given = options.filter
-    chosen = [snap for snap in snapshots if snap.snapshot == named or is_sent(snap, given)]
+    chosen = [snap for snap in snapshots if snap.snapshot == named or unsent.is_sent(snap, given)]
     if options.periods:
         chosen = _first_of_periods(pair, chosen, options.periods)
-    return chosen if options.intermediates else chosen[-1:]
+    chosen = chosen if options.intermediates else chosen[-1:]
+    return sorted([*chosen, *_of_other_jobs(pair, chosen)], key=txg)
+
+
+def _of_other_jobs(pair: Pair, chosen: Sequence[Snapshot]) -> list[Snapshot]:
+    """What other jobs would still send and is older than the goal of this one, after which ZFS could not add it."""
+    given, record = pair.link.filter, pair.record
+    others = [each for each in record.filters if given and each.job != given.job] if record else []
+    common = newest_common(pair.source, pair.replica) if pair.replica else None
+    if not (given and given.job and record and others and chosen and common) or pair.link.snapshot_name:
+        return []
+    passed = [snap for snap in pair.source.snapshots if txg(common[1]) < txg(snap) < txg(chosen[-1])]
+    own = {snap.guid for snap in chosen}
+    return [snap for snap in unsent.chosen(passed, replace(record, filters=tuple(others))) if snap.guid not in own]
 
 
 def _first_of_periods(pair: Pair, chosen: list[Snapshot], periods: Sequence[str]) -> list[Snapshot]:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     Announcement,
+    Filter,
     LastHold,
     ReplicaRecord,
     SourceMark,
@@ -423,6 +424,33 @@ def test_check_mode_foresees_a_snapshot_that_an_earlier_task_creates(
     assert any("s3" in text for text in sentences(check.steps)) == is_sent
     assert planner.settled(foreseen, options) == planner.settled(zfs.pair(), options)
     assert with_upcoming(zfs.pair(), UPCOMING, 1_700_000_000) == zfs.pair()
+
+
+HOURLY, NIGHTLY = Filter("hourly", ("s[24]",)), Filter("nightly", ("s[35]",))
+
+
+@pytest.mark.parametrize(
+    ("run", "stored", "sent"),
+    [
+        (HOURLY, (HOURLY, NIGHTLY), ["2", "3", "4"]),  # after s4, s3 could not be added any more
+        (HOURLY, (HOURLY, Filter("nightly", ("s[35]",), intermediates=False)), ["2", "3", "4"]),
+        (HOURLY, (HOURLY, Filter("nightly", ("s5",))), ["2", "4"]),
+        (HOURLY, (HOURLY,), ["2", "4"]),
+        (HOURLY, (), ["2", "4"]),
+        (NIGHTLY, (HOURLY, NIGHTLY), ["2", "3", "4", "5"]),
+        (Filter("", ("s[24]",)), (HOURLY, NIGHTLY), ["2", "4"]),
+    ],
+)
+def test_a_job_passes_over_nothing_that_another_one_would_send(
+    run: Filter, stored: tuple[Filter, ...], sent: list[str]
+) -> None:
+    case = settled(replace(pair([1, 2, 3, 4, 5], [1]), link=link(filter=run)))
+    case.source.ours = {**records(record(filters=stored)), **points(1)}
+    options = PairOptions(include=run.include, job=run.job)
+    assert [str(snap.guid) for snap in planner.requested(case, options)] == sent
+    assert not planner.settled(case, options)
+    plans = list(rounds(plan_pair(case, options), options, {}))
+    assert [each for plan in plans for each in carried(plan)] == sent
 
 
 def test_a_foreseen_snapshot_is_new_in_its_period() -> None:
