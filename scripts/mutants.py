@@ -123,6 +123,8 @@ MUTANTS = [
            "if name is None or pair.source.by_name(name):", "if name is None:", REPLICATION),
     Mutant("check mode counts only what does not exist yet", "_snapshot/prune", " and str(name) not in there:", ":",
            PRUNE),
+    Mutant("replicas below the source of a job are not pruned", "_snapshot/prune",
+           "if dataset.is_replica and not options.replicas:", "if False:", PRUNE),
     Mutant("what would have arrived is held as the last one", "_snapshot/prune",
            "_no_longer_last(snap) if snap.dataset in found else snap", "snap", PRUNE),
     Mutant("a later job of the same name overrides the earlier one", "_jobs/declaration",

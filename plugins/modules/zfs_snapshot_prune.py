@@ -92,6 +92,12 @@ options:
       - Without rules and without this option the module fails, since nothing would be kept.
     type: bool
     default: false
+  on_replica:
+    description:
+      - V(skip) leaves out datasets that are replicas, such as those from other hosts below a dataset in O(name).
+    type: str
+    choices: [prune, skip]
+    default: prune
   unreplicated:
     description:
       - V(keep) keeps the snapshots that are newer than the last one which a replica of the dataset is known to have,
@@ -282,6 +288,7 @@ def main() -> None:
             "within": {"type": "dict", "options": {period: {"type": "str"} for period in PERIODS}},
             "older_than": {"type": "str"},
             "expired_only": {"type": "bool", "default": False},
+            "on_replica": {"type": "str", "choices": ["prune", "skip"], "default": "prune"},
             "unreplicated": {"type": "str", "choices": ["keep", "ignore"], "default": "keep"},
             "unreplicated_limit": {"type": "str"},
             "min_free": {"type": "str"},

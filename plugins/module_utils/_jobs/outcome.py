@@ -31,8 +31,12 @@ def sending(job: Mapping[str, Any], snapshot: Result, check: bool) -> dict[str, 
 
 
 def source_pruning(job: Mapping[str, Any], snapshot: Result, check: bool) -> dict[str, Any]:
-    """The options of zfs_snapshot_prune for the source."""
+    """The options of zfs_snapshot_prune for the source.
+
+    Replicas of other hosts below it, of which the job takes no snapshots, have rules of their own.
+    """
     rules = {**job["prune"], **job["sparing"], "match": job["match"]}
+    rules.update({"on_replica": "skip"} if job["snapshot"] else {})
     return {**_tree(job), **rules, "upcoming": _upcoming(snapshot, check)}
 
 

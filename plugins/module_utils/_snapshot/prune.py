@@ -44,6 +44,7 @@ class Options:
 
     ``unreplicated``: whether to keep what relationships would still send, for ``limit`` seconds at most, and as long as
     the pool has ``min_free``. ``upcoming``: names of snapshots that check mode counts although they do not exist yet.
+    ``replicas``: whether datasets that are replicas are pruned.
     """
 
     selection: Selection
@@ -53,6 +54,7 @@ class Options:
     limit: int | None = None
     min_free: MinFree | None = None
     upcoming: tuple[SnapshotName, ...] = ()
+    replicas: bool = True
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Options:
@@ -73,6 +75,7 @@ class Options:
             limit=None if limit is None else units.duration(limit, "unreplicated_limit"),
             min_free=None if min_free is None else MinFree.parse(min_free, "min_free"),
             upcoming=tuple(SnapshotName.parse(name) for name in params.get("upcoming") or ()),
+            replicas=params.get("on_replica") != "skip",
         )
 
     @property
@@ -204,6 +207,8 @@ def judge(seen: Seen, options: Options, now: float, localtime: LocalTime) -> lis
     verdicts: list[Verdict] = []
     for name, snapshots in by_dataset.items():
         dataset = seen.datasets[name]
+        if dataset.is_replica and not options.replicas:
+            continue
         reasons = {snap.name: seen.spoilt.get(snap.name) or seen.spoilt.get(name) for snap in snapshots}
         verdicts += [Verdict(snap, [reason]) for snap in snapshots if (reason := reasons[snap.name])]
         readable = [snap for snap in snapshots if not reasons[snap.name]]

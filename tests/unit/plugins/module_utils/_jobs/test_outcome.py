@@ -112,11 +112,13 @@ def test_check_mode_prunes_as_if_all_were_taken_and_sent() -> None:
     (there,) = outcome.prunings(made(), {"replicas": [replica("b:backup/db", steps=steps)]}, check=True)
     assert there["options"]["upcoming"] == ["backup/db@n", "backup/db@o"]
     taken = {"changed": True, "snapshots": [{"name": "tank/db@n", "dataset": "tank/db"}]}
-    options = {"name": ["tank/db"], "recursive": True, "keep": {"daily": 7}, "match": made()["match"]}
+    options = {"name": ["tank/db"], "recursive": True, "keep": {"daily": 7}, "match": made()["match"],
+               "on_replica": "skip"}  # fmt: skip
     assert outcome.source_pruning(made(), taken, check=True) == {**options, "upcoming": ["tank/db@n"]}
     assert outcome.source_pruning(made(), taken, check=False) == {**options, "upcoming": []}
     spared = outcome.source_pruning(made("{unreplicated_limit: 60d, older_than: 2d}"), SKIPPED, check=True)
     assert spared == {**options, "older_than": "2d", "unreplicated_limit": "60d", "upcoming": []}
+    assert "on_replica" not in outcome.source_pruning(made("{snapshot: null, match: n*}"), SKIPPED, check=False)
 
 
 def test_targets_with_the_same_limits_are_checked_together() -> None:
