@@ -17,7 +17,7 @@ from time import localtime
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import unsent
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import CerssError, Refused
-from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import RAW, LastHold, SourceMark
+from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import RAW, Filter, LastHold, SourceMark
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import (
     Bookmark,
     Dataset,
@@ -108,15 +108,18 @@ def requested(pair: Pair, options: PairOptions) -> list[Snapshot]:
     given = options.filter
     chosen = [snap for snap in snapshots if snap.snapshot == named or unsent.is_sent(snap, given)]
     if options.periods:
-        chosen = _first_of_periods(pair, chosen, options.periods)
+        chosen = _first_of_periods(pair, chosen, options)
     chosen = chosen if options.intermediates else chosen[-1:]
     return sorted([*chosen, *_of_other_jobs(pair, chosen)], key=txg)
 
 
 def _of_other_jobs(pair: Pair, chosen: Sequence[Snapshot]) -> list[Snapshot]:
-    """What other jobs would still send and is older than the goal of this one, after which ZFS could not add it."""
+    """What other jobs would still send and is older than the goal of this one, after which ZFS could not add it.
+
+    Not of those that send the first of each period: another one becomes the first.
+    """
     given, record = pair.link.filter, pair.record
-    others = [each for each in record.filters if given and each.job != given.job] if record else []
+    others = [each for each in record.filters if given and each.job != given.job and not each.periods] if record else []
     common = newest_common(pair.source, pair.replica) if pair.replica else None
     if not (given and given.job and record and others and chosen and common) or pair.link.snapshot_name:
         return []
@@ -125,16 +128,26 @@ def _of_other_jobs(pair: Pair, chosen: Sequence[Snapshot]) -> list[Snapshot]:
     return [snap for snap in unsent.chosen(passed, replace(record, filters=tuple(others))) if snap.guid not in own]
 
 
-def _first_of_periods(pair: Pair, chosen: list[Snapshot], periods: Sequence[str]) -> list[Snapshot]:
+def last_sent(pair: Pair, given: Filter) -> Snapshot | Bookmark | None:
+    """The newest snapshot of the replica that the filter lets pass, up to the base. The base is the source's."""
+    common = newest_common(pair.source, pair.replica) if pair.replica else None
+    if not (pair.replica and common) or unsent.is_sent(common[0], given):
+        return common[1] if common else None
+    older = (snap for snap in pair.replica.snapshots if txg(snap) < txg(common[0]) and unsent.is_sent(snap, given))
+    return max(older, key=txg, default=None)
+
+
+def _first_of_periods(pair: Pair, chosen: list[Snapshot], options: PairOptions) -> list[Snapshot]:
     """Those that are on the replica, and of the newer ones the first of each period, and the one that is named.
 
-    In the periods of the base nothing is sent any more, whatever is left of them on the source. Otherwise another one
-    would be the first each time that a snapshot is deleted there.
+    In the periods of the last one that was sent nothing is sent any more, whatever is left of them on the source.
+    Otherwise another one would be the first each time that a snapshot is deleted there.
     """
     common = newest_common(pair.source, pair.replica) if pair.replica else None
     start = txg(common[1]) if common else 0
     newer = [snap for snap in chosen if txg(snap) > start and snap.created is not None]
-    first = firsts((snap.created or 0 for snap in newer), periods, common[1].created if common else None, localtime)
+    last = last_sent(pair, options.filter)
+    first = firsts((snap.created or 0 for snap in newer), options.periods, last.created if last else None, localtime)
     requested = {snap.guid for snap, is_first in zip(newer, first) if is_first}
     requested |= {snap.guid for snap in chosen if snap.snapshot == pair.link.snapshot_name}
     sent = _sent(pair, common) if common else []

@@ -22,6 +22,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadI
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     Announcement,
     CommitPoints,
+    Filter,
     ReplicaRecords,
     SourceMark,
     pool_id,
@@ -38,6 +39,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.options imp
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import Link, Pair, newest_common, txg
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import (
     Survey,
+    last_sent,
     settled,
     too_long,
     with_upcoming,
@@ -183,7 +185,7 @@ class Reader:
     def _in_detail(self, pairs: Sequence[Pair], since: int | None = None) -> tuple[list[Pair], Mapping[str, str]]:
         options = self.options.pair
         if options.periods:
-            _read_times(self.source, pairs)
+            _read_times(self.source, self.target, pairs, options.filter)
         foreseen = [with_upcoming(pair, self.options.upcoming, time.time()) for pair in pairs]
         unsettled = [pair for pair, later in zip(pairs, foreseen)
                      if not pair.trouble and (since is not None or not settled(later, options))]  # fmt: skip
@@ -259,16 +261,23 @@ class Reader:
                 raise BadInput(f"{replica} is {where}; choose another target")
 
 
-def _read_times(source: Backend, pairs: Iterable[Pair]) -> None:
-    """When what may be sent was created, and the base before it. One process."""
+def _read_times(source: Backend, target: Backend, pairs: Iterable[Pair], given: Filter) -> None:
+    """When what may be sent was created, and what was sent last. One process, one more if that is not the base."""
     names: list[str] = []
+    lasts: dict[str, str] = {}
     for pair in pairs:
         common = newest_common(pair.source, pair.replica) if pair.replica else None
         names += [common[1].name] if common else []
+        last = last_sent(pair, given)
+        if common and last and last is not common[1]:
+            lasts[pair.replica_name] = last.name
         names += [snap.name for snap in pair.source.snapshots if not common or txg(snap) > txg(common[1])]
     if names:
         sources = {pair.source.name: pair.source for pair in pairs}
         inventory.read_values(source, sources, names, ("creation",), spoilt={})
+    if lasts:
+        replicas = {pair.replica_name: pair.replica for pair in pairs if pair.replica}
+        inventory.read_values(target, replicas, lasts.values(), ("creation",), spoilt={})
 
 
 def look_at(

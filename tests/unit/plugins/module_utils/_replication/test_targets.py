@@ -403,6 +403,28 @@ def test_a_month_in_which_one_was_sent_gets_no_other_one(days: World) -> None:
     assert again["warnings"] == []
 
 
+def test_a_month_is_not_over_because_another_job_has_sent_something_in_it(days: World) -> None:
+    """And not begun anew by that, however long the source keeps its snapshots."""
+    monthly = {"job": "monthly", "target": MONTHLY, "include_snapshots": ["d*"]}
+    every = {"job": "all", "target": {**MONTHLY, "include": None}, "include_snapshots": ["a*"]}
+    for day in range(3, 70):
+        days.here.make(f"tank/v@a{day}")
+        CREATED[days.here.all[f"tank/v@a{day}"].guid] = day * DAY
+        assert not days.replicate(**every).get("failed")
+        snapshot(days, day)
+        assert not days.replicate(**monthly).get("failed")
+        assert days.replicate(**monthly)["changed"] is False
+        for gone in (f"tank/v@d{day - 5}", f"tank/v@a{day - 5}"):
+            days.here.all.pop(gone, None)
+    assert sent_of(days, "d") == [3, 31, 59]
+    assert sent_of(days, "a") == list(range(3, 70))
+
+
+def sent_of(world: World, letter: str) -> list[int]:
+    names = (name.partition("@")[2] for name in arrived(world.there))
+    return sorted(int(name[1:]) for name in names if name.startswith(letter))
+
+
 def test_a_named_snapshot_is_sent_whenever_it_was_made(days: World) -> None:
     for day in (3, 10, 33, 40, 41):
         snapshot(days, day)
