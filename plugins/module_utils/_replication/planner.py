@@ -119,7 +119,8 @@ def _of_other_jobs(pair: Pair, chosen: Sequence[Snapshot]) -> list[Snapshot]:
     Not of those that send the first of each period: another one becomes the first.
     """
     given, record = pair.link.filter, pair.record
-    others = [each for each in record.filters if given and each.job != given.job and not each.periods] if record else []
+    jobs = [each for each in record.filters if each.job and not each.periods] if record else []
+    others = [each for each in jobs if given and each.job != given.job]
     common = newest_common(pair.source, pair.replica) if pair.replica else None
     if not (given and given.job and record and others and chosen and common) or pair.link.snapshot_name:
         return []

@@ -437,6 +437,8 @@ HOURLY, NIGHTLY = Filter("hourly", ("s[24]",)), Filter("nightly", ("s[35]",))
         (HOURLY, (HOURLY, Filter("nightly", ("s5",))), ["2", "4"]),
         (HOURLY, (HOURLY,), ["2", "4"]),
         (HOURLY, (), ["2", "4"]),
+        (HOURLY, (Filter("", ("s3",)),), ["2", "4"]),
+        (HOURLY, (HOURLY, Filter("nightly", ("s3",), periods=("daily",))), ["2", "4"]),
         (NIGHTLY, (HOURLY, NIGHTLY), ["2", "3", "4", "5"]),
         (Filter("", ("s[24]",)), (HOURLY, NIGHTLY), ["2", "4"]),
     ],
