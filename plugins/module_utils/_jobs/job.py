@@ -17,6 +17,8 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.template import Te
 from ansible_collections.cerss.zfs.plugins.module_utils._jobs import conflicts, declaration
 from ansible_collections.cerss.zfs.plugins.module_utils._jobs.declaration import KEEPING, LOGIN, RUNNING, SENDING
 
+_LOOPBACK = re.compile(r"(127\.[0-9.]+|::1|localhost)\Z", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class Where:
@@ -128,5 +130,6 @@ def addresses(answers: Iterable[Mapping[str, Any]], ansible_hosts: Iterable[str]
         name = str(answer["item"])
         told = re.search(r"^hostname (.+)$", str(answer.get("stdout") or ""), re.MULTILINE)
         configured = told and told[1].lower() != name.lower()
-        found[name] = name if configured else str(address or name)
+        of_the_controller = _LOOPBACK.match(str(address))  # as of a machine behind a forwarded port
+        found[name] = name if configured or of_the_controller else str(address or name)
     return found

@@ -101,6 +101,7 @@ def test_only_hosts_of_the_inventory_without_address_need_one() -> None:
         ("user root\nhostname b\nport 22\n", "192.0.2.2", "192.0.2.2"),
         ("hostname B\n", "", "b"),
         ("", "192.0.2.2", "192.0.2.2"),
+        ("", "127.0.0.1", "b"),
         (None, "", "b"),
     ],
 )
