@@ -8,6 +8,7 @@ Work is counted in calls of functions from our files, since times differ from ma
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import tracemalloc
@@ -308,6 +309,10 @@ def read_in(patch: pytest.MonkeyPatch, world: World, do: Callable[[], object]) -
 def test_what_a_run_reads_grows_as_what_it_sends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reseed: bool) -> None:
     """Not both histories after each package; and no more processes for each."""
     rows, work, asked = [], [], []
+
+    def run(world: World, results: list[dict[str, Any]]) -> None:
+        work.append(calls(lambda: results.append(world.replicate(on_divergence="reseed"))))
+
     for size in (300, 1200):
         world = World()
         world.install(monkeypatch, tmp_path)
@@ -318,13 +323,9 @@ def test_what_a_run_reads_grows_as_what_it_sends(monkeypatch: pytest.MonkeyPatch
         if reseed:
             world.there.make("backup/v@own")
         world.log.clear()
-        result: dict[str, Any] = {}
-
-        def run(world: World = world, result: dict[str, Any] = result) -> None:
-            result.update(world.replicate(on_divergence="reseed"))
-
-        rows.append(read_in(monkeypatch, world, lambda: work.append(calls(run))))
-        assert "failed" not in result, result
+        results: list[dict[str, Any]] = []
+        rows.append(read_in(monkeypatch, world, functools.partial(run, world, results)))
+        assert "failed" not in results[0], results
         asked.append(world.count(HERE, "zfs", "list") + world.count(HERE, "zfs", "get"))
     assert rows[1] < 6 * rows[0]
     assert work[1] < (8 if reseed else 6) * work[0]

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,7 +57,7 @@ class Moment:
     it is receiving, None if that is not known; one that is missing is not.
     """
 
-    now: float = field(default_factory=lambda: time.time())
+    now: float
     running: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     active: Mapping[str, bool | None] = field(default_factory=dict)
     limits: Limits = Limits()

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -66,7 +67,7 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:  # pyli
     look(backend, found, warnings)
     receiving = read_receiving(backend)
     active = {name: receiving.is_active(name) for name in found}
-    told = relationships(found, Moment(running=running(), active=active, limits=options.limits))
+    told = relationships(found, Moment(time.time(), running(), active, options.limits))
     quiet = [name for name in options.names or () if name not in found and name in everything]
     texts = [*warnings.values(), *_spoilt(found)]
     if not options.recursive:

@@ -185,7 +185,7 @@ def _left_over(backend: Backend, name: str, reason: str) -> dict[str, str | None
 
 def _item(id_: str | None, *sides: Iterable[Dataset]) -> dict[str, Any] | None:
     """The relationship as zfs_replication_info returns it of its source or, if that was not read, of its replica."""
-    moment = Moment(running=running())
+    moment = Moment(time.time(), running())
     told = [each for side in sides for each in relationships({one.name: one for one in side}, moment)]
     own = [each for each in told if each["id"] == id_]
     return next((each for each in own if each["role"] == SOURCE), own[0] if own else None)

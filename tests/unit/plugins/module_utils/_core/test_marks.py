@@ -271,8 +271,8 @@ def test_what_is_at_its_default_is_not_stored() -> None:
     given_ = (Filter(), Filter("a", ("x", "y"), ("z",), ("daily",), False))
     assert "filters" not in RECORD
     (stored,) = json.loads(ReplicaRecords((replace(NEVER, filters=given_),)).format())
-    assert stored["filters"] == [{}, {"job": "a", "include": ["x", "y"], "exclude": ["z"], "periods": ["daily"],
-                                        "intermediates": False}]  # fmt: skip
+    second = {"job": "a", "include": ["x", "y"], "exclude": ["z"], "periods": ["daily"], "intermediates": False}
+    assert stored["filters"] == [{}, second]
 
 
 A, A2, B, UNNAMED, UNNAMED2 = Filter("a"), Filter("a", ("x",)), Filter("b", ("y",)), Filter("", ("x",)), Filter()
