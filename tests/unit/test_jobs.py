@@ -89,7 +89,7 @@ class Jobs:
         "b": {"ansible_host": "b"},
         "c": {"ansible_host": "192.0.2.9"},
         "full": {},
-        "gone": {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1},
+        "gone": {"ansible_connection": "ssh", "ansible_host": "0.0.0.0", "ansible_port": 1},
     }
 
     def __init__(self, folder: Path) -> None:
@@ -193,7 +193,7 @@ def test_a_job_takes_sends_prunes_and_checks_and_what_fails_stops_nothing_else(j
     assert (taken["snapshot"], taken["min_age"], taken["name"]) == ("nightly-%F", "20h", ["tank/db", "tank/wal"])
     assert (sent["job"], sent["include_snapshots"], sent["name"]) == ("nightly", [PATTERN], ["tank/db", "tank/wal"])
     assert [target["host"] for target in sent["targets"]] == [
-        "127.0.0.1", "elsewhere", "down", "full", "local", "b", "192.0.2.9",
+        "0.0.0.0", "elsewhere", "down", "full", "local", "b", "192.0.2.9",
     ]  # fmt: skip
     assert sent["targets"][1]["include"] == {"monthly": 1}
     assert (source["name"], source["match"], source["keep"]) == (["tank/db", "tank/wal"], [PATTERN], {"daily": 7})
