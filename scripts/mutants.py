@@ -133,7 +133,7 @@ MUTANTS = [
     Mutant("rules of a job need to know their snapshots", "_jobs/declaration",
            """if not (found.get("snapshot") or found.get("match")):""", "if False:", DECLARATION),
     Mutant("nothing runs if a job is wrong", "_jobs/job", "in chosen] if not problems else []",
-           "in chosen]", JOB),
+           "in chosen]", CONFLICTS),
     Mutant("two jobs do not prune the same snapshots by different rules", "_jobs/conflicts",
            "return its != others or any(", "return its is others and any(", CONFLICTS),
     Mutant("a dataset that a job excludes has the rules of another one", "_jobs/conflicts",

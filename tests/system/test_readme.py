@@ -46,7 +46,7 @@ def test_first_playbook(backends: list[Backend], ansible: Ansible) -> None:
         source.zfs("create", "-p", dataset)
         source.fill(dataset, 1)
 
-    assert any(result["changed"] for result in ansible.play(plays))
+    assert any(result.get("changed") for result in ansible.play(plays))
     guids = {backend.zfs("list", "-H", "-t", "snapshot", "-o", "guid") for backend in backends[:2]}
     assert len(guids) == 1, "the replicas have other snapshots than their sources"
     snapshots = source.zfs("list", "-H", "-t", "snapshot", "-o", "name").split()
@@ -77,7 +77,7 @@ def test_first_job(backends: list[Backend], ansible: Ansible) -> None:
     role = {"role": "cerss.zfs.zfs_jobs", "vars": {"zfs_jobs": jobs}}
     for changed in (True, False):
         results = ansible.play([{"hosts": "backend-a", "gather_facts": False, "roles": [role]}])
-        assert any(result["changed"] for result in results) == changed
+        assert any(result.get("changed") for result in results) == changed
     names = target.zfs("list", "-H", "-t", "snapshot", "-o", "name").split()
     assert sorted(name.partition("@")[0] for name in names) == [
         "backup/archive/db", "backup/archive/wal", "backup/backup/db", "backup/backup/wal",
@@ -86,7 +86,7 @@ def test_first_job(backends: list[Backend], ansible: Ansible) -> None:
 
 def started(language: str) -> Iterator[tuple[str, str]]:
     """(caption, text) of the blocks of "Getting started" in that language, with the names of the machines."""
-    directive = rf"^\.\. code-block:: {language}\n(?:   :caption: (.*)\n)?\n((?: +.*\n|\n)+)"
+    directive = rf"^\.\. code-block:: {language}\n(?: +:caption: (.*)\n)?\n((?: +.*\n|\n)+)"
     for caption, block in re.findall(directive, STARTED.read_text(), re.MULTILINE):
         yield caption, here(textwrap.dedent(block))
 
