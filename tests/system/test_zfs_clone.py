@@ -165,12 +165,13 @@ def test_what_goes_with_a_clone(backend: Backend) -> None:
         VERB,
         [SOURCE, chain, clone("tank/a", state="absent", on_dependents="cascade"), clone("tank/b", state="absent")],
     )
+    *_others, last_of_x = [text.split()[2] for text in first[1]["actions"] if text.endswith("of tank/a@x")]
     assert set(first[1]["actions"]) == {
         "destroy clone tank/far of tank/a/deep@y",
         "destroy snapshot tank/a/deep@y",
         "destroy clone tank/a/deep of tank/a@x",
         "destroy clone tank/gone of tank/a@x",
-        "tank/a@x, which was pending deletion, is destroyed by ZFS with tank/gone",
+        f"tank/a@x, which was pending deletion, is destroyed by ZFS with {last_of_x}",
         "destroy clone tank/a of tank/vol@s1",
         *(f"unmount {name}" for name in ("tank/a", "tank/a/deep", "tank/far", "tank/gone")),
     }
