@@ -30,6 +30,9 @@ demo: .venv/.controller lab-packages ## Two machines with real ZFS, and what the
 demo-down: ## Remove the demo's machines
 	python3 scripts/demo.py down
 
+# The commands of "Getting started"
+STARTED := tests/system/test_readme.py::test_getting_started
+
 .PHONY: test lint unit mutants release-check sanity system trust molecule
 test: .venv/.controller .venv/.docs .venv/.unit .venv/.system lab-packages ## Everything that must pass, in 45 to 60 minutes
 	@scripts/parts system mutants molecule lint unit release-check sanity-ends
@@ -61,7 +64,7 @@ sanity-%: .venv/.make
 	nox -s $@
 
 system: .venv/.system lab-packages ## System tests, on machines with real ZFS
-	$(LAB) run -- pytest --durations 20 tests/system --ignore-glob '*/test_worlds_*' $(addprefix --ignore tests/system/test_,agreement.py examples.py hostile_source.py lab.py races.py replicate_cuts.py replicate_reseed.py schedule.py silence.py stops.py trust.py)
+	$(LAB) run -- pytest --durations 20 tests/system --ignore-glob '*/test_worlds_*' --deselect $(STARTED) $(addprefix --ignore tests/system/test_,agreement.py examples.py hostile_source.py jobs.py lab.py races.py replicate_cuts.py replicate_reseed.py replicate_targets.py schedule.py silence.py stops.py trust.py)
 
 trust: .venv/.system lab-packages ## Service users, their permissions, the gate, and what a stolen key cannot do; "test" leaves it out
 	CERSS_GATE_LINES=10000 pytest tests/unit/plugins/module_utils/test_gate.py
@@ -71,8 +74,11 @@ trust: .venv/.system lab-packages ## Service users, their permissions, the gate,
 molecule: .venv/.system lab-packages ## Molecule scenarios, on machines with real ZFS
 	$(LAB) run --dir .cache/lab-molecule -- molecule test --all
 
+jobs: .venv/.system lab-packages ## Jobs, several targets at once, and the commands of "Getting started"; "test" leaves it out
+	$(LAB) run -- pytest tests/system/test_jobs.py tests/system/test_replicate_targets.py $(STARTED)
+
 REPLICATION := $(addprefix tests/system/test_replicate,.py _encrypted.py)
-.PHONY: attacks gated cuts reseeds races schedule worlds examples lab-check
+.PHONY: attacks jobs gated cuts reseeds races schedule worlds examples lab-check
 examples: .venv/.system lab-packages ## The examples of the module documentation, each run as it is; "test" leaves it out
 	$(LAB) run -- pytest tests/system/test_examples.py
 
