@@ -32,8 +32,8 @@ def relate(**options: Any) -> dict[str, Any]:
 
 def filled(backend: Backend) -> None:
     backend.run(
-        "set -e; zfs create -o compression=off tank/vol; for n in $(seq 40); do zfs snapshot tank/vol@old$n; done"
-        "; zfs create tank/vol/below; zfs create tank/none; zfs create tank/none/below"
+        "set -e; zfs create -o compression=off tank/vol; zfs create tank/vol/below; zpool sync"
+        "; for n in $(seq 40); do zfs snapshot tank/vol@old$n; done; zfs create tank/none; zfs create tank/none/below"
     )
 
 

@@ -17,16 +17,23 @@ from ansible_collections.cerss.zfs.plugins.module_utils._zfs import properties a
 
 
 class Options(Protocol):
-    """What the options of the modules have in common. ``root``: the module runs as root; on Linux only root mounts."""
+    """What the options of the modules have in common."""
 
     @property
-    def name(self) -> DatasetName: ...
+    def name(self) -> DatasetName:
+        """The dataset."""
+
     @property
-    def properties(self) -> zfs_properties.Requested: ...
+    def properties(self) -> zfs_properties.Requested:
+        """Those that it is to have."""
+
     @property
-    def mounted(self) -> bool | None: ...
+    def mounted(self) -> bool | None:
+        """Whether it is to be mounted; None leaves that open."""
+
     @property
-    def root(self) -> bool: ...
+    def root(self) -> bool:
+        """True if the module runs as root; on Linux only root mounts."""
 
 
 def is_mounted(dataset: Dataset) -> bool | None:
