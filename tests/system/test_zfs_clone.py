@@ -254,7 +254,7 @@ def test_a_bad_one_does_not_hide_the_others(backend: Backend) -> None:
         assert [each["failed"] for each in told["clones"]][:6] == [True, True, False, True, True, False]
         for text in ("it has '%'", "was not created from a snapshot", "is a clone of tank/vol@s2", "tank/no does not"):
             assert text in told["msg"]
-    # Nobody can foretell that the filesystem above is mounted read-only.
+    # There is no way to know beforehand that the filesystem above is mounted read-only.
     assert real["clones"][6]["failed"]
     assert "tank/ro/c exists, but is not mounted: cannot mount" in real["msg"]
     assert real["actions"] == [f"create clone {name} of tank/vol@s1" for name in ("tank/c1", "tank/c2", "tank/ro/c")]

@@ -132,7 +132,7 @@ CUT = (
     "> /dev/null 2>&1 < /dev/null &"
 )
 HERE = to("backup/vol", "local")
-# Check mode and the run that it foretells are in the same minute.
+# The check run and the real run are in the same minute.
 MINUTE = "while [ $(date +%-S) -gt 20 ]; do sleep 1; done"
 NIGHTLY = {"property": "org.example:backup", "value": "nightly"}
 # In every block of a file that lies in the device.

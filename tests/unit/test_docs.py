@@ -183,7 +183,7 @@ def task(item: Mapping[str, Any]) -> Iterator[str]:
 
 
 def problems(text: str) -> list[str]:
-    """What is the matter with an example: plays, tasks, or a file of variables or hosts."""
+    """What is wrong with an example: plays, tasks, or a file of variables or hosts."""
     content = yaml.safe_load(text)
     if isinstance(content, list):
         return list(plays_or_tasks(content))

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which snapshots must go so that a pool has room, by what ZFS itself foretells."""
+"""Which snapshots to destroy so that a pool has enough room, by the estimate of ZFS itself."""
 
 from __future__ import annotations
 

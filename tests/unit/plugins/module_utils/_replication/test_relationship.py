@@ -94,7 +94,7 @@ def change(check: bool = False, **options: Any) -> dict[str, Any]:
 
 
 def planned(result: dict[str, Any]) -> dict[str, Any]:
-    """What check mode foretells."""
+    """What check mode predicts."""
     return {key: result[key] for key in ("changed", "actions", "diff", "id")}
 
 
