@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -16,6 +15,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from ansible_collections.cerss.zfs.tests.unit import controller
 
 ROOT = Path(__file__).parents[2]
 MODULES = ("zfs_snapshot", "zfs_snapshot_replicate", "zfs_snapshot_prune", "zfs_replication_info")
@@ -132,9 +133,8 @@ class Jobs:
             "SHOW_CUSTOM_STATS": "true",
             "STDOUT_CALLBACK": "default",
         }
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
-        environment = {**inherited, "LC_ALL": "C.UTF-8", **{f"ANSIBLE_{key}": settings[key] for key in settings}}
-        environment["PATH"] = f"{self.folder}:{Path(sys.executable).parent}:{inherited['PATH']}"
+        environment = controller.environment(settings)
+        environment["PATH"] = f"{self.folder}:{Path(sys.executable).parent}:{environment['PATH']}"
         given = json.dumps({"jobs_hosts": hosts, **variables})
         argv = ["ansible-playbook", "-i", "inventory.yml", "cerss.zfs.jobs", "-e", given, *more]
         return subprocess.run(argv, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
+from ansible_collections.cerss.zfs.tests.unit import controller
 
 ROOT = Path(__file__).parents[2]
 
@@ -122,8 +123,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
         "ROLES_PATH": str(folder / "roles"),
         "NOCOLOR": "true",
     }
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
-    environment |= {"LC_ALL": "C.UTF-8", **{f"ANSIBLE_{key}": value for key, value in settings.items()}}
+    environment = controller.environment(settings)
     program = Path(sys.executable).with_name("ansible-playbook")
     run = subprocess.run([program, "-i", "inventory.json", "play.yml"], cwd=folder, env=environment,
                          capture_output=True, text=True, check=False)  # fmt: skip

@@ -25,6 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import line
+from ansible_collections.cerss.zfs.tests.unit import controller
 
 ROOT = Path(__file__).parents[2]
 TASKS = sorted([*ROOT.glob("roles/*/tasks/**/*.yml"), *ROOT.glob("roles/*/handlers/**/*.yml")])
@@ -188,8 +189,7 @@ class Peer:
             "ROLES_PATH": str(self.folder / "roles"),
             "STDOUT_CALLBACK": "default",
         }
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
-        environment = {**inherited, "LC_ALL": "C.UTF-8", **{f"ANSIBLE_{key}": settings[key] for key in settings}}
+        environment = controller.environment(settings)
         program = Path(sys.executable).with_name("ansible-playbook")
         command = [str(program), "-i", "inventory.yml", "play.yml", "-e", json.dumps({"parts": parts}), *more]
         run = subprocess.run(

@@ -23,6 +23,8 @@ import pytest
 import yaml
 from jinja2.nativetypes import NativeEnvironment
 
+from ansible_collections.cerss.zfs.tests.unit import controller
+
 ROOT = Path(__file__).parents[2]
 ROLE = ROOT / "roles" / "zfs_schedule"
 pack, unpack, clean = (runpy.run_path(str(ROLE / "files" / f"{name}.py")) for name in ("pack", "unpack", "clean"))
@@ -107,8 +109,7 @@ class Host:
             "NOCOLOR": "true",
             "ROLES_PATH": str(self.folder / "roles"),
         }
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
-        environment |= {"LC_ALL": "C.UTF-8", **{f"ANSIBLE_{key}": value for key, value in settings.items()}}
+        environment = controller.environment(settings)
         environment["PATH"] = f"{self.folder / 'bin'}:{environment['PATH']}"
         program = str(Path(sys.executable).with_name("ansible-playbook"))
         variables = json.dumps({**self.variables, **more})
