@@ -33,9 +33,9 @@ demo-down: ## Remove the demo's machines
 # The commands of "Getting started"
 STARTED := tests/system/test_readme.py::test_getting_started
 
-.PHONY: test lint unit mutants release-check sanity system trust molecule
+.PHONY: test lint unit mutants release-check sanity system replication trust molecule
 test: .venv/.controller .venv/.docs .venv/.unit .venv/.system lab-packages ## Everything that must pass, in 45 to 60 minutes
-	@scripts/parts system mutants molecule lint unit release-check sanity-ends
+	@scripts/parts system mutants replication molecule lint unit release-check sanity-ends
 
 lint: .venv/.make .venv/.controller docs ## Style, types, workflows, documentation, licences, changelog, the package and its use
 	nox -s lint style workflows ansible-lint docs-check license-check extra-checks changelog requirements galaxy install ee
@@ -63,8 +63,13 @@ sanity-ends: .venv/.make ## ansible-test sanity on the oldest and the newest of 
 sanity-%: .venv/.make
 	nox -s $@
 
-system: .venv/.system lab-packages ## System tests, on machines with real ZFS
-	$(LAB) run -- pytest --durations 20 tests/system --ignore-glob '*/test_worlds_*' --deselect $(STARTED) $(addprefix --ignore tests/system/test_,agreement.py examples.py hostile_source.py jobs.py lab.py races.py replicate_cuts.py replicate_reseed.py replicate_targets.py schedule.py silence.py stops.py trust.py)
+system: .venv/.system lab-packages ## System tests of all but replication, on machines with real ZFS
+	$(LAB) run -- pytest --durations 0 --durations-min 20 tests/system --ignore-glob '*/test_replicate*' --ignore-glob '*/test_worlds_*' \
+	  --deselect $(STARTED) $(addprefix --ignore tests/system/test_,agreement.py examples.py hostile_source.py jobs.py lab.py races.py schedule.py silence.py stops.py trust.py)
+
+REPLICATION := $(addprefix tests/system/test_replicate,.py _encrypted.py)
+replication: .venv/.system lab-packages ## System tests of replication, on machines with real ZFS
+	$(LAB) run --dir .cache/lab-replication -- pytest --durations 0 --durations-min 20 $(REPLICATION) tests/system/test_replicate_playbook.py
 
 trust: .venv/.system lab-packages ## Service users, their permissions, the gate, and what a stolen key cannot do; "test" leaves it out
 	CERSS_GATE_LINES=10000 pytest tests/unit/plugins/module_utils/test_gate.py
@@ -77,7 +82,6 @@ molecule: .venv/.system lab-packages ## Molecule scenarios, on machines with rea
 jobs: .venv/.system lab-packages ## Jobs, several targets at once, and the commands of "Getting started"; "test" leaves it out
 	$(LAB) run -- pytest tests/system/test_jobs.py tests/system/test_replicate_targets.py $(STARTED)
 
-REPLICATION := $(addprefix tests/system/test_replicate,.py _encrypted.py)
 .PHONY: attacks jobs gated cuts reseeds races schedule worlds examples lab-check
 examples: .venv/.system lab-packages ## The examples of the module documentation, each run as it is; "test" leaves it out
 	$(LAB) run -- pytest tests/system/test_examples.py

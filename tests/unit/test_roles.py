@@ -309,6 +309,7 @@ def ssh_reads(config: Path, host: str) -> dict[str, str]:
     return dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
 
 
+@controller.SUPPORTED
 def test_ssh_finds_key_and_address_of_each_peer(peer: Peer) -> None:
     config = peer.keys.parent / "config"
     config.write_text(CONFIG)
