@@ -252,7 +252,7 @@ def test_output_file_through_ansible(backend: Backend, ansible: Ansible) -> None
 
 def test_a_missing_dataset_through_ansible(backend: Backend, ansible: Ansible) -> None:
     backend.run("zfs create tank/v && zfs snapshot tank/v@a")
-    module = {"cerss.zfs.zfs_snapshot_info": {"name": "tank/none, tank/v", "newest": 1}}
+    module = {"cerss.zfs.zfs_snapshot_info": {"name": ["tank/none", "tank/v"], "newest": 1}}
     (result,) = ansible.run_tasks(backend.name, [module], fails=True)
     assert list(by_name(result)) == ["tank/v@a"]
     assert result["msg"].startswith("there is no dataset tank/none")
