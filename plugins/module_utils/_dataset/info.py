@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, Suspended
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import is_ours
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Value
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
@@ -20,7 +20,6 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
     check_unique,
     remaining,
 )
-from ansible_collections.cerss.zfs.plugins.module_utils._core.pool import SUSPENDED
 from ansible_collections.cerss.zfs.plugins.module_utils._core.units import iso_time, number
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory, values
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
@@ -74,7 +73,8 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:  # pyli
     if options.names == ():
         return {"changed": False, "datasets": [], "total": 0}
     backend = Backend()
-    found, suspended = _list(backend, options)
+    pools = sorted({name.pool for name in options.names or ()})
+    found, _absent, suspended = inventory.read_answering(backend, pools, None, "filesystem,volume")
     names = chosen(options, found)
     listed = names if options.limit is None else names[: options.limit]
     clones, spoilt = _clones(found), dict[str, str]()
@@ -91,25 +91,6 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:  # pyli
         **({"failed": True, "msg": "; ".join(errors)} if errors else {}),
         **({"warnings": warnings} if warnings else {}),
     }
-
-
-def _list(backend: Backend, options: Options) -> tuple[Inventory, list[str]]:
-    """(all datasets of the pools, suspended pools that are missing there).
-
-    ``zfs list`` leaves out suspended pools without a word, unless one is named.
-    """
-    pools = sorted({name.pool for name in options.names or ()})
-    types = "filesystem,volume"
-    try:
-        found = inventory.read(backend, pools, depth=None, types=types)[0]
-        states = {} if pools else inventory.pool_states(backend)
-    except Suspended:
-        states = inventory.pool_states(backend)
-        others = [pool for pool in pools if states.get(pool) != SUSPENDED]
-        if len(others) == len(pools):
-            raise
-        found = inventory.read(backend, others, depth=None, types=types)[0] if others else {}
-    return found, sorted(name for name, state in states.items() if state == SUSPENDED and name not in found)
 
 
 def _suspended(pool: str) -> str:

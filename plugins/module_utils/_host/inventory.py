@@ -15,7 +15,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, GateRefused, Unreachable
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
+    BadInput,
+    GateRefused,
+    Suspended,
+    Unreachable,
+)
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     Announcement,
     CloneOrigin,
@@ -26,6 +31,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Bookmark, Dataset, Hold, Snapshot, Value
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName
+from ansible_collections.cerss.zfs.plugins.module_utils._core.pool import SUSPENDED
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.values import (
     MOST,
@@ -91,6 +97,26 @@ def read(
         requested = set(names)
         found = {name: dataset for name, dataset in found.items() if name in requested}
     return found, missing
+
+
+def read_answering(
+    backend: Backend, names: Sequence[str], depth: int | None = 1, types: str = ALL_TYPES
+) -> tuple[Inventory, list[str], list[str]]:
+    """As `read`, but without the suspended pools, which are the third value.
+
+    ``zfs list`` leaves out suspended pools without a word, unless one is named. One process more if none is.
+    """
+    try:
+        found, missing = read(backend, names, depth, types)
+        states = {} if names else pool_states(backend)
+    except Suspended:
+        states = pool_states(backend)
+        others = [name for name in names if states.get(DatasetName(name).pool) != SUSPENDED]
+        if len(others) == len(names):
+            raise
+        found, missing = read(backend, others, depth, types) if others else ({}, [])
+    pools = {DatasetName(name).pool for name in names or states}
+    return found, missing, sorted(pool for pool in pools if states.get(pool) == SUSPENDED and pool not in found)
 
 
 def _asked_for(found: Inventory, names: Sequence[str]) -> Inventory:

@@ -56,26 +56,31 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:  # pyli
     """The result of the module.
 
     At most seven zfs processes for some thousand datasets. Two more if the newest snapshot of a replica is not the last
-    received one, and three more if a named dataset has no relationship.
+    received one, and three more if a named dataset has no relationship. One grep(1) if no dataset is named.
     """
     options = Options.from_params(params)
     if options.names == ():
         return {"changed": False, "replications": []}
     backend, warnings = Backend(), dict[str, str]()
-    everything, missing = inventory.read(backend, options.names or (), None if options.recursive else 1)
+    depth = None if options.recursive else 1
+    everything, missing, suspended = inventory.read_answering(backend, options.names or (), depth)
     found = dict(everything)
     look(backend, found, warnings)
     receiving = read_receiving(backend)
     active = {name: receiving.is_active(name) for name in found}
     told = relationships(found, Moment(time.time(), running(), active, options.limits))
     quiet = [name for name in options.names or () if name not in found and name in everything]
+    errors = [f"{', '.join(missing)} does not exist; check the name"] if missing else []
     texts = [*warnings.values(), *_spoilt(found)]
+    (errors if options.names else texts).extend(
+        f"pool {pool} is suspended, so its relationships are missing here; see zfs_pool_info" for pool in suspended
+    )
     if not options.recursive:
         texts += _below(backend, [name for name in quiet if everything[name].children], told)
     return {
         "changed": False,
         "replications": told,
-        **({"failed": True, "msg": f"{', '.join(missing)} does not exist; check the name"} if missing else {}),
+        **({"failed": True, "msg": "; ".join(errors)} if errors else {}),
         **({"warnings": texts} if texts else {}),
     }
 

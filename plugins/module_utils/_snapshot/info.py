@@ -211,18 +211,24 @@ def _rows(backend: Backend, options: Options, command: list[str], notes: Notes) 
     try:
         yield from output.rows(backend.lines(command, missing, math.inf))
     except Suspended:
-        states = inventory.pool_states(backend)
         pools = {DatasetName(root).pool for root in options.selection.roots or ()}
-        notes.suspended = frozenset(pool for pool in pools if states.get(pool) == SUSPENDED)
+        notes.suspended = pools & _suspended(backend)
         if not notes.suspended:
             raise
-        notes.errors += [
-            f"pool {pool} is suspended, so its snapshots are missing here; see zfs_pool_info"
-            for pool in sorted(notes.suspended)
-        ]
+        notes.errors += map(_left_out, sorted(notes.suspended))
+    if options.everything:  # then zfs leaves them out without a word
+        notes.spoilt.update({pool: _left_out(pool) for pool in sorted(_suspended(backend))})
     named = sorted({name.path for name in options.datasets} & {*missing})
     if named:
         notes.errors.append(f"there is no dataset {', '.join(named)}; check name (zfs list shows all datasets)")
+
+
+def _suspended(backend: Backend) -> frozenset[str]:
+    return frozenset(pool for pool, state in inventory.pool_states(backend).items() if state == SUSPENDED)
+
+
+def _left_out(pool: str) -> str:
+    return f"pool {pool} is suspended, so its snapshots are missing here; see zfs_pool_info"
 
 
 def _missing(absent: Iterable[str], notes: Notes) -> list[str]:

@@ -128,7 +128,7 @@ def test_a_suspended_pool_is_not_left_out_in_silence(monkeypatch: pytest.MonkeyP
 
 
 def test_a_suspended_pool_hides_no_other_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def read(_backend: Host, names: list[str], **_options: Any) -> Any:
+    def read(_backend: Host, names: list[str], *_options: Any) -> Any:
         if "bad" in names:
             raise Suspended(["zfs", "list"], 1, "cannot open 'bad': pool I/O is currently suspended")
         return {"tank": Dataset("tank", "1")}, []

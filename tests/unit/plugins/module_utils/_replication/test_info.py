@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, Suspended
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     CommitPoints,
     LastHold,
@@ -140,7 +140,7 @@ def test_what_a_first_transfer_holds_is_told(world: World) -> None:
 def test_datasets_without_a_relationship_are_not_read(replicated: World) -> None:
     replicated.here.make(*(f"tank/other{number}@s" for number in range(30)))
     read()
-    _list, _names, *rest = replicated.log
+    _list, _pools, _names, *rest = replicated.log
     assert not [word for _where, argv in rest for word in argv if "other" in word]
 
 
@@ -266,6 +266,28 @@ def forge(world: World) -> None:
     """Put a text into the mark of backup/v that looks like the next lines of zfs get."""
     name = next(name for name in world.here.all["tank/v"].props if name.startswith(CommitPoints.PREFIX))
     world.here.all["backup/v"].props[SourceMark.NAME] = f"x\ntank/v\t{name}\tlocal\tforged"
+
+
+def test_a_suspended_pool_hides_no_other(replicated: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, states = inventory.read, {"tank": "online", "bad": "suspended"}
+
+    def listed(backend: Backend, names: list[str], *more: Any) -> Any:
+        if "bad/v" in names:
+            raise Suspended(["zfs", "list"], 1, "cannot open 'bad': pool I/O is currently suspended")
+        return real(backend, names, *more)
+
+    monkeypatch.setattr(inventory, "read", listed)
+    monkeypatch.setattr(inventory, "pool_states", lambda _backend: states)
+    message = "pool bad is suspended, so its relationships are missing here; see zfs_pool_info"
+    named = read("tank/v", "bad/v", "tank/none")
+    assert [each["source"] for each in named["replications"]] == ["tank/v"]
+    assert (named["failed"], named["msg"]) == (True, f"tank/none does not exist; check the name; {message}")
+    everything = read()
+    assert "failed" not in everything
+    assert everything["warnings"] == [message]
+    states["bad"] = "online"
+    with pytest.raises(Suspended):
+        read("tank/v", "bad/v")
 
 
 def test_a_dataset_that_cannot_be_read_hides_no_other(replicated: World, monkeypatch: pytest.MonkeyPatch) -> None:
