@@ -105,10 +105,11 @@ STREAM, PROGRAM, PEEK, HOOKS = (
 )
 TARGETS = "tests/unit/plugins/module_utils/_replication/test_targets.py"
 PERIODS = "tests/unit/plugins/module_utils/_core/test_periods.py"
-SURVEY, REPLICATE, ROTATION, UNMARKED, HEALTH, PACKAGE, WORK, RECEIVERS = (
+SURVEY, REPLICATE, ROTATION, UNMARKED, HEALTH, PACKAGE, WORK, RECEIVERS, DETAIL = (
     f"tests/unit/plugins/module_utils/_replication/test_{name}.py"
-    for name in ("survey", "replicate", "rotation", "unmarked", "health", "package", "work", "receivers")
-)
+    for name in ("survey", "replicate", "rotation", "unmarked", "health", "package", "work", "receivers",
+                 "detail")
+)  # fmt: skip
 UNITS, NAMES, UNSENT = (
     f"tests/unit/plugins/module_utils/_core/test_{name}.py" for name in ("units", "names", "unsent")
 )
@@ -912,7 +913,7 @@ MUTANTS = [
     Mutant("check mode reports which cursors will be removed", "_replication/bookkeeping",
            "bookmarks=left)", "bookmarks=pair.source.bookmarks)", GROWTH),
     Mutant("the times of cursors are known when there are many", "_replication/detail",
-           "len(own) + more > MANY_CURSORS", "len(own) > MANY_CURSORS", GROWTH),
+           "len(own) + more > MANY_CURSORS", "len(own) > MANY_CURSORS", DETAIL),
     Mutant("a stream names at most ten snapshots", "_replication/pair",
            "if len(self.carries) <= MOST_SHOWN", "if self.carries", GROWTH),
     Mutant("no record gets too long", "_replication/bookkeeping",
