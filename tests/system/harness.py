@@ -256,6 +256,15 @@ class Ansible:
                 raise Failed(self._tell(bad) if bad else run.stdout.read())
             return results
 
+    def playbook(self, name: str, *options: str, **variables: Any) -> subprocess.CompletedProcess[str]:
+        """A playbook of the collection, as from a shell."""
+        argv = ["ansible-playbook", "-i", str(self.lab / "inventory.yml"), f"cerss.zfs.{name}", *options]
+        environment = {**self.environment, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_SHOW_CUSTOM_STATS": "1"}
+        return subprocess.run(
+            [*argv, "-e", json.dumps(variables)],
+            env={**os.environ, **environment}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
     @staticmethod
     def _tell(bad: Sequence[Result]) -> str:
         items = [{**r, **item} for r in bad for item in r.get("results") or [r] if item is r or item.get("failed")]

@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -124,15 +122,6 @@ def test_a_job_four_times(ansible: Ansible, backends: list[Backend]) -> None:
     assert not diff_dumps(before, dumps(backends))
 
 
-def playbook(ansible: Ansible, *options: str, **variables: Any) -> subprocess.CompletedProcess[str]:
-    argv = ["ansible-playbook", "-i", str(ansible.lab / "inventory.yml"), "cerss.zfs.jobs", *options]
-    return subprocess.run(
-        [*argv, "-e", json.dumps(variables)],
-        env={**os.environ, **ansible.environment, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_SHOW_CUSTOM_STATS": "1"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-
-
 SURVEY = """
 - name: twice
   datasets: tank/db
@@ -152,7 +141,7 @@ def test_what_fails_stops_neither_targets_nor_jobs_nor_hosts(ansible: Ansible, b
     """One target does not answer, and one of the hosts lacks the dataset."""
     a, b = filled(backends)
     for count in (1, 2):
-        done = playbook(ansible, jobs_hosts="backends", zfs_jobs=SURVEY)
+        done = ansible.playbook("jobs", jobs_hosts="backends", zfs_jobs=SURVEY)
         assert done.returncode == 2
         sentences = dict(
             re.findall(r'^fatal: \[(backend-[ab])\]: FAILED! => .*"msg": "(twice, .*)"', done.stdout, re.M)

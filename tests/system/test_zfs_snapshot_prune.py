@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import verbs
-from harness import Ansible, Backend
+from harness import CLONE, Ansible, Backend
 from test_replicate import once, target
+from yaml import safe_load
 
 VERB = "_snapshot.prune"
 HISTORY = """zfs create tank/v && zfs create tank/v/w
@@ -55,6 +56,28 @@ def test_keeps_with_a_reason_and_prunes_the_others(backend: Backend) -> None:
     assert one[1]["zfs"] == ["list", "get", "get", "get", "holds", "destroy", "destroy", "get"]
     assert len(tree[1]["pruned"]) == 6
     assert any(kept["reasons"][1:] and kept["reasons"][1].startswith("yearly 20") for kept in tree[1]["kept"])
+
+
+def test_the_playbook(backend: Backend, ansible: Ansible) -> None:
+    """As a survey calls it, most fields left blank."""
+    backend.run(
+        "zfs create tank/v; for n in 1 2 3 4 5; do zfs snapshot tank/v@auto-$n; done; zfs clone tank/v@auto-1 tank/c"
+    )
+    blank = dict.fromkeys(safe_load((CLONE / "roles/zfs_prune/defaults/main.yml").read_text()), "")
+    survey = {**blank, "prune_hosts": backend.name, "zfs_prune_name": "tank/v, tank/c\n", "zfs_prune_keep_last": "2",
+              "zfs_prune_match": ["re:auto-\\d{1,2}"]}  # fmt: skip
+    for more, told in (
+        (["--check"], "tank/v: 2 would be pruned (@auto-2, @auto-3), 2 kept, 1 pending deletion"),
+        ([], "tank/v: 2 pruned (@auto-2, @auto-3), 2 kept, 1 pending deletion"),
+        (["--check"], "tank/v: 0 would be pruned, 2 kept, 1 pending deletion"),
+        ([], "tank/v: 0 pruned, 2 kept, 1 pending deletion"),
+    ):
+        done = ansible.playbook("prune", *more, **survey)
+        assert (done.returncode, told in done.stdout) == (0, True), done.stdout
+    assert "changed=0" in done.stdout
+    done = ansible.playbook("prune", **{**survey, "zfs_prune_keep_last": ""})
+    assert done.returncode == 2
+    assert "expired_only" in done.stdout
 
 
 def test_many_at_once(backend: Backend) -> None:

@@ -278,6 +278,23 @@ def test_readme_lists_what_the_collection_contains() -> None:
     assert sorted(rows) == sorted((kind, path.stem) for kind, glob in globs.items() for path in ROOT.glob(glob))
 
 
+@pytest.mark.parametrize(
+    ("role", "module"), [("zfs_replicate", "zfs_snapshot_replicate"), ("zfs_prune", "zfs_snapshot_prune")]
+)
+def test_a_flat_role_has_variables_for_all_options(role: str, module: str) -> None:
+    """But for those that jobs need. Each is documented, has a default, and is handed over by the task."""
+    folder = ROOT / "roles" / role
+    variables = {name[len(role) + 1 :] for name in roles()[role]}
+    assert {f"{role}_{name}" for name in variables} == {*yaml.safe_load((folder / "defaults" / "main.yml").read_text())}
+    task = (folder / "tasks" / "main.yml").read_text()
+    assert [name for name in variables if not re.search(rf"{role}_{name}\b", task)] == []
+    options = module_options(module)
+    flat = {f"{name}_{part}" for name, option in options.items() for part in option.get("suboptions") or ()}
+    flat |= {name for name, option in options.items() if not option.get("suboptions") or name == "targets"}
+    flat -= {"job", "upcoming", *(f"target_{name}" for name in options)}
+    assert variables == {name for name in flat if not name.startswith("targets_")}
+
+
 @pytest.mark.parametrize("path", PAGES, ids=str)
 def test_links_to_files_of_the_repository_lead_somewhere(path: Path) -> None:
     linked = re.findall(r"cerss/cerss\.zfs/(?:blob|raw)/main/([\w./-]+)", path.read_text())
