@@ -309,6 +309,28 @@ def ssh_reads(config: Path, host: str) -> dict[str, str]:
     return dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
 
 
+@pytest.mark.parametrize("role", sorted(path.parents[1].name for path in ROOT.glob("roles/*/defaults/main.yml")))
+def test_defaults_need_no_facts(role: str, tmp_path: Path) -> None:
+    """The arguments are checked before any task of the role can gather them."""
+    folder = ROOT / "roles" / role
+    files = [path for path in (folder / "defaults" / "main.yml", folder / "vars" / "main.yml") if path.exists()]
+    names = list(yaml.safe_load(files[0].read_text()))
+    task = {"ansible.builtin.debug": {"msg": f"{{{{ query('ansible.builtin.vars', *{names}) }}}}"}}
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "vars_files": list(map(str, files)),
+        "vars": {"role_path": str(folder), f"{role}_host": "peer"},
+        "tasks": [task],
+    }
+    (tmp_path / "play.json").write_text(json.dumps([play]))
+    settings = {"HOME": str(tmp_path), "LOCAL_TEMP": str(tmp_path / "tmp"), "LOCALHOST_WARNING": "false"}
+    program = Path(sys.executable).with_name("ansible-playbook")
+    run = subprocess.run([program, "play.json"], cwd=tmp_path, env=controller.environment(settings),
+                         capture_output=True, text=True, check=False)  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
 @controller.SUPPORTED
 def test_ssh_finds_key_and_address_of_each_peer(peer: Peer) -> None:
     config = peer.keys.parent / "config"
