@@ -33,7 +33,7 @@ demo-down: ## Remove the demo's machines
 # The commands of "Getting started"
 STARTED := tests/system/test_readme.py::test_getting_started
 
-.PHONY: test lint unit mutants release-check sanity system replication trust molecule
+.PHONY: test lint unit mutants release-check sanity system replication infos trust molecule
 test: .venv/.controller .venv/.docs .venv/.unit .venv/.system lab-packages ## Everything that must pass, in 45 to 60 minutes
 	@scripts/parts system mutants replication molecule lint unit release-check sanity-ends
 
@@ -65,7 +65,10 @@ sanity-%: .venv/.make
 
 system: .venv/.system lab-packages ## System tests of all but replication, on machines with real ZFS
 	$(LAB) run -- pytest --durations 0 --durations-min 20 tests/system --ignore-glob '*/test_replicate*' --ignore-glob '*/test_worlds_*' \
-	  --deselect $(STARTED) $(addprefix --ignore tests/system/test_,agreement.py examples.py hostile_source.py jobs.py lab.py races.py schedule.py silence.py stops.py trust.py)
+	  --deselect $(STARTED) $(addprefix --ignore tests/system/test_,agreement.py examples.py hostile_source.py jobs.py lab.py progress.py races.py schedule.py silence.py stops.py trust.py zfs_pool_info.py zfs_replication_info.py)
+
+infos: .venv/.system lab-packages ## Pools, relationships and transfers as the modules tell of them; "test" leaves it out
+	$(LAB) run --dir .cache/lab-infos -- pytest $(addprefix tests/system/test_,progress.py zfs_pool_info.py zfs_replication_info.py)
 
 REPLICATION := $(addprefix tests/system/test_replicate,.py _encrypted.py)
 replication: .venv/.system lab-packages ## System tests of replication, on machines with real ZFS
