@@ -211,8 +211,8 @@ def _rows(backend: Backend, options: Options, command: list[str], notes: Notes) 
     try:
         yield from output.rows(backend.lines(command, missing, math.inf))
     except Suspended:
-        pools = {DatasetName(root).pool for root in options.selection.roots or ()}
-        notes.suspended = pools & _suspended(backend)
+        asked = (DatasetName(root).pool for root in options.selection.roots or ())
+        notes.suspended = _suspended(backend).intersection(asked)
         if not notes.suspended:
             raise
         notes.errors += map(_left_out, sorted(notes.suspended))
