@@ -33,7 +33,7 @@ demo-down: ## Remove the demo's machines
 # The commands of "Getting started"
 STARTED := tests/system/test_readme.py::test_getting_started
 
-.PHONY: test lint unit mutants release-check sanity system replication infos trust molecule
+.PHONY: test lint unit mutants release-check sanity system replication more trust molecule
 test: .venv/.controller .venv/.docs .venv/.unit .venv/.system lab-packages ## Everything that must pass, in 45 to 60 minutes
 	@scripts/parts system mutants replication molecule lint unit release-check sanity-ends
 
@@ -67,12 +67,12 @@ system: .venv/.system lab-packages ## System tests of all but replication, on ma
 	$(LAB) run -- pytest --durations 0 --durations-min 20 tests/system --ignore-glob '*/test_replicate*' --ignore-glob '*/test_worlds_*' \
 	  --deselect $(STARTED) $(addprefix --ignore tests/system/test_,agreement.py examples.py hostile_source.py jobs.py lab.py progress.py races.py schedule.py silence.py stops.py trust.py zfs_pool_info.py zfs_replication_info.py)
 
-infos: .venv/.system lab-packages ## Pools, relationships and transfers as the modules tell of them; "test" leaves it out
-	$(LAB) run --dir .cache/lab-infos -- pytest $(addprefix tests/system/test_,progress.py zfs_pool_info.py zfs_replication_info.py)
-
-REPLICATION := $(addprefix tests/system/test_replicate,.py _encrypted.py)
 replication: .venv/.system lab-packages ## System tests of replication, on machines with real ZFS
-	$(LAB) run --dir .cache/lab-replication -- pytest --durations 0 --durations-min 20 $(REPLICATION) tests/system/test_replicate_playbook.py
+	$(LAB) run --dir .cache/lab-replication -- pytest --durations 0 --durations-min 20 tests/system/test_replicate.py
+
+MORE := progress replicate_encrypted replicate_playbook zfs_pool_info zfs_replication_info
+more: .venv/.system lab-packages ## More system tests: progress, encrypted datasets, the playbook, pools and relationships; "test" leaves it out
+	$(LAB) run --dir .cache/lab-more -- pytest $(MORE:%=tests/system/test_%.py)
 
 trust: .venv/.system lab-packages ## Service users, their permissions, the gate, and what a stolen key cannot do; "test" leaves it out
 	CERSS_GATE_LINES=10000 pytest tests/unit/plugins/module_utils/test_gate.py
@@ -85,6 +85,7 @@ molecule: .venv/.system lab-packages ## Molecule scenarios, on machines with rea
 jobs: .venv/.system lab-packages ## Jobs, several targets at once, and the commands of "Getting started"; "test" leaves it out
 	$(LAB) run -- pytest tests/system/test_jobs.py tests/system/test_replicate_targets.py $(STARTED)
 
+REPLICATION := $(addprefix tests/system/test_replicate,.py _encrypted.py)
 .PHONY: attacks jobs gated cuts reseeds races schedule worlds examples lab-check
 examples: .venv/.system lab-packages ## The examples of the module documentation, each run as it is; "test" leaves it out
 	$(LAB) run -- pytest tests/system/test_examples.py
