@@ -15,14 +15,17 @@ import os
 import shutil
 import sys
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 UTILS = "plugins/module_utils"
+# Each process is a copy of one that has done the imports, which take as long as most of the tests.
+FORKS = multiprocessing.get_context("forkserver")
 # What the unit tests read
 COPIED = ("plugins", "roles", "playbooks", "tests/recorded", "tests/unit", "pyproject.toml", "galaxy.yml")
 
@@ -1050,30 +1053,37 @@ def copied(place: Path) -> Path:
 
 def tested(place: Path, *tests: str) -> tuple[int, str]:
     """Exit code and output of pytest, in a process that has imported nothing of ours yet and runs this only."""
+    told, tells = FORKS.Pipe(duplex=False)
+    process = FORKS.Process(target=run_tests, args=(place, tests, tells))
+    process.start()
+    tells.close()
+    with told, contextlib.suppress(EOFError):
+        code, text = told.recv()
+        process.join()
+        return code, text
+    process.join()
+    return 2, f"the process ended with {process.exitcode}"
+
+
+def run_tests(place: Path, tests: tuple[str, ...], tells: Connection) -> None:
     os.chdir(place)
     sys.path[0] = str(place)
-    with contextlib.redirect_stdout(io.StringIO()) as told, contextlib.redirect_stderr(told):
+    with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.redirect_stderr(text):
         code = pytest.main(["-x", "-q", *tests])
-    return int(code), told.getvalue()
+    tells.send((int(code), text.getvalue()))
 
 
 def main() -> int:
     # Without plugins, which take longer to start than the tests to run
     os.environ |= {"HYPOTHESIS_PROFILE": "mutants", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    # Each process is a copy of one that has done the imports, which take as long as most of the tests.
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["ansible.module_utils.basic", "hypothesis.stateful", "pytest", "yaml"])
+    FORKS.set_forkserver_preload(["ansible.module_utils.basic", "hypothesis.stateful", "pytest", "yaml"])
     bad = 0
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        ProcessPoolExecutor(os.cpu_count(), processes, max_tasks_per_child=1) as pool,
-    ):
-        place = copied(Path(folder, "whole"))
-        code, told = pool.submit(tested, place, *{mutant.test for mutant in MUTANTS}).result()
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
+        code, text = tested(copied(Path(folder, "whole")), *{mutant.test for mutant in MUTANTS})
         if code:
-            print(f"the tests fail without a mutant:\n{told}")
+            print(f"the tests fail without a mutant:\n{text}")
             return 1
-        for mutant, why in zip(MUTANTS, pool.map(survives, MUTANTS, [Path(folder)] * len(MUTANTS))):
+        for mutant, why in zip(MUTANTS, pool.map(lambda mutant: survives(mutant, Path(folder)), MUTANTS)):
             print(f"{mutant.file:24} {mutant.rule:54} {why or 'red'}", flush=True)
             bad += bool(why)
     print(f"{len(MUTANTS) - bad} of {len(MUTANTS)} rules are covered by the unit tests")

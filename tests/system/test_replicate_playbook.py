@@ -104,24 +104,6 @@ def test_plain_user(ansible: Ansible, backends: list[Backend], become: bool) -> 
     assert a.checksum("tank/f@s1") == b.checksum("backup/f@s1")
 
 
-def test_login_of_module_defaults(ansible: Ansible) -> None:
-    """It counts until one of the role's variables gives another."""
-    role = {"ansible.builtin.import_role": {"name": "cerss.zfs.zfs_replicate"}, "ignore_errors": True}
-    given = dict.fromkeys(("zfs_replicate_name", "zfs_replicate_target_dataset"), "tank")
-    play = {
-        "hosts": "backend-a",
-        "gather_facts": False,
-        "module_defaults": {"group/cerss.zfs.replication": {"login": {"port": 1}}},
-    }
-    plays = [
-        {**play, "tasks": [{**role, "vars": {**given, "zfs_replicate_target_host": "backend-b", **more}}]}
-        for more in ({}, {"zfs_replicate_login_port": "2"})
-    ]
-    first, second = (result["msg"] for result in ansible.play(plays) if result["_failed"])
-    assert "port 1:" in first
-    assert "port 2:" in second
-
-
 @pytest.mark.parametrize("hosts", ["", "nobody", [], None])
 def test_no_host(ansible: Ansible, hosts: object) -> None:
     done = replicate(ansible, replicate_hosts=hosts)

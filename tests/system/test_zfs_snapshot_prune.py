@@ -67,10 +67,10 @@ def test_the_playbook(backend: Backend, ansible: Ansible) -> None:
     survey = {**blank, "prune_hosts": backend.name, "zfs_prune_name": "tank/v, tank/c\n", "zfs_prune_keep_last": "2",
               "zfs_prune_match": ["re:auto-\\d{1,2}"]}  # fmt: skip
     for more, told in (
-        (["--check"], "tank/v: 2 would be pruned (@auto-2, @auto-3), 2 kept, 1 pending deletion"),
-        ([], "tank/v: 2 pruned (@auto-2, @auto-3), 2 kept, 1 pending deletion"),
-        (["--check"], "tank/v: 0 would be pruned, 2 kept, 1 pending deletion"),
-        ([], "tank/v: 0 pruned, 2 kept, 1 pending deletion"),
+        (["--check"], "tank/v: prune 2 (@auto-2, @auto-3), keep 2, 1 pending deletion"),
+        ([], "tank/v: prune 2 (@auto-2, @auto-3), keep 2, 1 pending deletion"),
+        (["--check"], "tank/v: prune 0, keep 2, 1 pending deletion"),
+        ([], "tank/v: prune 0, keep 2, 1 pending deletion"),
     ):
         done = ansible.playbook("prune", *more, **survey)
         assert (done.returncode, told in done.stdout) == (0, True), done.stdout

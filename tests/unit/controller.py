@@ -8,6 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+import pytest
+from ansible.release import __version__
+
+# The oldest Python of a target host gets no ansible-core that may be a controller (meta/runtime.yml).
+SUPPORTED = pytest.mark.skipif(__version__ < "2.16", reason=f"ansible-core {__version__} runs none of the roles")
+
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
     """The caller's, with these settings of Ansible and no others. ``settings``: names without ``ANSIBLE_``."""

@@ -64,7 +64,10 @@ def zfs_snapshot_replicate(here, given, check):
 def zfs_snapshot_prune(here, given, check):
     if here == "full":
         return {"failed": True, "msg": "cannot prune here"}
-    return {"changed": True, "pruned": [f"{name}@old" for name in given["name"]], "kept": []}
+    pruned = [f"{name}@old" for name in given["name"] if "/" in name]
+    kept = [{"name": f"{name}@new", "reasons": ["last 1"]} for name in given["name"]]
+    failed = {"failed": True, "msg": "one is busy"} if "tank/busy" in given["name"] else {}
+    return {"changed": True, "pruned": pruned, "kept": kept, "pending": [], "given_up": [], **failed}
 
 def zfs_replication_info(here, given, check):
     late = given["max_lag"] == "1s"
@@ -77,13 +80,13 @@ def zfs_replication_info(here, given, check):
 
 
 def used(name: str) -> set[str]:
-    """The options that the role gives to a module."""
-    tasks = yaml.safe_load((ROOT / "roles" / "zfs_jobs" / "tasks" / "job.yml").read_text())
+    """The options that the roles give to a module."""
+    tasks = [task for path in ROOT.glob("roles/*/tasks/*.yml") for task in yaml.safe_load(path.read_text())]
     return {option for task in tasks for option in task.get(f"cerss.zfs.{name}", ())}
 
 
 class Jobs:
-    """A collection with the role, the filter and the stubs; an inventory; and the playbook run on it."""
+    """A collection with the roles, the filter and the stubs; an inventory; and a playbook run on it."""
 
     HOSTS: Mapping[str, Mapping[str, Any]] = {
         "a": {},
@@ -121,7 +124,9 @@ class Jobs:
         inventory = {"all": {"vars": every, "children": {"backends": {"hosts": hosts}}}}
         (folder / "inventory.yml").write_text(json.dumps(inventory))
 
-    def run(self, *more: str, hosts: str = "a", **variables: Any) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *more: str, playbook: str = "jobs", hosts: str = "a", **variables: Any
+    ) -> subprocess.CompletedProcess[str]:
         (self.folder / "calls").write_text("")
         settings = {
             "COLLECTIONS_PATH": str(self.folder / "collections"),
@@ -135,8 +140,8 @@ class Jobs:
         }
         environment = controller.environment(settings)
         environment["PATH"] = f"{self.folder}:{Path(sys.executable).parent}:{environment['PATH']}"
-        given = json.dumps({"jobs_hosts": hosts, **variables})
-        argv = ["ansible-playbook", "-i", "inventory.yml", "cerss.zfs.jobs", "-e", given, *more]
+        given = json.dumps({f"{playbook}_hosts": hosts, **variables})
+        argv = ["ansible-playbook", "-i", "inventory.yml", f"cerss.zfs.{playbook}", "-e", given, *more]
         return subprocess.run(argv, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
 
     def calls(self) -> list[tuple[str, str, bool, dict[str, Any]]]:

@@ -331,6 +331,7 @@ def test_defaults_need_no_facts(role: str, tmp_path: Path) -> None:
     assert run.returncode == 0, run.stdout + run.stderr
 
 
+@controller.SUPPORTED
 def test_ssh_finds_key_and_address_of_each_peer(peer: Peer) -> None:
     config = peer.keys.parent / "config"
     config.write_text(CONFIG)
