@@ -35,9 +35,9 @@ from ansible_collections.cerss.zfs.tests.unit.test_jobs import Jobs
 )  # fmt: skip
 def test_options(tmp_path: Path, playbook: str, variables: dict[str, Any], wanted: dict[str, Any]) -> None:
     jobs = Jobs(tmp_path)
-    given = {"name": ["tank/a"], **({"targets": [{"host": "b", "parent": "p"}]} if playbook == "replicate" else {})}
-    given = {f"zfs_{playbook}_{name}": value for name, value in {**given, **variables}.items()}
-    run = jobs.run(playbook=playbook, **given)
+    targets = {"targets": [{"host": "b", "parent": "p"}]} if playbook == "replicate" else {}
+    given: dict[str, Any] = {"name": ["tank/a"], **targets, **variables}
+    run = jobs.run(playbook=playbook, **{f"zfs_{playbook}_{name}": value for name, value in given.items()})
     ((_host, _module, _check, options),) = jobs.calls()
     assert {name: options.get(name) for name in wanted} == wanted, run.stdout
 
