@@ -9,13 +9,13 @@ A text that does not occur exactly once in its file is an error, so that the lis
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import multiprocessing
 import os
 import shutil
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -24,8 +24,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 UTILS = "plugins/module_utils"
-# Each process is a copy of one that has done the imports, which take as long as most of the tests.
-FORKS = multiprocessing.get_context("forkserver")
+# These are imported once, since that takes as long as most of the tests.
+IMPORTED = ("ansible.module_utils.basic", "hypothesis.stateful", "yaml")
+FORKS = multiprocessing.get_context("fork")
 # What the unit tests read
 COPIED = ("plugins", "roles", "playbooks", "tests/recorded", "tests/unit", "pyproject.toml", "galaxy.yml")
 
@@ -1052,7 +1053,7 @@ def copied(place: Path) -> Path:
 
 
 def tested(place: Path, *tests: str) -> tuple[int, str]:
-    """Exit code and output of pytest, in a process that has imported nothing of ours yet and runs this only."""
+    """Exit code and output of pytest, in a copy of this process, which has imported nothing of ours."""
     told, tells = FORKS.Pipe(duplex=False)
     process = FORKS.Process(target=run_tests, args=(place, tests, tells))
     process.start()
@@ -1073,19 +1074,34 @@ def run_tests(place: Path, tests: tuple[str, ...], tells: Connection) -> None:
     tells.send((int(code), text.getvalue()))
 
 
+def lane(mutants: list[Mutant], folder: Path) -> None:
+    """Exits with the number of those that no test sees."""
+    bad = 0
+    for mutant in mutants:
+        why = survives(mutant, folder)
+        print(f"{mutant.file:24} {mutant.rule:54} {why or 'red'}", flush=True)
+        bad += bool(why)
+    sys.exit(min(bad, 100))
+
+
 def main() -> int:
     # Without plugins, which take longer to start than the tests to run
     os.environ |= {"HYPOTHESIS_PROFILE": "mutants", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    FORKS.set_forkserver_preload(["ansible.module_utils.basic", "hypothesis.stateful", "pytest", "yaml"])
-    bad = 0
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
-        code, text = tested(copied(Path(folder, "whole")), *{mutant.test for mutant in MUTANTS})
+    for name in IMPORTED:
+        importlib.import_module(name)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        code, text = tested(copied(folder / "whole"), *{mutant.test for mutant in MUTANTS})
         if code:
             print(f"the tests fail without a mutant:\n{text}")
             return 1
-        for mutant, why in zip(MUTANTS, pool.map(lambda mutant: survives(mutant, Path(folder)), MUTANTS)):
-            print(f"{mutant.file:24} {mutant.rule:54} {why or 'red'}", flush=True)
-            bad += bool(why)
+        cores = os.cpu_count() or 1
+        lanes = [FORKS.Process(target=lane, args=(MUTANTS[number::cores], folder)) for number in range(cores)]
+        for each in lanes:
+            each.start()
+        for each in lanes:
+            each.join()
+    bad = sum(abs(each.exitcode or 0) for each in lanes)
     print(f"{len(MUTANTS) - bad} of {len(MUTANTS)} rules are covered by the unit tests")
     return bool(bad)
 
