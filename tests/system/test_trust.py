@@ -20,6 +20,7 @@ import yaml
 from gated import HOME, USER, Gated
 from harness import CLONE, Ansible, Backend, Failed, diff_dumps, lab_command, until
 from test_replicate import once, options, replicate, target
+from test_zfs_snapshot_prune import VERB, prune
 
 ROOT = "backup/site a"
 SEARCH_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
@@ -373,9 +374,7 @@ def test_each_permission_is_needed_and_told(pair: Gated) -> None:
             narrow = "receive:append" if permission == "receive" else permission
             backend.run(["zfs", "unallow", "-u", USER, narrow, dataset])
             if what == "prune":
-                keep = dict.fromkeys(("last", "hourly", "daily", "weekly", "monthly", "yearly"))
-                task = {"name": [f"{ROOT}/prune"], "recursive": False, "match": ["*"], "keep": {**keep, "last": 1}}
-                ((told,),) = verbs.run(b, "_snapshot.prune", [task], look=False, passes=1)
+                ((told,),) = verbs.run(b, VERB, [prune(f"{ROOT}/prune", match=["*"])], look=False, passes=1)
             else:
                 ((told,),) = replicate(a, run, look=False, passes=1)
             backend.run(["zfs", "allow", "-u", USER, narrow, dataset])
