@@ -715,7 +715,7 @@ MUTANTS = [
     Mutant("what is on a suspended pool is not absent", "_snapshot/info", ".pool not in notes.suspended]", "]",
            SNAPSHOT_INFO),
     Mutant("a suspended pool is not left out in silence", "_host/inventory",
-           "        states = {} if names else pool_states(backend)\n", "        states = {}\n", DATASET_INFO),
+           " if names else suspended_pools(backend)\n", "\n", DATASET_INFO),
     Mutant("snapshots of a suspended pool are not left out in silence", "_snapshot/info",
            "    if options.everything:  #", "    if False:  #", SNAPSHOT_INFO),
     Mutant("only the newest are read", "_snapshot/info", "elif len(self.recent) > newest:",
@@ -1058,12 +1058,11 @@ def tested(place: Path, *tests: str) -> tuple[int, str]:
     process = FORKS.Process(target=run_tests, args=(place, tests, tells))
     process.start()
     tells.close()
+    code, text = 2, "the process ended before its tests"
     with told, contextlib.suppress(EOFError):
         code, text = told.recv()
-        process.join()
-        return code, text
     process.join()
-    return 2, f"the process ended with {process.exitcode}"
+    return code, text
 
 
 def run_tests(place: Path, tests: tuple[str, ...], tells: Connection) -> None:

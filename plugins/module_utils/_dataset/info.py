@@ -83,7 +83,8 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:  # pyli
     else:
         datasets = list(_read(backend, options, {name: found[name] for name in listed}, clones, spoilt))
     errors = _missing(options, found, suspended)
-    warnings = [*spoilt.values(), *([] if options.names else map(_suspended, suspended))]
+    hidden = [] if options.names else [inventory.left_out(pool, "datasets") for pool in suspended]
+    warnings = [*spoilt.values(), *hidden]
     return {
         "changed": False,
         "datasets": datasets,
@@ -93,14 +94,10 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:  # pyli
     }
 
 
-def _suspended(pool: str) -> str:
-    return f"pool {pool} is suspended, so its datasets are missing here; see zfs_pool_info"
-
-
 def _missing(options: Options, found: Inventory, suspended: Sequence[str]) -> list[str]:
     """What is to be said about the named datasets that were not found."""
     absent = [name for name in options.names or () if str(name) not in found]
-    errors = [_suspended(pool) for pool in sorted({name.pool for name in absent} & {*suspended})]
+    errors = [inventory.left_out(pool, "datasets") for pool in sorted({name.pool for name in absent} & {*suspended})]
     unknown = [str(name) for name in absent if name.pool not in suspended]
     if unknown:
         errors.append(f"there is no dataset {', '.join(unknown)}; check name (zfs list shows all datasets)")

@@ -108,15 +108,15 @@ def read_answering(
     """
     try:
         found, missing = read(backend, names, depth, types)
-        states = {} if names else pool_states(backend)
+        suspended = frozenset[str]() if names else suspended_pools(backend)
     except Suspended:
-        states = pool_states(backend)
-        others = [name for name in names if states.get(DatasetName(name).pool) != SUSPENDED]
+        suspended = suspended_pools(backend)
+        others = [name for name in names if DatasetName(name).pool not in suspended]
         if len(others) == len(names):
             raise
         found, missing = read(backend, others, depth, types) if others else ({}, [])
-    pools = {DatasetName(name).pool for name in names or states}
-    return found, missing, sorted(pool for pool in pools if states.get(pool) == SUSPENDED and pool not in found)
+    asked = {DatasetName(name).pool for name in names or suspended}
+    return found, missing, sorted((suspended & asked) - {*found})
 
 
 def _asked_for(found: Inventory, names: Sequence[str]) -> Inventory:
@@ -307,6 +307,16 @@ def _things(backend: Backend, properties: Properties) -> Things:
 def pool_states(backend: Backend, timeout: float | None = None) -> dict[str, str]:
     """Imported pool -> its state as the kernel tells it (`_core.pool`). One process, which waits for no pool."""
     return zpool.states(backend.run(zfs.pool_states(), check=False, timeout=timeout).stdout.splitlines())
+
+
+def suspended_pools(backend: Backend) -> frozenset[str]:
+    """One process, as for `pool_states`."""
+    return frozenset(pool for pool, state in pool_states(backend).items() if state == SUSPENDED)
+
+
+def left_out(pool: str, what: str) -> str:
+    """A message. ``what``: of a suspended pool is missing in a result."""
+    return f"pool {pool} is suspended, so its {what} are missing here; see zfs_pool_info"
 
 
 def check_values(backend: Backend, name: str, requested: Requested, size: str | int | None) -> None:

@@ -72,9 +72,7 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:  # pyli
     quiet = [name for name in options.names or () if name not in found and name in everything]
     errors = [f"{', '.join(missing)} does not exist; check the name"] if missing else []
     texts = [*warnings.values(), *_spoilt(found)]
-    (errors if options.names else texts).extend(
-        f"pool {pool} is suspended, so its relationships are missing here; see zfs_pool_info" for pool in suspended
-    )
+    (errors if options.names else texts).extend(inventory.left_out(pool, "relationships") for pool in suspended)
     if not options.recursive:
         texts += _below(backend, [name for name in quiet if everything[name].children], told)
     return {

@@ -31,7 +31,6 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
     dataset_or_snapshot,
     matches,
 )
-from ansible_collections.cerss.zfs.plugins.module_utils._core.pool import SUSPENDED
 from ansible_collections.cerss.zfs.plugins.module_utils._core.text import shown
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import read_activity
@@ -212,23 +211,16 @@ def _rows(backend: Backend, options: Options, command: list[str], notes: Notes) 
         yield from output.rows(backend.lines(command, missing, math.inf))
     except Suspended:
         asked = (DatasetName(root).pool for root in options.selection.roots or ())
-        notes.suspended = _suspended(backend).intersection(asked)
+        notes.suspended = inventory.suspended_pools(backend).intersection(asked)
         if not notes.suspended:
             raise
-        notes.errors += map(_left_out, sorted(notes.suspended))
+        notes.errors += [inventory.left_out(pool, "snapshots") for pool in sorted(notes.suspended)]
     if options.everything:  # then zfs leaves them out without a word
-        notes.spoilt.update({pool: _left_out(pool) for pool in sorted(_suspended(backend))})
+        suspended = sorted(inventory.suspended_pools(backend))
+        notes.spoilt.update({pool: inventory.left_out(pool, "snapshots") for pool in suspended})
     named = sorted({name.path for name in options.datasets} & {*missing})
     if named:
         notes.errors.append(f"there is no dataset {', '.join(named)}; check name (zfs list shows all datasets)")
-
-
-def _suspended(backend: Backend) -> frozenset[str]:
-    return frozenset(pool for pool, state in inventory.pool_states(backend).items() if state == SUSPENDED)
-
-
-def _left_out(pool: str) -> str:
-    return f"pool {pool} is suspended, so its snapshots are missing here; see zfs_pool_info"
 
 
 def _missing(absent: Iterable[str], notes: Notes) -> list[str]:
