@@ -1012,6 +1012,8 @@ MUTANTS = [
            "            raise_limit(self.meter, share)\n", "            pass\n", RUN),
     Mutant("what the sender has written is looked at before it is waited for", "_replication/transfer",
            "            self._counted = process.written(program)\n        return", "        return", TRANSFER),
+    Mutant("nothing else waits for a sender that no receiver reads from yet", "_replication/transfer",
+           "if not self._runs(receiver) and", "if receiver.poll() is not None and", TRANSFER),
     Mutant("a receiver is only ended if it is as old", "_replication/receivers",
            """if found is not None and abs(time.time() - run["told"] - found) <= SAME_AGE:""", "if found is not None:",
            RECEIVERS),

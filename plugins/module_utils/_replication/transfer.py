@@ -339,22 +339,28 @@ class _Pipe:
         if self.wanted.fault():
             self.patience = HASTE
         for program in self.programs:
-            if self._runs(program):
-                if self.counts and program is self.programs[0]:
-                    self._counted = process.written(program)
-                process.end(program, self.patience if program is not self.programs[0] else min(self.patience, 5.0))
+            self._end(program, self.patience if program is not self.programs[0] else min(self.patience, 5.0))
         self.close()
         if self._counted:
             self.stderrs[0].text()
             self.meter.written = max(0, self._counted - self.stderrs[0].size)
 
     def _runs(self, program: subprocess.Popen[bytes]) -> bool:
-        """Whether it runs. Between its end and the wait for it Linux shows what zfs send has written."""
+        """Whether it runs. Between its end and the wait for it Linux shows what zfs send has written.
+
+        Nothing else may wait for the first program, which is the last one too until a receiver has started.
+        """
         if self.counts and program is self.programs[0] and program.returncode is None:
             if not process.has_ended(program):
                 return True
             self._counted = process.written(program)
         return program.poll() is None
+
+    def _end(self, program: subprocess.Popen[bytes], patience: float) -> None:
+        if self._runs(program):
+            if self.counts and program is self.programs[0]:
+                self._counted = process.written(program)
+            process.end(program, patience)
 
     def look(self) -> bool:
         """True if there is nothing left to wait for."""
@@ -367,7 +373,7 @@ class _Pipe:
             if self.why is not former:
                 self._end_sender(HASTE)
         # A sender without a receiver is ended; once the sender has ended, the others must end soon.
-        if receiver.poll() is not None and self._runs(sender) and self._is_left(receiver.returncode, now):
+        if not self._runs(receiver) and self._runs(sender) and self._is_left(receiver.returncode, now):
             self._end_sender(2.0)
         if self.why or not self._runs(sender):
             self._ended = self._ended or now
@@ -378,9 +384,9 @@ class _Pipe:
 
     def _end_sender(self, patience: float) -> None:
         """End the sender. One that only root may end gets a broken pipe, since the next program is ended."""
-        process.end(self.programs[0], patience)
-        if self.programs[0].poll() is None and len(self.programs) > 1:
-            process.end(self.programs[1], patience)
+        for program in self.programs[:2]:
+            if self._runs(self.programs[0]):
+                self._end(program, patience)
 
     def _is_left(self, status: int, now: float) -> bool:
         """True if the sender is to be ended, since the receiver has failed, or was done a while ago."""

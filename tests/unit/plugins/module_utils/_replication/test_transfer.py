@@ -238,7 +238,8 @@ class Place:
 
     def run(self, sent: bytes, asked: Asked, send: str = "cat {}", receive: str = "cat", **more: Any) -> bytes:
         self.sent.write_bytes(sent)
-        run(send.format(self.sent), f"echo >> {self.got}; {receive} >> {self.got}", asked=asked, **more)
+        receive = f"echo >> {self.got}; {receive} >> {self.got}"
+        self.meter = run(send.format(self.sent), receive, asked=asked, **more)
         return self.got.read_bytes()
 
 
@@ -250,6 +251,35 @@ def place(tmp_path: Path) -> Place:
 def test_what_was_asked_for_is_received_byte_by_byte(place: Place) -> None:
     big = FIRST + b"data" * 50_000
     assert place.run(big, ONE) == b"\n" + big
+
+
+@pytest.mark.parametrize("look", range(1, 9))
+def test_a_sender_that_ends_between_two_looks_is_counted(
+    place: Place, monkeypatch: pytest.MonkeyPatch, look: int
+) -> None:
+    """Also as long as no receiver runs yet."""
+    looks, ended = iter(range(look)), process.has_ended
+
+    def has_ended(program: Any) -> bool:
+        while not ended(program):
+            time.sleep(0.01)
+        return next(looks, None) is None
+
+    monkeypatch.setattr(process, "has_ended", has_ended)
+    monkeypatch.setattr(transfer, "TICK", 0.01)
+    assert place.run(FIRST, ONE) == b"\n" + FIRST
+    assert place.meter.sent == len(FIRST)
+
+
+def test_a_sender_that_is_ended_since_nobody_receives_is_counted() -> None:
+    meter, here = Meter(), Backend()
+    with pytest.raises(NoSpace):
+        run_pipe(
+            here, here, ["sh", "-c", "head -c 50000 /dev/zero; exec sleep 60"],
+            ["sh", "-c", "head -c 50000 >/dev/null; echo 'cannot receive: out of space' >&2; exit 1"], Transport(),
+            meter, Wanted(), lambda: None,
+        )  # fmt: skip
+    assert meter.sent == 50000
 
 
 def test_the_parts_of_a_package_are_received_one_by_one(place: Place) -> None:
