@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +58,14 @@ def test_each_dataset_is_reported_also_if_one_fails(tmp_path: Path, more: tuple[
     ]
     assert run.returncode == 2
     assert '"msg": "one is busy"' in run.stdout
+
+
+@pytest.mark.parametrize(("check", "sent"), [(True, "would be sent"), (False, "sent")])
+def test_check_mode_of_a_play_counts_too(tmp_path: Path, check: bool, sent: str) -> None:
+    jobs = Jobs(tmp_path)
+    play = {"hosts": "a", "gather_facts": False, "check_mode": check, "roles": ["cerss.zfs.zfs_replicate"]}
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+    targets = [{"host": "b", "parent": "p"}]
+    run = jobs.run(play="play.yml", zfs_replicate_name="tank/a", zfs_replicate_targets=targets)
+    assert f"tank/a -> b:p: {sent} (incremental" in run.stdout
+    assert f"1 in all, 1 {sent}, 0 failed" in run.stdout

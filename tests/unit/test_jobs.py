@@ -54,12 +54,14 @@ def zfs_snapshot_replicate(here, given, check):
             replicas.append({
                 "id": None if bad else f"id-{dataset}-{host}", "source": name, "source_dataset": dataset,
                 "target_host": None if host == "local" else host,
+                "target": f"{host}:{target.get('parent')}", "state": "full", "base": None, "seconds": 1.5,
                 "target_dataset": target.get("dataset") or f"{target['parent']}/{dataset.partition('/')[2]}",
                 "failed": bad, "msg": f"{host} does not answer" if bad else "", "bytes_sent": None if check else 1024,
                 "steps": [] if bad else [{"kind": "incremental"}],
             })
     failed = any(replica["failed"] for replica in replicas)
-    return {"changed": True, "replicas": replicas, **({"failed": True, "msg": "some failed"} if failed else {})}
+    more = {"failed": True, "msg": "some failed"} if failed else {}
+    return {"changed": True, "replicas": replicas, "bytes_sent": None if check else 1024, **more}
 
 def zfs_snapshot_prune(here, given, check):
     if here == "full":
@@ -125,7 +127,7 @@ class Jobs:
         (folder / "inventory.yml").write_text(json.dumps(inventory))
 
     def run(
-        self, *more: str, playbook: str = "jobs", hosts: str = "a", **variables: Any
+        self, *more: str, playbook: str = "jobs", play: str = "", hosts: str = "a", **variables: Any
     ) -> subprocess.CompletedProcess[str]:
         (self.folder / "calls").write_text("")
         settings = {
@@ -141,7 +143,7 @@ class Jobs:
         environment = controller.environment(settings)
         environment["PATH"] = f"{self.folder}:{Path(sys.executable).parent}:{environment['PATH']}"
         given = json.dumps({f"{playbook}_hosts": hosts, **variables})
-        argv = ["ansible-playbook", "-i", "inventory.yml", f"cerss.zfs.{playbook}", "-e", given, *more]
+        argv = ["ansible-playbook", "-i", "inventory.yml", play or f"cerss.zfs.{playbook}", "-e", given, *more]
         return subprocess.run(argv, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
 
     def calls(self) -> list[tuple[str, str, bool, dict[str, Any]]]:

@@ -309,6 +309,17 @@ def ssh_reads(config: Path, host: str) -> dict[str, str]:
     return dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
 
 
+@pytest.mark.parametrize("path", sorted(ROOT.glob("roles/**/*.yml")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_check_mode_of_a_play_or_task_counts_too(path: Path) -> None:
+    """ansible_check_mode is --check alone."""
+    lines = [line for line in path.read_text().splitlines() if "ansible_check_mode" in line and line[0] != "#"]
+    role = path.relative_to(ROOT).parts[1]
+    asks = re.compile(
+        rf'(__)?{role}_checks: "{{{{ ansible_check_mode or \((__)?{role}_probe \| default\({{}}\)\) is skipped }}}}"'
+    )
+    assert all(asks.fullmatch(line) for line in lines), lines
+
+
 @pytest.mark.parametrize("role", sorted(path.parents[1].name for path in ROOT.glob("roles/*/defaults/main.yml")))
 def test_defaults_need_no_facts(role: str, tmp_path: Path) -> None:
     """The arguments are checked before any task of the role can gather them."""
