@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.cerss.zfs.plugins.module_utils._jobs import job, outcome
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
+from ansible_collections.cerss.zfs.plugins.module_utils._jobs import job, loans, outcome
 
 
 def plan(lists: Mapping[str, Any], host: str, hosts: Any = (), addresses: Any = None, only: Any = None) -> Any:
@@ -44,6 +45,8 @@ PARTS: dict[str, Callable[..., Any]] = {
     "rows": outcome.rows,
     "table": outcome.table,
     "failures": outcome.failures,
+    "loans": loans.loans,
+    "lent": loans.lent,
 }
 
 
@@ -51,7 +54,10 @@ def zfs_jobs(data: Any, part: str, **options: Any) -> Any:
     """The named part, of the data and its options."""
     if part not in PARTS:
         raise AnsibleFilterError(f"cerss.zfs.zfs_jobs: there is no part {part!r}; the parts are {', '.join(PARTS)}")
-    return PARTS[part](data, **options)
+    try:
+        return PARTS[part](data, **options)
+    except BadInput as error:
+        raise AnsibleFilterError(error.msg) from error
 
 
 class FilterModule:  # Ansible looks for this name

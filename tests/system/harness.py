@@ -258,11 +258,17 @@ class Ansible:
 
     def playbook(self, name: str, *options: str, **variables: Any) -> subprocess.CompletedProcess[str]:
         """A playbook of the collection, as from a shell."""
+        with self.begin(name, *options, **variables) as run:
+            out, err = run.communicate()
+        return subprocess.CompletedProcess(run.args, run.returncode, out, err)
+
+    def begin(self, name: str, *options: str, **variables: Any) -> subprocess.Popen[str]:
+        """The same, as it runs."""
         argv = ["ansible-playbook", "-i", str(self.lab / "inventory.yml"), f"cerss.zfs.{name}", *options]
         environment = {**self.environment, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_SHOW_CUSTOM_STATS": "1"}
-        return subprocess.run(
-            [*argv, "-e", json.dumps(variables)],
-            env={**os.environ, **environment}, capture_output=True, text=True, check=False,
+        return subprocess.Popen(
+            [*argv, "-e", json.dumps(variables)], env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
 
     @staticmethod

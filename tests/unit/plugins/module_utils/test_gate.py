@@ -595,7 +595,7 @@ def test_a_record_that_arrives_in_two_parts_is_read_whole(
 
 def test_the_role_installs_all_that_the_gate_imports() -> None:
     """Starts it as on a host: with only the folder that the role creates, and what an earlier version left there."""
-    variables = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())
+    variables = yaml.safe_load((ROLE / "vars" / "gate.yml").read_text())
     parts, packages = variables["zfs_backend_gate_parts"], variables["zfs_backend_gate_packages"]
     utils = ROLE.parents[1] / "plugins" / "module_utils"
     with tempfile.TemporaryDirectory() as folder:

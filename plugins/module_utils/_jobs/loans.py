@@ -1,0 +1,83 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which keys a run borrows when there is no standing access: one for each place that it logs in to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
+from typing import Any
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core import units
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
+
+KEY = "temporary access makes a key of its own"
+RECEIVE, SEND = "receive", "send"
+
+
+def loans(
+    places: Mapping[str, Mapping[str, Any]], names: Sequence[str], hosts: Mapping[str, Any], user: str, lifetime: str,
+    properties: Iterable[str] = (),
+) -> list[dict[str, Any]]:  # fmt: skip
+    """One for each place that is not this host. Raises BadInput.
+
+    ``places``: a name -> ``host``, ``port``, ``user``, and ``dataset`` or ``parent`` unless it sends. The one named
+    ``source`` sends. ``hosts``: those of the inventory -> their ``ansible_host``, or None.
+    """
+    seconds = units.duration(lifetime, "the lifetime of temporary access")
+    found = []
+    for name, place in places.items():
+        address = str(place.get("host") or "local")
+        if address == "local":
+            continue
+        if place.get("identity_file") or place.get("known_hosts_file"):
+            raise BadInput(f"{address}: {KEY}; leave out identity_file and known_hosts_file, or give standing access")
+        sends = name == "source"
+        found.append({
+            "name": name, "host": inventory_name(address, hosts), "address": address,
+            "port": int(place.get("port") or 22), "user": str(place.get("user") or user),
+            "job": SEND if sends else RECEIVE, "root": common(names) if sends else root_of(address, place),
+            "properties": [] if sends else sorted(properties), "lifetime": seconds,
+        })  # fmt: skip
+    return found
+
+
+def inventory_name(address: str, hosts: Mapping[str, Any]) -> str:
+    """The host of the inventory with that name, or else with that address."""
+    if address in hosts:
+        return address
+    found = [name for name, known in hosts.items() if known == address]
+    if len(found) != 1:
+        which = f"is the address of {', '.join(found)}" if found else "is no host of the inventory"
+        raise BadInput(
+            f"{address} {which}; for temporary access Ansible must reach that host, so give its name or its only "
+            "ansible_host"
+        )
+    return found[0]
+
+
+def root_of(address: str, place: Mapping[str, Any]) -> str:
+    root = str(place.get("parent") or place.get("dataset") or "")
+    if not root:
+        raise BadInput(f"{address}: neither dataset nor parent is set; temporary access is to what is below it only")
+    return root
+
+
+def common(names: Sequence[str]) -> str:
+    """The dataset that a key must reach to send all of them. A text may have several, with commas or newlines."""
+    texts = [part.strip() for name in names for part in re.split(r"[,\n]", name)]
+    paths = [text.partition("@")[0].split("/") for text in texts if text]
+    root = "/".join(parts[0] for parts in takewhile(lambda parts: len(set(parts)) == 1, zip(*paths)))
+    if not root:
+        raise BadInput(
+            "what is pulled has no dataset in common that temporary access could be limited to; pull it in several runs"
+        )
+    return root
+
+
+def lent(places: Mapping[str, Mapping[str, Any]], logins: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The places with the logins that a run has borrowed."""
+    return {name: {**place, **logins.get(name, {})} for name, place in places.items()}

@@ -1,0 +1,231 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Lends a key for one run: what it takes is in memory only, and goes when it is given back or has expired.
+
+Usage: python3 -I -c TEXT-OF-THIS-FILE make|accept|end < JSON-IN-BASE64
+
+make: on the host that logs in, a key and the peer's host key. Takes ``files`` (name -> text, this file among them),
+``lifetime`` (seconds), ``type`` (of the key), ``place`` and ``host_keys`` (for known_hosts); prints ``{"folder",
+"public"}``.
+accept: on the peer, the gate and a line in authorized_keys. Takes ``files``, ``lifetime``, ``user``, ``public``,
+``from`` (addresses) and ``gate`` (its arguments); prints ``{"folder"}``.
+end: on either. Takes ``folder``; prints ``{"changed"}``.
+
+Whoever is left alone after the first two, since the controller or the connection is gone, is cleaned up by a process
+that waits on each host; after a restart, by the next loan there. Errors are sentences on stderr.
+"""
+
+from __future__ import annotations
+
+import base64
+import compileall
+import contextlib
+import glob
+import json
+import os
+import pwd
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from typing import Any
+
+PLACES = ("/run", "/dev/shm")  # where Linux keeps files in memory; others than root may write into the second
+MEMORY = ("tmpfs", "ramfs")
+PREFIX = "cerss.zfs_lent_"
+NOTE = "lent.json"
+LOOK = 2.0  # seconds between looks whether a loan is over
+LATE = 60.0  # seconds after its end when nobody waits for it any more
+OURS = re.compile(r'^\s*[^\s#].*\bexpiry-time="(?P<until>\d{14})".* cerss\.zfs:lent:(?P<name>\S+)\s*$')
+TIME = "%Y%m%d%H%M%S"  # of the host, which every version of sshd since 7.7 knows
+
+
+def type_of(path: str, mounts: str) -> str:
+    """The type of the filesystem that a folder is on, by the text of /proc/self/mounts."""
+    found = [line.split(" ")[1:3] for line in mounts.splitlines() if line.count(" ") >= 2]
+    below = [(len(point), number, kind) for number, (point, kind) in enumerate(found)
+             if point == "/" or path == point or path.startswith(point + "/")]  # fmt: skip
+    return max(below)[2] if below else ""
+
+
+def folder() -> str:
+    """A new folder in memory, which only its owner can look into."""
+    with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as file:
+        mounts = file.read()
+    for place in PLACES:
+        if os.access(place, os.W_OK | os.X_OK) and type_of(os.path.realpath(place), mounts) in MEMORY:
+            return tempfile.mkdtemp(prefix=PREFIX, dir=place)
+    sys.exit(
+        f"none of {', '.join(PLACES)} is a folder in memory that {who()} can write to; give standing access instead"
+    )
+
+
+def who() -> str:
+    return pwd.getpwuid(os.geteuid()).pw_name
+
+
+def write(place: str, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = os.path.join(place, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+
+
+def begin(given: dict[str, Any], **more: Any) -> str:
+    """The folder of a new loan, with the process that waits for its end."""
+    sweep()
+    place = folder()
+    os.umask(0o022)
+    write(place, given["files"])
+    write(place, {NOTE: json.dumps({"until": time.time() + given["lifetime"], **more})})
+    subprocess.Popen(
+        [sys.executable, "-I", os.path.join(place, "lent.py"), "wait", place], cwd="/", start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    return place
+
+
+def note(place: str) -> dict[str, Any]:
+    with open(os.path.join(place, NOTE), encoding="utf-8") as file:
+        return dict(json.load(file))
+
+
+def make(given: dict[str, Any]) -> dict[str, Any]:
+    place = begin(given)
+    key = os.path.join(place, "key")
+    keygen = ["ssh-keygen", "-q", "-t", given["type"], "-N", "", "-C", "", "-f", key]
+    try:
+        subprocess.run(keygen, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        known = [" ".join([given["place"], *host_key.split()[:2]]) for host_key in given["host_keys"]]
+        write(place, {"known_hosts": "\n".join([*known, ""])})
+        with open(key + ".pub", encoding="utf-8") as file:
+            return {"folder": place, "public": " ".join(file.read().split()[:2])}
+    except BaseException:
+        end(place)
+        raise
+
+
+def accept(given: dict[str, Any]) -> dict[str, Any]:
+    try:
+        account = pwd.getpwnam(given["user"])
+    except KeyError:
+        sys.exit(f"there is no user {given['user']} here; name another one to log in as")
+    keys = os.path.join(account.pw_dir, ".ssh", "authorized_keys")
+    made = [path for path in (keys, os.path.dirname(keys)) if not os.path.lexists(path)]
+    place = begin(given, keys=keys, made=made, user=given["user"])
+    try:
+        os.chmod(place, 0o755)  # the user must read the gate
+        compileall.compile_dir(place, quiet=2)
+        gate = shlex.join([sys.executable, "-I", os.path.join(place, "gate.py"), *given["gate"]]).replace('"', '\\"')
+        until = time.strftime(TIME, time.localtime(note(place)["until"]))
+        limits = f'restrict,from="{",".join(given["from"])}",expiry-time="{until}",command="{gate}"'
+        change(place, f"{limits} {given['public']} cerss.zfs:lent:{os.path.basename(place)}")
+    except BaseException:
+        end(place)
+        raise
+    return {"folder": place}
+
+
+def change(place: str, line: str | None) -> None:
+    """Give the loan its line in authorized_keys, or take it away."""
+    noted, name = note(place), os.path.basename(place)
+    code = runpy.run_path(os.path.join(place, "authorized_keys.py"))
+    keys, own = noted["keys"], rf"^\s*[^\s#].* cerss\.zfs:lent:{re.escape(name)}\s*$"
+    with rights(noted["user"]):
+        forget_expired(code["change"], keys)
+        for last in (False, True):
+            try:
+                code["change"](False, keys, own, line)
+                break
+            except FileNotFoundError:  # another loan has just taken away the folder that it had made
+                if last:
+                    raise
+        if line is None and noted["made"]:
+            with contextlib.suppress(OSError), code["locked"](os.path.dirname(keys)) as opened:
+                if not os.stat("authorized_keys", dir_fd=opened, follow_symlinks=False).st_size:
+                    os.unlink("authorized_keys", dir_fd=opened)
+                if os.path.dirname(keys) in noted["made"]:
+                    os.rmdir(os.path.dirname(keys))
+
+
+@contextlib.contextmanager
+def rights(user: str) -> Iterator[None]:
+    """Those of the user in a home that is his: a link that he has planted there gets nobody further than himself."""
+    account = pwd.getpwnam(user)
+    if os.geteuid() != 0 or os.stat(account.pw_dir).st_uid != account.pw_uid:
+        yield
+        return
+    os.setegid(account.pw_gid)
+    os.seteuid(account.pw_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+def expired(text: str, now: str) -> list[str]:
+    """The names of loans in authorized_keys that are over."""
+    found = filter(None, map(OURS.match, text.split("\n")))
+    return [match["name"] for match in found if match["until"] < now]
+
+
+def forget_expired(edit: Any, keys: str) -> None:
+    """Take away lines of loans that nobody waits for, as after a restart."""
+    with contextlib.suppress(OSError):
+        with open(keys, encoding="utf-8", errors="surrogateescape") as file:
+            names = expired(file.read(), time.strftime(TIME, time.localtime(time.time() - LATE)))
+        for name in names:
+            edit(False, keys, rf"^\s*[^\s#].* cerss\.zfs:lent:{re.escape(name)}\s*$")
+
+
+def sweep() -> None:
+    """End our loans that nobody waits for."""
+    for place in [found for each in PLACES for found in glob.glob(os.path.join(each, PREFIX + "*"))]:
+        with contextlib.suppress(OSError, ValueError, KeyError, SystemExit):
+            if os.lstat(place).st_uid == os.geteuid() and note(place)["until"] + LATE < time.time():
+                end(place)
+
+
+def end(place: str) -> dict[str, Any]:
+    if not os.path.basename(place).startswith(PREFIX):
+        sys.exit(f"{place} is not the folder of a loan")
+    if not os.path.isdir(place):
+        return {"changed": False}
+    if "keys" in note(place):
+        change(place, None)
+    with contextlib.suppress(FileNotFoundError):  # who waits has done it
+        shutil.rmtree(place)
+    return {"changed": True}
+
+
+def wait(place: str) -> None:
+    """Give back what has expired. Ends without a trace when it has been given back before."""
+    until = note(place)["until"]
+    last = time.monotonic() + until - time.time()
+    while os.path.isdir(place) and time.time() < until and time.monotonic() < last:
+        time.sleep(LOOK)
+    end(place)
+
+
+def main(what: str, *arguments: str) -> None:
+    if what == "wait":
+        return wait(*arguments)
+    given = json.loads(base64.b64decode(sys.stdin.read()))
+    work = {"make": make, "accept": accept, "end": lambda given: end(given["folder"])}[what]
+    try:
+        print(json.dumps(work(given)))
+    except (OSError, subprocess.SubprocessError) as error:
+        sys.exit(f"a key cannot be lent for this run: {error}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
