@@ -4,14 +4,14 @@
 
 """Lends a key for one run: what it takes is in memory only, and goes when it is given back or has expired.
 
-Usage: python3 -I -c TEXT-OF-THIS-FILE make|accept|end < JSON-IN-BASE64
+Usage: make|accept|end < JSON-IN-BASE64
 
 make: on the host that logs in, a key and the peer's host key. Takes ``files`` (name -> text, this file among them),
 ``lifetime`` (seconds), ``type`` (of the key), ``place`` and ``host_keys`` (for known_hosts); prints ``{"folder",
 "public"}``.
 accept: on the peer, the gate and a line in authorized_keys. Takes ``files``, ``lifetime``, ``user``, ``public``,
 ``from`` (addresses) and ``gate`` (its arguments); prints ``{"folder"}``.
-end: on either. Takes ``folder``; prints ``{"changed"}``.
+end: on either. Takes ``folder``; prints ``{"changed"}``. Also takes ``files``, since the program comes that way.
 
 Whoever is left alone after the first two, since the controller or the connection is gone, is cleaned up by a process
 that waits on each host; after a restart, by the next loan there. Errors are sentences on stderr.
