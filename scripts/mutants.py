@@ -56,6 +56,7 @@ RUNFILES = "tests/unit/plugins/module_utils/_host/test_runfiles.py"
 ACTION = "tests/unit/plugins/action/test_zfs_snapshot_replicate.py"
 RECORDED, LAYERS = "tests/unit/test_recorded.py", "tests/unit/test_layers.py"
 ROLES, AUTHORIZED = "tests/unit/test_roles.py", "../../roles/zfs_peer/files/authorized_keys"
+LOANS, LENT = "tests/unit/test_lent.py", "../../roles/zfs_peer/files/lent"
 SCHEDULED, SCHEDULE = "tests/unit/test_schedule.py", "../../roles/zfs_schedule/files"
 MODULE = "tests/unit/plugins/module_utils/test_module.py"
 GROWTH = "tests/unit/test_growth.py"
@@ -1023,6 +1024,17 @@ MUTANTS = [
            "        while False and not has_lock(folder):\n", ROLES),
     Mutant("the folder of authorized_keys has one draft, which is not followed", AUTHORIZED,
            "        os.unlink(draft, dir_fd=folder)\n", "        pass\n", ROLES),
+    Mutant("a key for one run is in memory", LENT, "return max(below)[2] if below", "return MEMORY[0] if below", LOANS),
+    Mutant("a loan that nobody gives back ends", LENT, "    end(place)\n\n\ndef main", "    pass\n\n\ndef main", LOANS),
+    Mutant("a loan that cannot be taken from authorized_keys has no gate any more", LENT,
+           "    finally:  # without the gate", "    except ZeroDivisionError:  # without the gate", LOANS),
+    Mutant("a loan edits a home with the rights of its user", LENT,
+           "    os.seteuid(account.pw_uid)\n", "    pass\n", LOANS),
+    Mutant("only loans that are over are forgotten", LENT, """if match["until"] < now]""", "]", LOANS),
+    Mutant("a key that pulls reaches only what the names have in common", "_jobs/loans",
+           "for parts in takewhile(lambda parts: len(set(parts)) == 1, zip(*paths)))",
+           "for parts in takewhile(lambda parts: True, zip(*paths)))",
+           "tests/unit/plugins/module_utils/_jobs/test_loans.py"),
     Mutant("what another schedule uses stays", f"{SCHEDULE}/clean", ") not in text]", ")]", SCHEDULED),
     Mutant("what others have in the folder of schedules stays", f"{SCHEDULE}/clean",
            "if MADE.fullmatch(each)]", "]", SCHEDULED),

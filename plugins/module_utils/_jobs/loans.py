@@ -34,7 +34,12 @@ def loans(
         if address == "local":
             continue
         if place.get("identity_file") or place.get("known_hosts_file"):
-            raise BadInput(f"{address}: {KEY}; leave out identity_file and known_hosts_file, or give standing access")
+            raise BadInput(f"{address}: {KEY}; leave out identity_file and known_hosts_file")
+        if str(place.get("become") or "false").lower() not in ("false", "no", "off", "0"):
+            raise BadInput(
+                f"{address}: {KEY}, which runs zfs as the user that it logs in as; leave out become, and name root or a "
+                "user with the permissions"
+            )
         sends = name == "source"
         found.append({
             "name": name, "host": inventory_name(address, hosts), "address": address,

@@ -200,10 +200,12 @@ def end(place: str) -> dict[str, Any]:
         sys.exit(f"{place} is not the folder of a loan")
     if not os.path.isdir(place):
         return {"changed": False}
-    if "keys" in note(place):
-        change(place, None)
-    with contextlib.suppress(FileNotFoundError):  # who waits has done it
-        shutil.rmtree(place)
+    try:
+        if "keys" in note(place):
+            change(place, None)
+    finally:  # without the gate, a line that cannot be taken away lets nobody in
+        with contextlib.suppress(FileNotFoundError):  # who waits has done it
+            shutil.rmtree(place)
     return {"changed": True}
 
 

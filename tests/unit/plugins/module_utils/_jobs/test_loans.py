@@ -1,0 +1,85 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
+from ansible_collections.cerss.zfs.plugins.module_utils._jobs.loans import common, lent, loans
+
+HOSTS = {"a": "", "b": "192.0.2.2", "c": "192.0.2.9", "d": "192.0.2.9"}
+TARGET = {"host": "b", "parent": "backup"}
+
+
+def test_each_place_but_this_host_takes_a_key() -> None:
+    places = {
+        "target": {**TARGET, "port": "", "user": ""},
+        "source": {"host": "192.0.2.2", "port": "2222", "user": "zed", "become": "no"},
+        "targets.0": {"host": "local", "dataset": "x"},
+        "targets.1": {"host": "a", "dataset": "x/y"},
+        "none": {"host": ""},
+    }
+    found = loans(places, ["tank/a/b@s", "tank/a/c"], HOSTS, "root", "1h", {"canmount", "atime"})
+    rest = {"lifetime": 3600}
+    assert found == [
+        {"name": "target", "host": "b", "address": "b", "port": 22, "user": "root", "job": "receive",
+         "root": "backup", "properties": ["atime", "canmount"], **rest},
+        {"name": "source", "host": "b", "address": "192.0.2.2", "port": 2222, "user": "zed", "job": "send",
+         "root": "tank/a", "properties": [], **rest},
+        {"name": "targets.1", "host": "a", "address": "a", "port": 22, "user": "root", "job": "receive",
+         "root": "x/y", "properties": ["atime", "canmount"], **rest},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("place", "lifetime", "complaint"),
+    [
+        (
+            {**TARGET, "identity_file": "/k"},
+            "1d",
+            "b: temporary access makes a key of its own; leave out identity_file",
+        ),
+        ({**TARGET, "known_hosts_file": "/k"}, "1d", "b: temporary access makes a key of its own"),
+        ({**TARGET, "become": "True"}, "1d", "which runs zfs as the user that it logs in as; leave out become"),
+        ({"host": "b"}, "1d", "b: neither dataset nor parent is set"),
+        ({"host": "192.0.2.7", "parent": "x"}, "1d", "192.0.2.7 is no host of the inventory; for temporary access"),
+        ({"host": "192.0.2.9", "parent": "x"}, "1d", "192.0.2.9 is the address of c, d; for temporary access"),
+        (TARGET, "soon", "the lifetime of temporary access"),
+    ],
+)
+def test_what_cannot_be_lent(place: dict[str, Any], lifetime: str, complaint: str) -> None:
+    with pytest.raises(BadInput) as error:
+        loans({"target": place}, ["tank"], HOSTS, "root", lifetime)
+    assert complaint in error.value.msg
+
+
+@pytest.mark.parametrize(
+    ("names", "root"),
+    [
+        (["tank/a@s"], "tank/a"),
+        (["tank/ab", "tank/ac"], "tank"),
+        (["tank/a, tank/a/b\n"], "tank/a"),
+        (["tank"], "tank"),
+    ],
+)
+def test_the_root_of_a_key_that_pulls(names: list[str], root: str) -> None:
+    assert common(names) == root
+
+
+@pytest.mark.parametrize("names", [[], [" ,\n"], ["tank/a", "pool/a"], ["tank", "tanks"]])
+def test_there_is_no_root_for_all(names: list[str]) -> None:
+    with pytest.raises(BadInput, match="no dataset in common"):
+        common(names)
+
+
+def test_places_get_the_logins() -> None:
+    logins = {"targets.1": {"user": "root", "port": 22}}
+    places = {"targets.0": {"host": "local"}, "targets.1": {"host": "b", "user": ""}}
+    assert lent(places, logins) == {
+        "targets.0": {"host": "local"},
+        "targets.1": {"host": "b", "user": "root", "port": 22},
+    }

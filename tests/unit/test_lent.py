@@ -1,0 +1,216 @@
+# Copyright (c) 2026, cerss.zfs contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keys for one run: where they are, what lets them in, and that all of it goes."""
+
+from __future__ import annotations
+
+import base64
+import getpass
+import importlib.util
+import json
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+# Those who wait outlive the program on purpose.
+pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+
+ROOT = Path(__file__).parents[2]
+FILES = ROOT / "roles" / "zfs_peer" / "files"
+KEY = "ssh-ed25519 AAAA"
+PARTS = {name: (FILES / name).read_text() for name in ("lent.py", "authorized_keys.py")}
+ADMINISTRATOR = "# mine\nssh-rsa BBBB admin cerss.zfs:lent:not one\n"
+
+
+def load() -> Any:
+    spec = importlib.util.spec_from_file_location("lent", FILES / "lent.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+lent = load()
+MOUNTS = "/dev/vda / ext4 rw 0 0\ntmpfs /run tmpfs rw 0 0\nshm /dev/shm tmpfs rw 0 0\nx /run/lock ext4 rw 0 0\nbad\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "kind"),
+    [
+        ("/run", "", "tmpfs"),
+        ("/run/a", "", "tmpfs"),
+        ("/runner", "", "ext4"),
+        ("/run/lock/a", "", "ext4"),
+        ("/run", "x /run ext4 rw 0 0\n", "ext4"),
+        ("/dev/shm", "", "tmpfs"),
+        ("/dev", "", "ext4"),
+    ],
+)
+def test_type_of_the_filesystem(path: str, more: str, kind: str) -> None:
+    assert lent.type_of(path, MOUNTS + more) == kind
+    assert lent.type_of(path, "") == ""
+
+
+def line(until: str, name: str) -> str:
+    return f'restrict,from="::1",expiry-time="{until}",command="x" {KEY} cerss.zfs:lent:{name}'
+
+
+def test_only_loans_that_are_over_are_forgotten() -> None:
+    text = "\n".join([
+        line("20260101000000", "over"), line("20270101000000", "young"), "#" + line("20260101000000", "out"),
+        f"restrict {KEY} cerss.zfs:lent:timeless", f"{KEY} admin", line("20260101000000", "mine") + " not",
+    ])  # fmt: skip
+    assert lent.expired(text, "20260601000000") == ["over"]
+
+
+class Host:
+    """A user with a home, and what was lent."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.module, self.home = load(), folder / "home"
+        self.home.mkdir(parents=True)
+        self.keys = self.home / ".ssh" / "authorized_keys"
+        self.owner = os.getuid()
+        monkeypatch.setattr(self.module, "pwd", SimpleNamespace(getpwuid=pwd.getpwuid, getpwnam=self.account))
+        self.made: list[str] = []
+
+    def account(self, name: str) -> Any:
+        if name != getpass.getuser():
+            raise KeyError(name)
+        return SimpleNamespace(pw_dir=str(self.home), pw_uid=self.owner, pw_gid=self.owner)
+
+    def borrow(self, lifetime: float = 60, **more: Any) -> list[str]:
+        files = {"files": PARTS, "lifetime": lifetime}
+        made = self.module.make({**files, "type": "ed25519", "place": "[b]:7", "host_keys": ["ssh-ed25519 CC root@b"]})
+        self.made.append(made["folder"])
+        accepted = self.module.accept({
+            **files, "user": getpass.getuser(), "public": made["public"], "from": ["::1", "192.0.2.1"],
+            "gate": ["receive", "tank/a b"], **more,
+        })  # fmt: skip
+        self.made.append(accepted["folder"])
+        return [made["folder"], accepted["folder"]]
+
+    def waiting(self) -> list[int]:
+        """The processes that wait for the end of a loan."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = path.read_bytes().decode(errors="replace").split("\0")
+            except OSError:
+                continue
+            found += [int(path.parent.name)] if "wait" in words and set(words) & set(self.made) else []
+        return found
+
+    def forgotten(self) -> bool:
+        return not any(map(os.path.exists, self.made)) and not self.waiting()
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    host = Host(tmp_path, monkeypatch)
+    monkeypatch.setattr(host.module, "LOOK", 0.1)
+    monkeypatch.setitem(PARTS, "lent.py", (FILES / "lent.py").read_text().replace("LOOK = 2.0", "LOOK = 0.1"))
+    yield host
+    for pid in host.waiting():
+        os.kill(pid, signal.SIGKILL)
+    for folder in host.made:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def folders() -> set[str]:
+    return {str(path) for place in lent.PLACES for path in Path(place).glob("cerss.zfs_lent_*")}
+
+
+def until(true: Any, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("before", [None, ADMINISTRATOR])
+def test_what_was_lent_goes_when_it_is_given_back(host: Host, before: str | None) -> None:
+    if before is not None:
+        host.keys.parent.mkdir()
+        host.keys.write_text(before)
+    here, there = host.borrow()
+    assert (os.stat(here).st_mode & 0o777, os.stat(f"{here}/key").st_mode & 0o777) == (0o700, 0o600)
+    assert Path(here, "known_hosts").read_text() == "[b]:7 ssh-ed25519 CC\n"
+    added = host.keys.read_text().removeprefix(before or "")
+    gate = f"{sys.executable} -I {there}/gate.py receive 'tank/a b'"
+    assert added.startswith('restrict,from="::1,192.0.2.1",expiry-time="2')
+    assert f',command="{gate}" ssh-ed25519 ' in added
+    assert (added.endswith(f" cerss.zfs:lent:{Path(there).name}\n"), added.count("\n")) == (True, 1)
+    assert len(host.waiting()) == 2
+    for folder in (here, there):
+        assert host.module.end(folder) == {"changed": True}
+        assert host.module.end(folder) == {"changed": False}
+    until(host.forgotten)
+    assert host.keys.read_text() == before if before else not host.keys.parent.exists()
+
+
+def test_what_nobody_gives_back_goes_when_it_has_expired(host: Host) -> None:
+    host.keys.parent.mkdir()
+    host.keys.write_text(ADMINISTRATOR)
+    host.borrow(lifetime=1.5)
+    assert len(host.waiting()) == 2
+    until(host.forgotten)
+    assert host.keys.read_text() == ADMINISTRATOR
+
+
+def test_what_a_restart_leaves_goes_with_the_next_loan(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is empty then, and only the line is there. Where just those who waited were killed, all of it is."""
+    monkeypatch.setattr(host.module, "LATE", 0.0)
+    here, there = host.borrow(lifetime=2)
+    for pid in host.waiting():
+        os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(there)
+    time.sleep(3.1)
+    host.borrow()
+    assert not os.path.exists(here)
+    assert host.keys.read_text().count("\n") == 1
+    assert Path(there).name not in host.keys.read_text()
+
+
+def test_a_loan_that_fails_half_way_leaves_nothing(host: Host) -> None:
+    before = folders()
+    host.keys.parent.mkdir()
+    host.keys.mkdir()
+    with pytest.raises(SystemExit, match="authorized_keys in the folder of the keys is not a regular file"):
+        host.borrow()
+    with pytest.raises(SystemExit, match="there is no user stranger here; name another one"):
+        host.borrow(user="stranger")
+    assert folders() - before == set(host.made)  # of the host that logs in
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may write where the user may not")
+def test_a_link_in_the_home_of_the_user_is_not_followed_as_root(host: Host, tmp_path: Path) -> None:
+    host.owner = 65534
+    os.chown(host.home, 65534, 65534)
+    tmp_path.chmod(0o755)
+    (tmp_path / "roots").mkdir(mode=0o755)
+    host.keys.parent.symlink_to(tmp_path / "roots")
+    with pytest.raises(PermissionError):
+        host.borrow()
+    assert os.listdir(tmp_path / "roots") == []
+
+
+def test_the_program_comes_with_what_it_is_given() -> None:
+    """As the role starts it."""
+    start = (ROOT / "roles" / "zfs_peer" / "vars" / "main.yml").read_text()
+    program = start.split("    import base64")[1].split('["lent.py"])')[0]
+    code = " ".join(f'import base64{program}["lent.py"])'.split())
+    given = base64.b64encode(json.dumps({"files": PARTS, "folder": "/dev/shm/other"}).encode())
+    run = subprocess.run([sys.executable, "-I", "-c", code, "end"], input=given, capture_output=True, check=False)
+    assert run.stderr == b"/dev/shm/other is not the folder of a loan\n"
