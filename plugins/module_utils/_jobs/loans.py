@@ -37,8 +37,8 @@ def loans(
             raise BadInput(f"{address}: {KEY}; leave out identity_file and known_hosts_file")
         if str(place.get("become") or "false").lower() not in ("false", "no", "off", "0"):
             raise BadInput(
-                f"{address}: {KEY}, which runs zfs as the user that it logs in as; leave out become, and name root or a "
-                "user with the permissions"
+                f"{address}: {KEY}, which runs zfs as the user that logs in; leave out become, and name root or a user "
+                "with the permissions"
             )
         sends = name == "source"
         found.append({

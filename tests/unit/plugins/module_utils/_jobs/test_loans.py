@@ -44,7 +44,7 @@ def test_each_place_but_this_host_takes_a_key() -> None:
             "b: temporary access makes a key of its own; leave out identity_file",
         ),
         ({**TARGET, "known_hosts_file": "/k"}, "1d", "b: temporary access makes a key of its own"),
-        ({**TARGET, "become": "True"}, "1d", "which runs zfs as the user that it logs in as; leave out become"),
+        ({**TARGET, "become": "True"}, "1d", "which runs zfs as the user that logs in; leave out become"),
         ({"host": "b"}, "1d", "b: neither dataset nor parent is set"),
         ({"host": "192.0.2.7", "parent": "x"}, "1d", "192.0.2.7 is no host of the inventory; for temporary access"),
         ({"host": "192.0.2.9", "parent": "x"}, "1d", "192.0.2.9 is the address of c, d; for temporary access"),
