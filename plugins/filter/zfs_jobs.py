@@ -47,6 +47,8 @@ PARTS: dict[str, Callable[..., Any]] = {
     "failures": outcome.failures,
     "loans": loans.loans,
     "lent": loans.lent,
+    "places": loans.places_of,
+    "borrowing": loans.borrowing,
 }
 
 

@@ -19,13 +19,12 @@ RECEIVE, SEND = "receive", "send"
 
 
 def loans(
-    places: Mapping[str, Mapping[str, Any]], names: Sequence[str], hosts: Mapping[str, Any], user: str, lifetime: str,
-    properties: Iterable[str] = (),
-) -> list[dict[str, Any]]:  # fmt: skip
+    places: Mapping[str, Mapping[str, Any]], names: Sequence[str], hosts: Mapping[str, Any], user: str, lifetime: str
+) -> list[dict[str, Any]]:
     """One for each place that is not this host. Raises BadInput.
 
-    ``places``: a name -> ``host``, ``port``, ``user``, and ``dataset`` or ``parent`` unless it sends. The one named
-    ``source`` sends. ``hosts``: those of the inventory -> their ``ansible_host``, or None.
+    ``places``: a name -> ``host``, ``port``, ``user``, and unless it sends ``dataset`` or ``parent``, ``properties``.
+    The one named ``source`` sends. ``hosts``: those of the inventory -> their ``ansible_host``, or None.
     """
     seconds = units.duration(lifetime, "the lifetime of temporary access")
     found = []
@@ -42,10 +41,10 @@ def loans(
             )
         sends = name == "source"
         found.append({
-            "name": name, "host": inventory_name(address, hosts), "address": address,
+            "name": name, "host": place.get("inventory_host") or inventory_name(address, hosts), "address": address,
             "port": int(place.get("port") or 22), "user": str(place.get("user") or user),
             "job": SEND if sends else RECEIVE, "root": common(names) if sends else root_of(address, place),
-            "properties": [] if sends else sorted(properties), "lifetime": seconds,
+            "properties": [] if sends else named(place.get("properties")), "lifetime": seconds,
         })  # fmt: skip
     return found
 
@@ -62,6 +61,11 @@ def inventory_name(address: str, hosts: Mapping[str, Any]) -> str:
             "ansible_host"
         )
     return found[0]
+
+
+def named(properties: Any) -> list[str]:
+    """The names of properties, from a dictionary or from text such as ``name=value``."""
+    return sorted(properties if isinstance(properties, Mapping) else re.findall(r"([a-z0-9_.:-]+)=", properties or ""))
 
 
 def root_of(address: str, place: Mapping[str, Any]) -> str:
@@ -81,6 +85,26 @@ def common(names: Sequence[str]) -> str:
             "what is pulled has no dataset in common that temporary access could be limited to; pull it in several runs"
         )
     return root
+
+
+def places_of(jobs: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The targets of jobs as `loans` takes them; `borrowing` knows their names."""
+    return {
+        _name(job, number): {
+            **job["login"], **target["options"], "inventory_host": target["inventory_host"],
+            "properties": {**(job["replicate"].get("properties") or {}), **(target["options"].get("properties") or {})},
+        }
+        for job in jobs for number, target in enumerate(job["targets"])
+    }  # fmt: skip
+
+
+def borrowing(job: Mapping[str, Any], logins: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The targets of a job with the logins that a run has borrowed."""
+    return [{**target["options"], **logins.get(_name(job, number), {})} for number, target in enumerate(job["targets"])]
+
+
+def _name(job: Mapping[str, Any], number: int) -> str:
+    return f"{job['name']} {number}"
 
 
 def lent(places: Mapping[str, Mapping[str, Any]], logins: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
-from ansible_collections.cerss.zfs.plugins.module_utils._jobs.loans import common, lent, loans
+from ansible_collections.cerss.zfs.plugins.module_utils._jobs.loans import borrowing, common, lent, loans, places_of
 
 HOSTS = {"a": "", "b": "192.0.2.2", "c": "192.0.2.9", "d": "192.0.2.9"}
 TARGET = {"host": "b", "parent": "backup"}
@@ -17,13 +17,14 @@ TARGET = {"host": "b", "parent": "backup"}
 
 def test_each_place_but_this_host_takes_a_key() -> None:
     places = {
-        "target": {**TARGET, "port": "", "user": ""},
+        "target": {**TARGET, "port": "", "user": "", "properties": "canmount=off\natime=on"},
         "source": {"host": "192.0.2.2", "port": "2222", "user": "zed", "become": "no"},
         "targets.0": {"host": "local", "dataset": "x"},
-        "targets.1": {"host": "a", "dataset": "x/y"},
+        "targets.1": {"host": "a", "dataset": "x/y", "properties": {"canmount": "off"}},
+        "job 1": {"host": "b.example", "dataset": "x/y", "inventory_host": "b", "properties": None},
         "none": {"host": ""},
     }
-    found = loans(places, ["tank/a/b@s", "tank/a/c"], HOSTS, "root", "1h", {"canmount", "atime"})
+    found = loans(places, ["tank/a/b@s", "tank/a/c"], HOSTS, "root", "1h")
     rest = {"lifetime": 3600}
     assert found == [
         {"name": "target", "host": "b", "address": "b", "port": 22, "user": "root", "job": "receive",
@@ -31,7 +32,9 @@ def test_each_place_but_this_host_takes_a_key() -> None:
         {"name": "source", "host": "b", "address": "192.0.2.2", "port": 2222, "user": "zed", "job": "send",
          "root": "tank/a", "properties": [], **rest},
         {"name": "targets.1", "host": "a", "address": "a", "port": 22, "user": "root", "job": "receive",
-         "root": "x/y", "properties": ["atime", "canmount"], **rest},
+         "root": "x/y", "properties": ["canmount"], **rest},
+        {"name": "job 1", "host": "b", "address": "b.example", "port": 22, "user": "root", "job": "receive",
+         "root": "x/y", "properties": [], **rest},
     ]  # fmt: skip
 
 
@@ -83,3 +86,15 @@ def test_places_get_the_logins() -> None:
         "targets.0": {"host": "local"},
         "targets.1": {"host": "b", "user": "root", "port": 22},
     }
+
+
+def test_targets_of_jobs() -> None:
+    options = [{"host": "b", "parent": "p", "properties": {"atime": "off"}}, {"host": "local", "parent": "q"}]
+    targets = [{"options": each, "inventory_host": host} for each, host in zip(options, ["b", None])]
+    job = {"name": "n", "login": {"user": "u"}, "replicate": {"properties": {"exec": "off"}}, "targets": targets}
+    places = places_of([job])
+    (loan,) = loans(places, [], HOSTS, "root", "1h")
+    assert (loan["name"], loan["host"], loan["user"], loan["properties"]) == ("n 0", "b", "u", ["atime", "exec"])
+    assert borrowing(job, {"n 0": {"user": "u", "port": 22}, "m 1": {"port": 7}}) == [
+        {**options[0], "user": "u", "port": 22}, options[1],
+    ]  # fmt: skip
