@@ -75,7 +75,7 @@ def test_what_others_decide_about_a_relationship_is_not_undone(
     one, two, three = settled
     one.run("head -c 12M /dev/urandom > /tank/vol/f; zfs snapshot tank/vol@s3")
     with ThreadPoolExecutor() as pool:
-        running = pool.submit(just, one, bandwidth_limit="512K")
+        running = pool.submit(just, one, bandwidth_limit="192K")
         until(lambda: "zfs receive -s" in two.run("ps -eo args=").stdout, 120)
         ((changed,),) = relate(three, {**change, "source": {"host": "backend-a"}}, look=False, passes=1)
         told = running.result()
