@@ -1,7 +1,7 @@
 # Copyright (c) 2026, cerss.zfs contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Checks the machines after the default scenario."""
+"""What the role zfs_replicate has replicated, and a clone of it."""
 
 from __future__ import annotations
 
