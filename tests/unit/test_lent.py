@@ -194,6 +194,26 @@ def test_a_loan_that_fails_half_way_leaves_nothing(host: Host) -> None:
     assert folders() - before == set(host.made)  # of the host that logs in
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can create what belongs to somebody else")
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_folder_that_somebody_else_has_put_in_the_place_of_ours_is_left_alone(host: Host, waits: bool) -> None:
+    """Anybody can, in /dev/shm, and whatever ends the loan would run the program in it."""
+    here, there = host.borrow(lifetime=2)
+    for place in (here, there):
+        host.module.end(place)
+        Path(place).mkdir()
+        Path(place, "lent.json").write_text(json.dumps({"until": 0, "keys": str(host.keys), "made": [], "user": "root"}))
+        Path(place, "authorized_keys.py").write_text(f"open({str(host.home / 'ran')!r}, 'w')")
+        os.chown(place, 65534, 65534)
+    if waits:
+        until(lambda: not host.waiting())
+    else:
+        assert [host.module.end(place) for place in (here, there)] == [{"changed": False}] * 2
+        host.module.sweep()
+    assert not Path(host.home, "ran").exists()
+    assert all(map(os.path.exists, (here, there)))
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may write where the user may not")
 def test_a_link_in_the_home_of_the_user_is_not_followed_as_root(host: Host, tmp_path: Path) -> None:
     host.owner = 65534

@@ -93,6 +93,28 @@ def begin(given: dict[str, Any], **more: Any) -> str:
     return place
 
 
+@contextlib.contextmanager
+def held(place: str) -> Iterator[str]:
+    """A path to the folder of a loan that stays right, or "" if the loan is over.
+
+    As soon as a folder in /dev/shm is gone, anybody can create one of the same name, with a program of his own in it.
+    """
+    try:
+        folder = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        yield ""
+        return
+    try:
+        yield f"/proc/self/fd/{folder}" if os.fstat(folder).st_uid == os.geteuid() else ""
+    finally:
+        os.close(folder)
+
+
+def is_on(place: str) -> bool:
+    with held(place) as path:
+        return bool(path)
+
+
 def note(place: str) -> dict[str, Any]:
     with open(os.path.join(place, NOTE), encoding="utf-8") as file:
         return dict(json.load(file))
@@ -127,17 +149,20 @@ def accept(given: dict[str, Any]) -> dict[str, Any]:
         gate = shlex.join([sys.executable, "-I", os.path.join(place, "gate.py"), *given["gate"]]).replace('"', '\\"')
         until = time.strftime(TIME, time.localtime(note(place)["until"]))
         limits = f'restrict,from="{",".join(given["from"])}",expiry-time="{until}",command="{gate}"'
-        change(place, f"{limits} {given['public']} cerss.zfs:lent:{os.path.basename(place)}")
+        line = f"{limits} {given['public']} cerss.zfs:lent:{os.path.basename(place)}"
+        change(note(place), editor(place), os.path.basename(place), line)
     except BaseException:
         end(place)
         raise
     return {"folder": place}
 
 
-def change(place: str, line: str | None) -> None:
-    """Give the loan its line in authorized_keys, or take it away."""
-    noted, name = note(place), os.path.basename(place)
-    code = runpy.run_path(os.path.join(place, "authorized_keys.py"))
+def editor(place: str) -> dict[str, Any]:
+    return runpy.run_path(os.path.join(place, "authorized_keys.py"))
+
+
+def change(noted: dict[str, Any], code: dict[str, Any], name: str, line: str | None) -> None:
+    """Give the loan of that name its line in authorized_keys, or take it away. ``code``: what `editor` returns."""
     keys, own = noted["keys"], rf"^\s*[^\s#].* cerss\.zfs:lent:{re.escape(name)}\s*$"
     with rights(noted["user"]):
         forget_expired(code["change"], keys)
@@ -190,22 +215,24 @@ def forget_expired(edit: Any, keys: str) -> None:
 def sweep() -> None:
     """End our loans that nobody waits for."""
     for place in [found for each in PLACES for found in glob.glob(os.path.join(each, PREFIX + "*"))]:
-        with contextlib.suppress(OSError, ValueError, KeyError, SystemExit):
-            if os.lstat(place).st_uid == os.geteuid() and note(place)["until"] + LATE < time.time():
+        with contextlib.suppress(OSError, ValueError, KeyError, SystemExit), held(place) as path:
+            if path and note(path)["until"] + LATE < time.time():
                 end(place)
 
 
 def end(place: str) -> dict[str, Any]:
     if not os.path.basename(place).startswith(PREFIX):
         sys.exit(f"{place} is not the folder of a loan")
-    if not os.path.isdir(place):
-        return {"changed": False}
-    try:
-        if "keys" in note(place):
-            change(place, None)
-    finally:  # without the gate, a line that cannot be taken away lets nobody in
-        with contextlib.suppress(FileNotFoundError):  # who waits has done it
-            shutil.rmtree(place)
+    with held(place) as path:
+        if not path:
+            return {"changed": False}
+        try:
+            noted = note(path)
+            if "keys" in noted:
+                change(noted, editor(path), os.path.basename(place), None)
+        finally:  # without the gate, a line that cannot be taken away lets nobody in
+            with contextlib.suppress(FileNotFoundError):  # who waits has done it
+                shutil.rmtree(place)
     return {"changed": True}
 
 
@@ -213,7 +240,7 @@ def wait(place: str) -> None:
     """Give back what has expired. Ends without a trace when it has been given back before."""
     until = note(place)["until"]
     last = time.monotonic() + until - time.time()
-    while os.path.isdir(place) and time.time() < until and time.monotonic() < last:
+    while is_on(place) and time.time() < until and time.monotonic() < last:
         time.sleep(LOOK)
     end(place)
 
