@@ -194,6 +194,16 @@ def test_a_loan_that_fails_half_way_leaves_nothing(host: Host) -> None:
     assert folders() - before == set(host.made)  # of the host that logs in
 
 
+@pytest.mark.parametrize("plant", [os.mkfifo, lambda path: os.symlink("/dev/zero", path)])
+def test_what_cannot_be_read_to_its_end_does_not_keep_the_gate(host: Host, plant: Any) -> None:
+    _here, there = host.borrow()
+    host.keys.unlink()
+    plant(host.keys)
+    with pytest.raises(SystemExit, match="not a regular file"):
+        host.module.end(there)
+    assert not os.path.exists(there)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can create what belongs to somebody else")
 @pytest.mark.parametrize("waits", [False, True])
 def test_a_folder_that_somebody_else_has_put_in_the_place_of_ours_is_left_alone(host: Host, waits: bool) -> None:
@@ -202,7 +212,9 @@ def test_a_folder_that_somebody_else_has_put_in_the_place_of_ours_is_left_alone(
     for place in (here, there):
         host.module.end(place)
         Path(place).mkdir()
-        Path(place, "lent.json").write_text(json.dumps({"until": 0, "keys": str(host.keys), "made": [], "user": "root"}))
+        Path(place, "lent.json").write_text(
+            json.dumps({"until": 0, "keys": str(host.keys), "made": [], "user": "root"})
+        )
         Path(place, "authorized_keys.py").write_text(f"open({str(host.home / 'ran')!r}, 'w')")
         os.chown(place, 65534, 65534)
     if waits:

@@ -75,7 +75,7 @@ def read(name: str, folder: int) -> tuple[str, bool]:
             f"{name} in the folder of the keys is not a regular file, which the role does not change; replace it by one"
         )
     right = (seen.st_uid, seen.st_gid, stat.S_IMODE(seen.st_mode)) == (owner.st_uid, owner.st_gid, MODE)
-    handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder)
+    handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)  # a pipe by now would block
     with open(handle, encoding="utf-8", errors="surrogateescape", newline="") as file:
         return file.read(), right
 

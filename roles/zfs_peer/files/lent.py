@@ -165,7 +165,7 @@ def change(noted: dict[str, Any], code: dict[str, Any], name: str, line: str | N
     """Give the loan of that name its line in authorized_keys, or take it away. ``code``: what `editor` returns."""
     keys, own = noted["keys"], rf"^\s*[^\s#].* cerss\.zfs:lent:{re.escape(name)}\s*$"
     with rights(noted["user"]):
-        forget_expired(code["change"], keys)
+        forget_expired(code, keys)
         for last in (False, True):
             try:
                 code["change"](False, keys, own, line)
@@ -203,13 +203,13 @@ def expired(text: str, now: str) -> list[str]:
     return [match["name"] for match in found if match["until"] < now]
 
 
-def forget_expired(edit: Any, keys: str) -> None:
+def forget_expired(code: dict[str, Any], keys: str) -> None:
     """Take away lines of loans that nobody waits for, as after a restart."""
     with contextlib.suppress(OSError):
-        with open(keys, encoding="utf-8", errors="surrogateescape") as file:
-            names = expired(file.read(), time.strftime(TIME, time.localtime(time.time() - LATE)))
-        for name in names:
-            edit(False, keys, rf"^\s*[^\s#].* cerss\.zfs:lent:{re.escape(name)}\s*$")
+        with code["locked"](os.path.dirname(keys)) as opened:
+            text, _right = code["read"](os.path.basename(keys), opened)
+        for name in expired(text, time.strftime(TIME, time.localtime(time.time() - LATE))):
+            code["change"](False, keys, rf"^\s*[^\s#].* cerss\.zfs:lent:{re.escape(name)}\s*$")
 
 
 def sweep() -> None:
