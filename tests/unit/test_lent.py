@@ -183,6 +183,24 @@ def test_what_a_restart_leaves_goes_with_the_next_loan(host: Host, monkeypatch: 
     assert Path(there).name not in host.keys.read_text()
 
 
+@pytest.mark.parametrize(
+    ("told", "msg"),
+    [
+        ({"public": f"{KEY}\n{KEY}"}, "is not a public key"),
+        ({"public": f"{KEY} comment"}, "is not a public key"),
+        ({"from": ["::1", f'::2" {KEY} #']}, "are not its addresses"),
+        ({"from": ["*"]}, "are not its addresses"),
+        ({"from": []}, "are not its addresses"),
+    ],
+)
+def test_the_other_host_cannot_let_in_more_than_the_job(host: Host, told: Any, msg: str) -> None:
+    before = folders()
+    with pytest.raises(SystemExit, match=msg):
+        host.borrow(**told)
+    assert not host.keys.exists()
+    assert folders() - before == set(host.made)
+
+
 def test_a_loan_that_fails_half_way_leaves_nothing(host: Host) -> None:
     before = folders()
     host.keys.parent.mkdir()

@@ -44,6 +44,9 @@ NOTE = "lent.json"
 LOOK = 2.0  # seconds between looks whether a loan is over
 LATE = 60.0  # seconds after its end when nobody waits for it any more
 OURS = re.compile(r'^\s*[^\s#].*\bexpiry-time="(?P<until>\d{14})".* cerss\.zfs:lent:(?P<name>\S+)\s*$')
+# What the other host has told becomes part of authorized_keys, where a quote or a second line would let in more.
+PUBLIC = re.compile(r"[a-z][a-z0-9@.-]+ [A-Za-z0-9+/=]+")
+ADDRESS = re.compile(r"[0-9A-Fa-f.:]+")
 TIME = "%Y%m%d%H%M%S"  # of the host, which every version of sshd since 7.7 knows
 
 
@@ -140,6 +143,10 @@ def accept(given: dict[str, Any]) -> dict[str, Any]:
         account = pwd.getpwnam(given["user"])
     except KeyError:
         sys.exit(f"there is no user {given['user']} here; name another one to log in as")
+    if not PUBLIC.fullmatch(given["public"]):
+        sys.exit("what the other host has made is not a public key; find out who has changed that host")
+    if not given["from"] or not all(map(ADDRESS.fullmatch, given["from"])):
+        sys.exit("what the other host has told are not its addresses; find out who has changed that host")
     keys = os.path.join(account.pw_dir, ".ssh", "authorized_keys")
     made = [path for path in (keys, os.path.dirname(keys)) if not os.path.lexists(path)]
     place = begin(given, keys=keys, made=made, user=given["user"])
