@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import getpass
 import importlib.util
+import io
 import json
 import os
 import pwd
@@ -254,6 +255,21 @@ def test_a_link_in_the_home_of_the_user_is_not_followed_as_root(host: Host, tmp_
     with pytest.raises(PermissionError):
         host.borrow()
     assert os.listdir(tmp_path / "roots") == []
+
+
+def test_a_key_expires_by_the_clock_of_sshd(host: Host, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """The time zone of a play, or of the user that logs in, is not that of sshd."""
+    given = {
+        "files": PARTS, "lifetime": 60, "user": getpass.getuser(), "public": KEY, "from": ["::1"], "gate": ["send"],
+    }  # fmt: skip
+    expected = time.strftime(host.module.TIME, time.localtime(time.time() + 60))
+    monkeypatch.setenv("TZ", "Pacific/Kiritimati" if time.timezone >= 0 else "Pacific/Midway")
+    time.tzset()  # as in a program that starts so
+    monkeypatch.setattr(sys, "stdin", io.StringIO(base64.b64encode(json.dumps(given).encode()).decode()))
+    host.module.main("accept")
+    host.made.append(json.loads(capsys.readouterr().out)["folder"])
+    found = host.module.OURS.match(host.keys.read_text().splitlines()[0])["until"]
+    assert abs(int(found) - int(expected)) < 10**4  # an hour
 
 
 def test_the_program_comes_with_what_it_is_given() -> None:
