@@ -161,6 +161,15 @@ def test_what_was_lent_goes_when_it_is_given_back(host: Host, before: str | None
     assert host.keys.read_text() == before if before else not host.keys.parent.exists()
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_the_last_of_several_loans_takes_away_what_the_first_has_made(host: Host, order: tuple[int, int]) -> None:
+    places = [host.borrow()[1] for _number in range(2)]
+    host.module.end(places[order[0]])
+    assert Path(places[order[1]]).name in host.keys.read_text()
+    host.module.end(places[order[1]])
+    assert not host.keys.parent.exists()
+
+
 def test_what_nobody_gives_back_goes_when_it_has_expired(host: Host) -> None:
     host.keys.parent.mkdir()
     host.keys.write_text(ADMINISTRATOR)

@@ -148,8 +148,9 @@ def accept(given: dict[str, Any]) -> dict[str, Any]:
     if not given["from"] or not all(map(ADDRESS.fullmatch, given["from"])):
         sys.exit("what the other host has told are not its addresses; find out who has changed that host")
     keys = os.path.join(account.pw_dir, ".ssh", "authorized_keys")
-    made = [path for path in (keys, os.path.dirname(keys)) if not os.path.lexists(path)]
-    place = begin(given, keys=keys, made=made, user=given["user"])
+    made = made_by_others(keys)  # before looking, since one of them may end now
+    made |= {path for path in (keys, os.path.dirname(keys)) if not os.path.lexists(path)}
+    place = begin(given, keys=keys, made=sorted(made), user=given["user"])
     try:
         os.chmod(place, 0o755)  # the user must read the gate
         compileall.compile_dir(place, quiet=2)
@@ -219,9 +220,24 @@ def forget_expired(code: dict[str, Any], keys: str) -> None:
             code["change"](False, keys, rf"^\s*[^\s#].* cerss\.zfs:lent:{re.escape(name)}\s*$")
 
 
+def loans() -> list[str]:
+    """The folders that may be of a loan."""
+    return [found for each in PLACES for found in glob.glob(os.path.join(each, PREFIX + "*"))]
+
+
+def made_by_others(keys: str) -> set[str]:
+    """What our other loans have made for the same file: the last one to end takes it away."""
+    found: set[str] = set()
+    for place in loans():
+        with contextlib.suppress(OSError, ValueError), held(place) as path:
+            noted = note(path) if path else {}
+            found |= set(noted["made"]) if noted.get("keys") == keys else set()
+    return found
+
+
 def sweep() -> None:
     """End our loans that nobody waits for."""
-    for place in [found for each in PLACES for found in glob.glob(os.path.join(each, PREFIX + "*"))]:
+    for place in loans():
         with contextlib.suppress(OSError, ValueError, KeyError, SystemExit), held(place) as path:
             if path and note(path)["until"] + LATE < time.time():
                 end(place)
