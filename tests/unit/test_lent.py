@@ -145,6 +145,7 @@ def test_what_was_lent_goes_when_it_is_given_back(host: Host, before: str | None
     if before is not None:
         host.keys.parent.mkdir()
         host.keys.write_text(before)
+        host.keys.chmod(0o600)
     here, there = host.borrow()
     assert (os.stat(here).st_mode & 0o777, os.stat(f"{here}/key").st_mode & 0o777) == (0o700, 0o600)
     assert Path(here, "known_hosts").read_text() == "[b]:7 ssh-ed25519 CC\n"
@@ -159,6 +160,7 @@ def test_what_was_lent_goes_when_it_is_given_back(host: Host, before: str | None
         assert host.module.end(folder) == {"changed": False}
     until(host.forgotten)
     assert host.keys.read_text() == before if before else not host.keys.parent.exists()
+    assert not before or host.keys.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])

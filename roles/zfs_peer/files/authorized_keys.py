@@ -80,7 +80,13 @@ def read(name: str, folder: int) -> tuple[str, bool]:
         return file.read(), right
 
 
-def write(name: str, folder: int, text: str) -> None:
+def mode_of(name: str, folder: int) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return stat.S_IMODE(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode) & 0o777
+    return MODE
+
+
+def write(name: str, folder: int, text: str, mode: int = MODE) -> None:
     """Replace the file at once, so that sshd never reads half of it."""
     draft, owner = f".{name}.new", os.fstat(folder)
     with contextlib.suppress(FileNotFoundError):
@@ -91,15 +97,15 @@ def write(name: str, folder: int, text: str) -> None:
         file.write(text)
         file.flush()
         os.fchown(handle, owner.st_uid, owner.st_gid)
-        os.fchmod(handle, MODE)
+        os.fchmod(handle, mode)
         with contextlib.suppress(OSError):  # without SELinux there are no labels
             os.setxattr(handle, LABEL, os.getxattr(folder, LABEL))
         os.fsync(handle)
     os.replace(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
 
 
-def change(check: bool, path: str, own: str, line: str | None = None) -> bool:
-    """True if something was changed. ``check``: if something would be."""
+def change(check: bool, path: str, own: str, line: str | None = None, keep: bool = False) -> bool:
+    """True if something was changed. ``check``: if something would be. ``keep``: the mode of a file that exists."""
     place, name = os.path.split(path)
     if not os.path.isdir(place) and (check or line is None):
         return line is not None
@@ -107,9 +113,9 @@ def change(check: bool, path: str, own: str, line: str | None = None) -> bool:
     with locked(place) as folder:
         text, right = read(name, folder)
         after = edited(text, own, line)
-        changed = after != text or (line is not None and not right)
+        changed = after != text or (line is not None and not right and not keep)
         if changed and not check:
-            write(name, folder, after)
+            write(name, folder, after, mode_of(name, folder) if keep else MODE)
     return changed
 
 

@@ -176,7 +176,7 @@ def change(noted: dict[str, Any], code: dict[str, Any], name: str, line: str | N
         forget_expired(code, keys)
         for last in (False, True):
             try:
-                code["change"](False, keys, own, line)
+                code["change"](False, keys, own, line, keep=True)
                 break
             except FileNotFoundError:  # another loan has just taken away the folder that it had made
                 if last:
@@ -217,7 +217,7 @@ def forget_expired(code: dict[str, Any], keys: str) -> None:
         with code["locked"](os.path.dirname(keys)) as opened:
             text, _right = code["read"](os.path.basename(keys), opened)
         for name in expired(text, time.strftime(TIME, time.localtime(time.time() - LATE))):
-            code["change"](False, keys, rf"^\s*[^\s#].* cerss\.zfs:lent:{re.escape(name)}\s*$")
+            code["change"](False, keys, rf"^\s*[^\s#].* cerss\.zfs:lent:{re.escape(name)}\s*$", keep=True)
 
 
 def loans() -> list[str]:
