@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import getpass
 import importlib.util
 import io
@@ -20,6 +21,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -256,12 +258,43 @@ def test_a_folder_that_somebody_else_has_put_in_the_place_of_ours_is_left_alone(
     assert all(map(os.path.exists, (here, there)))
 
 
+def test_a_full_memory_or_disk_leaves_nothing(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = mock.Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
+    before = folders()
+    monkeypatch.setattr(json, "dumps", full)
+    with pytest.raises(OSError, match="No space left"):
+        host.borrow()
+    assert folders() == before
+    monkeypatch.undo()
+    monkeypatch.setattr(host.module, "pwd", SimpleNamespace(getpwuid=pwd.getpwuid, getpwnam=host.account))
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        host.borrow()
+    assert folders() - before == set(host.made)  # of the host that logs in
+    assert not host.keys.parent.exists()
+
+
+@pytest.fixture
+def groups_of_root() -> Any:
+    """As after sudo."""
+    before = os.getgroups()
+    os.setgroups([0])
+    yield
+    os.setgroups(before)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may write where the user may not")
-def test_a_link_in_the_home_of_the_user_is_not_followed_as_root(host: Host, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", [0o755])
+def test_a_link_in_the_home_of_the_user_is_not_followed_as_root(
+    host: Host, tmp_path: Path, mode: int, groups_of_root: None
+) -> None:
+    """Nor as one of its groups."""
     host.owner = 65534
     os.chown(host.home, 65534, 65534)
-    tmp_path.chmod(0o755)
-    (tmp_path / "roots").mkdir(mode=0o755)
+    for folder in (tmp_path, *tmp_path.parents):  # otherwise these keep the user out
+        folder.chmod(folder.stat().st_mode | 0o111)
+    (tmp_path / "roots").mkdir()
+    (tmp_path / "roots").chmod(mode)
     host.keys.parent.symlink_to(tmp_path / "roots")
     with pytest.raises(PermissionError):
         host.borrow()

@@ -93,15 +93,19 @@ def write(name: str, folder: int, text: str, mode: int = MODE) -> None:
         os.unlink(draft, dir_fd=folder)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     handle = os.open(draft, flags, 0o600, dir_fd=folder)
-    with open(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fchown(handle, owner.st_uid, owner.st_gid)
-        os.fchmod(handle, mode)
-        with contextlib.suppress(OSError):  # without SELinux there are no labels
-            os.setxattr(handle, LABEL, os.getxattr(folder, LABEL))
-        os.fsync(handle)
-    os.replace(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
+    try:
+        with open(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fchown(handle, owner.st_uid, owner.st_gid)
+            os.fchmod(handle, mode)
+            with contextlib.suppress(OSError):  # without SELinux there are no labels
+                os.setxattr(handle, LABEL, os.getxattr(folder, LABEL))
+            os.fsync(handle)
+        os.replace(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:  # such as a full disk
+        os.unlink(draft, dir_fd=folder)
+        raise
 
 
 def change(check: bool, path: str, own: str, line: str | None = None, keep: bool = False) -> bool:

@@ -87,12 +87,15 @@ def begin(given: dict[str, Any], **more: Any) -> str:
     sweep()
     place = folder()
     os.umask(0o022)
-    write(place, given["files"])
-    write(place, {NOTE: json.dumps({"until": time.time() + given["lifetime"], **more})})
-    subprocess.Popen(
-        [sys.executable, "-I", os.path.join(place, "lent.py"), "wait", place], cwd="/", start_new_session=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    try:
+        write(place, {NOTE: json.dumps({"until": time.time() + given["lifetime"], **more}), **given["files"]})
+        subprocess.Popen(
+            [sys.executable, "-I", os.path.join(place, "lent.py"), "wait", place], cwd="/", start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+    except BaseException:  # such as a full memory
+        shutil.rmtree(place)
+        raise
     return place
 
 
@@ -183,8 +186,9 @@ def change(noted: dict[str, Any], code: dict[str, Any], name: str, line: str | N
                     raise
         if line is None and noted["made"]:
             with contextlib.suppress(OSError), code["locked"](os.path.dirname(keys)) as opened:
-                if not os.stat("authorized_keys", dir_fd=opened, follow_symlinks=False).st_size:
-                    os.unlink("authorized_keys", dir_fd=opened)
+                with contextlib.suppress(FileNotFoundError):
+                    if not os.stat("authorized_keys", dir_fd=opened, follow_symlinks=False).st_size:
+                        os.unlink("authorized_keys", dir_fd=opened)
                 if os.path.dirname(keys) in noted["made"]:
                     os.rmdir(os.path.dirname(keys))
 
