@@ -284,7 +284,7 @@ def groups_of_root() -> Any:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may write where the user may not")
-@pytest.mark.parametrize("mode", [0o755])
+@pytest.mark.parametrize("mode", [0o755, 0o775])
 def test_a_link_in_the_home_of_the_user_is_not_followed_as_root(
     host: Host, tmp_path: Path, mode: int, groups_of_root: None
 ) -> None:

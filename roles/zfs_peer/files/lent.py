@@ -200,6 +200,8 @@ def rights(user: str) -> Iterator[None]:
     if os.geteuid() != 0 or os.stat(account.pw_dir).st_uid != account.pw_uid:
         yield
         return
+    groups = os.getgroups()
+    os.setgroups([])
     os.setegid(account.pw_gid)
     os.seteuid(account.pw_uid)
     try:
@@ -207,6 +209,7 @@ def rights(user: str) -> Iterator[None]:
     finally:
         os.seteuid(0)
         os.setegid(0)
+        os.setgroups(groups)
 
 
 def expired(text: str, now: str) -> list[str]:
