@@ -152,7 +152,8 @@ def test_what_was_lent_goes_when_it_is_given_back(host: Host, before: str | None
     assert (os.stat(here).st_mode & 0o777, os.stat(f"{here}/key").st_mode & 0o777) == (0o700, 0o600)
     assert Path(here, "known_hosts").read_text() == "[b]:7 ssh-ed25519 CC\n"
     added = host.keys.read_text().removeprefix(before or "")
-    gate = f"{sys.executable} -I {there}/gate.py receive 'tank/a b'"
+    guard = host.module.GUARD % os.geteuid()
+    gate = f"{sys.executable} -I -c '{guard}' {there}/gate.py receive 'tank/a b'".replace('"', '\\"')
     assert added.startswith('restrict,from="::1,192.0.2.1",expiry-time="2')
     assert f',command="{gate}" ssh-ed25519 ' in added
     assert (added.endswith(f" cerss.zfs:lent:{Path(there).name}\n"), added.count("\n")) == (True, 1)
@@ -272,6 +273,26 @@ def test_a_full_memory_or_disk_leaves_nothing(host: Host, monkeypatch: pytest.Mo
         host.borrow()
     assert folders() - before == set(host.made)  # of the host that logs in
     assert not host.keys.parent.exists()
+
+
+def test_a_line_that_a_restart_leaves_starts_only_our_gate(host: Host) -> None:
+    """As long as it has not expired, the other host may go on to log in."""
+    _here, there = host.borrow()
+    command = host.keys.read_text().split('command="')[1].split('" ssh-')[0].replace('\\"', '"')
+    gate = Path(there, "gate.py")
+
+    def login() -> tuple[str, str]:
+        run = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+        return run.stdout, run.stderr
+
+    gate.write_text("import sys; print(__name__, sys.argv, __file__ == sys.argv[0])")
+    assert login() == (f"__main__ {[str(gate), 'receive', 'tank/a b']} True\n", "")
+    if os.geteuid() == 0:
+        os.chown(there, 65534, 65534)
+        assert login() == ("", "the access for this run is over\n")
+        os.chown(there, 0, 0)
+    host.module.end(there)
+    assert login() == ("", "the access for this run is over\n")
 
 
 @pytest.fixture

@@ -48,6 +48,10 @@ OURS = re.compile(r'^\s*[^\s#].*\bexpiry-time="(?P<until>\d{14})".* cerss\.zfs:l
 PUBLIC = re.compile(r"[a-z][a-z0-9@.-]+ [A-Za-z0-9+/=]+")
 ADDRESS = re.compile(r"[0-9A-Fa-f.:]+")
 TIME = "%Y%m%d%H%M%S"  # of the host, which every version of sshd since 7.7 knows
+# Runs the gate, unless the folder is gone, as after a restart, and somebody else has put his own there.
+GUARD = """import os, sys; sys.argv = sys.argv[1:]; __file__ = sys.argv[0]; place = os.path.dirname(__file__)
+os.path.isdir(place) and os.lstat(place).st_uid == %d or sys.exit("the access for this run is over")
+exec(compile(open(__file__).read(), __file__, "exec"))""".replace("\n", "; ")
 
 
 def type_of(path: str, mounts: str) -> str:
@@ -157,7 +161,8 @@ def accept(given: dict[str, Any]) -> dict[str, Any]:
     try:
         os.chmod(place, 0o755)  # the user must read the gate
         compileall.compile_dir(place, quiet=2)
-        gate = shlex.join([sys.executable, "-I", os.path.join(place, "gate.py"), *given["gate"]]).replace('"', '\\"')
+        start = [sys.executable, "-I", "-c", GUARD % os.geteuid(), os.path.join(place, "gate.py")]
+        gate = shlex.join([*start, *given["gate"]]).replace('"', '\\"')
         until = time.strftime(TIME, time.localtime(note(place)["until"]))
         limits = f'restrict,from="{",".join(given["from"])}",expiry-time="{until}",command="{gate}"'
         line = f"{limits} {given['public']} cerss.zfs:lent:{os.path.basename(place)}"
