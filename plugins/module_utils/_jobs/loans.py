@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+import types
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
@@ -19,16 +20,19 @@ RECEIVE, SEND = "receive", "send"
 
 
 def loans(
-    places: Mapping[str, Mapping[str, Any]], names: Sequence[str], hosts: Mapping[str, Any], user: str, lifetime: str
-) -> list[dict[str, Any]]:
+    places: Mapping[str, Mapping[str, Any]], names: Sequence[str], hosts: Mapping[str, Any], user: str, lifetime: str,
+    login: Mapping[str, Any] = types.MappingProxyType({}), properties: Any = None,
+) -> list[dict[str, Any]]:  # fmt: skip
     """One for each place that is not this host. Raises BadInput.
 
     ``places``: a name -> ``host``, ``port``, ``user``, and unless it sends ``dataset`` or ``parent``, ``properties``.
-    The one named ``source`` sends. ``hosts``: those of the inventory -> their ``ansible_host``, or None.
+    The one named ``source`` sends. ``hosts``: those of the inventory -> their ``ansible_host``, or None. ``login`` and
+    ``properties`` are for all places; blank is unset.
     """
     seconds = units.duration(lifetime, "the lifetime of temporary access")
     found = []
-    for name, place in places.items():
+    for name, own in places.items():
+        place = {**_given(login), **_given(own)}
         address = str(place.get("host") or "local")
         if address == "local":
             continue
@@ -44,9 +48,14 @@ def loans(
             "name": name, "host": place.get("inventory_host") or inventory_name(address, hosts), "address": address,
             "port": int(place.get("port") or 22), "user": str(place.get("user") or user),
             "job": SEND if sends else RECEIVE, "root": common(names) if sends else root_of(address, place),
-            "properties": [] if sends else named(place.get("properties")), "lifetime": seconds,
+            "properties": [] if sends else sorted({*named(properties), *named(place.get("properties"))}),
+            "lifetime": seconds,
         })  # fmt: skip
     return found
+
+
+def _given(place: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in place.items() if value not in (None, "")}
 
 
 def inventory_name(address: str, hosts: Mapping[str, Any]) -> str:

@@ -38,6 +38,21 @@ def test_each_place_but_this_host_takes_a_key() -> None:
     ]  # fmt: skip
 
 
+def test_each_place_has_what_all_have() -> None:
+    """As the module logs in and creates replicas."""
+    places = {
+        "target": {**TARGET, "port": "", "become": False},
+        "targets.0": {**TARGET, "port": 23, "user": "zed", "become": "no", "properties": {"atime": "off"}},
+    }
+    login = {"port": "2222", "user": "root", "become": True, "identity_file": ""}
+    found = loans(places, [], HOSTS, "cerss", "1h", login=login, properties={"exec": "off"})
+    assert [(each["port"], each["user"], each["properties"]) for each in found] == [
+        (2222, "root", ["exec"]), (23, "zed", ["atime", "exec"]),
+    ]  # fmt: skip
+    with pytest.raises(BadInput, match="leave out become"):
+        loans({"targets.0": TARGET}, [], HOSTS, "root", "1h", login=login)
+
+
 @pytest.mark.parametrize(
     ("place", "lifetime", "complaint"),
     [
