@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
+from ansible.module_utils.common.validation import check_type_dict
+
 from ansible_collections.cerss.zfs.plugins.module_utils._core import units
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
 
@@ -73,8 +75,11 @@ def inventory_name(address: str, hosts: Mapping[str, Any]) -> str:
 
 
 def named(properties: Any) -> list[str]:
-    """The names of properties, from a dictionary or from text such as ``name=value``."""
-    return sorted(properties if isinstance(properties, Mapping) else re.findall(r"([a-z0-9_.:-]+)=", properties or ""))
+    """The names of properties, from a dictionary or from text that the module reads as one."""
+    try:
+        return sorted(check_type_dict(properties)) if properties else []
+    except TypeError:  # about which the module complains
+        return []
 
 
 def root_of(address: str, place: Mapping[str, Any]) -> str:

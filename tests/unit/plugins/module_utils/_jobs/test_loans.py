@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput
-from ansible_collections.cerss.zfs.plugins.module_utils._jobs.loans import borrowing, common, lent, loans, places_of
+from ansible_collections.cerss.zfs.plugins.module_utils._jobs.loans import (
+    borrowing,
+    common,
+    lent,
+    loans,
+    named,
+    places_of,
+)
 
 HOSTS = {"a": "", "b": "192.0.2.2", "c": "192.0.2.9", "d": "192.0.2.9"}
 TARGET = {"host": "b", "parent": "backup"}
@@ -17,7 +24,7 @@ TARGET = {"host": "b", "parent": "backup"}
 
 def test_each_place_but_this_host_takes_a_key() -> None:
     places = {
-        "target": {**TARGET, "port": "", "user": "", "properties": "canmount=off\natime=on"},
+        "target": {**TARGET, "port": "", "user": "", "properties": "canmount=off, atime=on"},
         "source": {"host": "192.0.2.2", "port": "2222", "user": "zed", "become": "no"},
         "targets.0": {"host": "local", "dataset": "x"},
         "targets.1": {"host": "a", "dataset": "x/y", "properties": {"canmount": "off"}},
@@ -73,6 +80,21 @@ def test_what_cannot_be_lent(place: dict[str, Any], lifetime: str, complaint: st
     with pytest.raises(BadInput) as error:
         loans({"target": place}, ["tank"], HOSTS, "root", lifetime)
     assert complaint in error.value.msg
+
+
+@pytest.mark.parametrize(
+    ("properties", "names"),
+    [
+        ('{"compression": "lz4", "atime": "off"}', ["atime", "compression"]),
+        ('com.x:note="a mountpoint=/etc" atime=off', ["atime", "com.x:note"]),
+        ("no dictionary", []),
+        ({"atime": None}, ["atime"]),
+        (None, []),
+        ("", []),
+    ],
+)
+def test_properties_as_the_module_reads_them(properties: Any, names: list[str]) -> None:
+    assert named(properties) == names
 
 
 @pytest.mark.parametrize(
