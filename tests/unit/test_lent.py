@@ -13,6 +13,7 @@ import io
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
@@ -24,6 +25,8 @@ from typing import Any
 from unittest import mock
 
 import pytest
+
+from ansible_collections.cerss.zfs.tests.unit import controller
 
 # Those who wait outlive the program on purpose.
 pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
@@ -345,3 +348,42 @@ def test_the_program_comes_with_what_it_is_given() -> None:
     given = base64.b64encode(json.dumps({"files": PARTS, "folder": "/dev/shm/other"}).encode())
     run = subprocess.run([sys.executable, "-I", "-c", code, "end"], input=given, capture_output=True, check=False)
     assert run.stderr == b"/dev/shm/other is not the folder of a loan\n"
+
+
+LOAN = {
+    "name": "t", "host": "b", "address": "no-such-host.invalid", "port": 22, "user": "root", "job": "receive",
+    "root": "backup", "properties": [], "lifetime": 60,
+}  # fmt: skip
+LOST = [{"host": "b", "folder": "/dev/shm/cerss.zfs_lent_b"}, {"host": "a", "folder": "/dev/shm/cerss.zfs_lent_a"}]
+
+
+@controller.SUPPORTED
+@pytest.mark.parametrize(
+    ("part", "given", "why"),
+    [
+        (
+            "lend",
+            {"zfs_peer_lend": [LOAN]},
+            "a has no access to b for this run: no-such-host.invalid has no address here",
+        ),
+        (
+            "give_back",
+            {"zfs_peer_loans": LOST},
+            r"expires on b \(.*\); remove /dev/shm/cerss.zfs_lent_b there, and the line",
+        ),
+    ],
+)
+def test_a_failure_names_its_reason(tmp_path: Path, part: str, given: Any, why: str) -> None:
+    role = {"name": str(ROOT / "roles" / "zfs_peer"), "tasks_from": part}
+    play = {"hosts": "a", "gather_facts": False, "vars": given, "tasks": [{"ansible.builtin.include_role": role}]}
+    nowhere = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+    hosts = {"a": {"ansible_connection": "local"}, "b": nowhere}
+    every = {"ansible_python_interpreter": sys.executable}
+    (tmp_path / "play.json").write_text(json.dumps([play]))
+    (tmp_path / "inventory.yml").write_text(json.dumps({"all": {"vars": every, "hosts": hosts}}))
+    settings = {"HOME": str(tmp_path), "LOCAL_TEMP": str(tmp_path / "tmp"), "REMOTE_TMP": str(tmp_path / "tmp")}
+    program = Path(sys.executable).with_name("ansible-playbook")
+    run = subprocess.run([program, "-i", "inventory.yml", "play.json"], cwd=tmp_path,
+                         env=controller.environment(settings), capture_output=True, text=True, check=False)  # fmt: skip
+    (failed,) = re.findall(rf'"msg": "[^"]*{why}[^"]*"', run.stdout) or [run.stdout + run.stderr]
+    assert failed.startswith('"msg"'), failed
