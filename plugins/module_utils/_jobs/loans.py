@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
@@ -104,7 +104,7 @@ def common(names: Sequence[str]) -> str:
 def places_of(jobs: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """The targets of jobs as `loans` takes them; `borrowing` knows their names."""
     return {
-        _name(job, number): {
+        name_of(job, number): {
             **job["login"], **target["options"], "inventory_host": target["inventory_host"],
             "properties": {**(job["replicate"].get("properties") or {}), **(target["options"].get("properties") or {})},
         }
@@ -112,12 +112,14 @@ def places_of(jobs: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     }  # fmt: skip
 
 
-def borrowing(job: Mapping[str, Any], logins: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The targets of a job with the logins that a run has borrowed."""
-    return [{**target["options"], **logins.get(_name(job, number), {})} for number, target in enumerate(job["targets"])]
+def borrowing(job: Mapping[str, Any], logins: Mapping[str, Any], refused: Collection[str] = ()) -> list[dict[str, Any]]:
+    """The targets of a job with the logins that a run has borrowed, without those that were refused one."""
+    targets = {name_of(job, number): target["options"] for number, target in enumerate(job["targets"])}
+    return [{**options, **logins.get(name, {})} for name, options in targets.items() if name not in refused]
 
 
-def _name(job: Mapping[str, Any], number: int) -> str:
+def name_of(job: Mapping[str, Any], number: int) -> str:
+    """The name of a target in what is lent."""
     return f"{job['name']} {number}"
 
 

@@ -9,6 +9,7 @@ Results of modules are those that a task registered: empty or with ``skipped`` i
 
 from __future__ import annotations
 
+import types
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.endpoint import LO
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import FULL
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName, shortened
 from ansible_collections.cerss.zfs.plugins.module_utils._core.unsent import NOT_SENT
+from ansible_collections.cerss.zfs.plugins.module_utils._jobs.loans import name_of
 
 Result = Mapping[str, Any]
 _SHOWN = 3  # reasons for each row
@@ -135,10 +137,14 @@ def limits(job: Mapping[str, Any], replicate: Result) -> list[dict[str, Any]]:
 # -- rows ------------------------------------------------------------------------------------------------------------
 
 
-def rows(job: Mapping[str, Any], results: Mapping[str, Result], check: bool) -> list[dict[str, Any]]:
+def rows(
+    job: Mapping[str, Any], results: Mapping[str, Result], check: bool,
+    refused: Mapping[str, str] = types.MappingProxyType({}),
+) -> list[dict[str, Any]]:  # fmt: skip
     """A row for the source and one for each target.
 
     ``results``: by step, ``snapshot``, ``replicate``, ``prune``, and the loops ``prune_on_targets`` and ``lag``.
+    ``refused``: why targets got no access for this run, by `loans.name_of`.
     """
     replicate = results.get("replicate") or {}
     pruned = {each["item"]["target"]: each for each in _items(results.get("prune_on_targets"))}
@@ -148,7 +154,11 @@ def rows(job: Mapping[str, Any], results: Mapping[str, Result], check: bool) -> 
     table = [_source_row(job, results, unread)]
     for place, items in enumerate(replicas(job, replicate)):
         row = _row(job, job["targets"][place]["name"])
-        _add_sent(row, items, replicate, check)
+        why = refused.get(name_of(job, place))
+        if why is None:
+            _add_sent(row, items, replicate, check)
+        else:
+            row["problems"].append(why)
         _add_pruned(row, job["targets"][place], pruned.get(place), check and any(not each["failed"] for each in items))
         _add_lag(row, [lags[each["id"]] for each in items if each.get("id") in lags], check)
         table.append(row)

@@ -135,3 +135,4 @@ def test_targets_of_jobs() -> None:
     assert borrowing(job, {"n 0": {"user": "u", "port": 22}, "m 1": {"port": 7}}) == [
         {**options[0], "user": "u", "port": 22}, options[1],
     ]  # fmt: skip
+    assert borrowing(job, {}, {"n 0": "b is not reachable"}) == [options[1]]

@@ -190,6 +190,14 @@ def test_failures_are_in_the_row_of_their_target() -> None:
     assert row(None, lag=unread)["problems"] == ["cannot read"]
 
 
+def test_a_target_without_access_has_the_reason_in_its_row() -> None:
+    left = [replica("spare/db")]
+    _source, b, *_others, spare = outcome.rows(
+        made(), results(replicate={"replicas": left}), False, {"nightly 0": "no access"}
+    )
+    assert (b["problems"], b["sent"], spare["problems"]) == (["no access"], None, [])
+
+
 @pytest.mark.parametrize(
     ("severity", "check", "key"),
     [("critical", False, "problems"), ("critical", True, "warnings"), ("warning", False, "warnings")],
