@@ -233,6 +233,13 @@ def test_check_mode_sends_what_it_would_take(jobs: Jobs) -> None:
     assert {name for _host, name, _check, _given in calls} == {"snapshot", "snapshot_replicate", "snapshot_prune"}
 
 
+@pytest.mark.parametrize("step", ["snapshot", "replicate"])
+def test_a_tag_chooses_the_step(jobs: Jobs, step: str) -> None:
+    jobs.run("--tags", f"zfs_jobs_{step}", zfs_jobs_host=JOBS, zfs_jobs_only="nightly")
+    name = {"replicate": "snapshot_replicate"}.get(step, step)
+    assert [called for _host, called, _check, _given in jobs.calls()] == [name]
+
+
 def test_nothing_is_done_if_anything_is_wrong(jobs: Jobs) -> None:
     run = jobs.run(zfs_jobs=JOBS, zfs_jobs_group=[{"name": "nightly", "keeps": {}}])
     assert run.returncode == 2
