@@ -19,6 +19,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadI
 
 KEY = "temporary access makes a key of its own"
 RECEIVE, SEND = "receive", "send"
+USER, LIFETIME = "root", "1d"
 
 
 def loans(
@@ -31,7 +32,7 @@ def loans(
     The one named ``source`` sends. ``hosts``: those of the inventory -> their ``ansible_host``, or None. ``login`` and
     ``properties`` are for all places; blank is unset.
     """
-    seconds = units.duration(lifetime, "the lifetime of temporary access")
+    seconds = units.duration(str(lifetime or "").strip() or LIFETIME, "the lifetime of temporary access")
     found = []
     for name, own in places.items():
         place = {**_given(login), **_given(own)}
@@ -48,7 +49,7 @@ def loans(
         sends = name == "source"
         found.append({
             "name": name, "host": place.get("inventory_host") or inventory_name(address, hosts), "address": address,
-            "port": int(place.get("port") or 22), "user": str(place.get("user") or user),
+            "port": int(place.get("port") or 22), "user": str(place.get("user") or str(user or "").strip() or USER),
             "job": SEND if sends else RECEIVE, "root": common(names) if sends else root_of(address, place),
             "properties": [] if sends else sorted({*named(properties), *named(place.get("properties"))}),
             "lifetime": seconds,
@@ -57,7 +58,7 @@ def loans(
 
 
 def _given(place: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in place.items() if value not in (None, "")}
+    return {key: value for key, value in place.items() if value is not None and str(value).strip()}
 
 
 def inventory_name(address: str, hosts: Mapping[str, Any]) -> str:

@@ -60,6 +60,13 @@ def test_each_place_has_what_all_have() -> None:
         loans({"targets.0": TARGET}, [], HOSTS, "root", "1h", login=login)
 
 
+@pytest.mark.parametrize("blank", [None, "", " "])
+def test_what_a_survey_leaves_blank_is_the_default(blank: Any) -> None:
+    places = {"target": {**TARGET, "port": blank, "user": blank, "become": blank}, "source": {"host": blank}}
+    (loan,) = loans(places, [], HOSTS, blank, blank, login={"port": blank})
+    assert (loan["port"], loan["user"], loan["lifetime"]) == (22, "root", 86400)
+
+
 @pytest.mark.parametrize(
     ("place", "lifetime", "complaint"),
     [
