@@ -325,6 +325,18 @@ def test_a_link_in_the_home_of_the_user_is_not_followed_as_root(
     assert os.listdir(tmp_path / "roots") == []
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can create what belongs to somebody else")
+@pytest.mark.parametrize(("owner", "mode"), [(65533, 0o755), (0, 0o1777)])
+def test_a_home_that_others_can_write_to_gets_no_key(host: Host, owner: int, mode: int) -> None:
+    """It might have a link of theirs, which root would follow."""
+    host.owner = 65534
+    os.chown(host.home, owner, owner)
+    host.home.chmod(mode)
+    with pytest.raises(SystemExit, match=r"others than root and .* can write to"):
+        host.borrow()
+    assert os.listdir(host.home) == []
+
+
 def test_a_key_expires_by_the_clock_of_sshd(host: Host, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     """The time zone of a play, or of the user that logs in, is not that of sshd."""
     given = {

@@ -202,7 +202,10 @@ def change(noted: dict[str, Any], code: dict[str, Any], name: str, line: str | N
 def rights(user: str) -> Iterator[None]:
     """Those of the user in a home that is his: a link that he has planted there gets nobody further than himself."""
     account = pwd.getpwnam(user)
-    if os.geteuid() != 0 or os.stat(account.pw_dir).st_uid != account.pw_uid:
+    home = os.stat(account.pw_dir)
+    if home.st_uid not in (0, account.pw_uid) or (home.st_uid == 0 != account.pw_uid and home.st_mode & 0o022):
+        sys.exit(f"others than root and {user} can write to {account.pw_dir}, so no key is put there; change its mode")
+    if os.geteuid() != 0 or home.st_uid != account.pw_uid:
         yield
         return
     groups = os.getgroups()
