@@ -65,7 +65,8 @@ def inventory_name(address: str, hosts: Mapping[str, Any]) -> str:
     """The host of the inventory with that name, or else with that address."""
     if address in hosts:
         return address
-    found = [name for name, known in hosts.items() if known == address]
+    plain = re.sub(r"^\[(.*)\]$", r"\1", address)
+    found = [name for name, known in hosts.items() if known in (address, plain)]
     if len(found) != 1:
         which = f"is the address of {', '.join(found)}" if found else "is no host of the inventory"
         raise BadInput(

@@ -12,6 +12,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadI
 from ansible_collections.cerss.zfs.plugins.module_utils._jobs.loans import (
     borrowing,
     common,
+    inventory_name,
     lent,
     loans,
     named,
@@ -58,6 +59,10 @@ def test_each_place_has_what_all_have() -> None:
     ]  # fmt: skip
     with pytest.raises(BadInput, match="leave out become"):
         loans({"targets.0": TARGET}, [], HOSTS, "root", "1h", login=login)
+
+
+def test_an_address_in_brackets_is_that_address() -> None:
+    assert [inventory_name(host, {"b": "fd00::2"}) for host in ("fd00::2", "[fd00::2]")] == ["b", "b"]
 
 
 @pytest.mark.parametrize("blank", [None, "", " "])
