@@ -375,7 +375,7 @@ LOST = [{"host": "b", "folder": "/dev/shm/cerss.zfs_lent_b"}, {"host": "a", "fol
     [
         (
             "lend",
-            {"zfs_peer_lend": [LOAN]},
+            {"__zfs_peer_lend": [LOAN]},
             "a has no access to b for this run: no-such-host.invalid has no address here",
         ),
         (
