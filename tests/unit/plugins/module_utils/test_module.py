@@ -217,7 +217,7 @@ def test_every_optional_option_of_every_module_may_be_blank(module):
         left = without_blanks(given, spec["argument_spec"])
         assert left == without(given, path)
         told = validator.validate(left).error_messages
-        assert not [text for text in told if "convert" in text or "value of" in text], path
+        assert not [text for text in told if "convert" in text or ("value of" in text and "got: x" not in text)], path
 
 
 @pytest.mark.parametrize("module", MODULES)
