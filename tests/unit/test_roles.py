@@ -85,7 +85,7 @@ def test_changes_on_another_host_are_made_one_after_another(path: Path) -> None:
         ("[{command: id, delegate_to: b, changed_when: there is changed}]", 1),
         ("[{ansible.builtin.slurp: {}, delegate_to: b}]", 0),
         ("[{cerss.zfs.zfs_snapshot_prune: {}, delegate_to: b}]", 0),
-        ("[{cerss.zfs.zfs_dataset: {}, delegate_to: b}]", 1),
+        ("[{cerss.zfs.zfs_dataset: {}, delegate_to: b}]", 0),
         ("[{delegate_to: b, block: [{file: {}}]}]", 1),
         ("[{delegate_to: b, throttle: 1, block: [{file: {}}], rescue: [{file: {}}]}]", 0),
         ("[{delegate_to: b, block: [{file: {}, throttle: 1}], always: [{file: {}}]}]", 1),
