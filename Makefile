@@ -65,7 +65,7 @@ sanity-%: .venv/.make
 
 system: .venv/.system lab-packages ## System tests of all but replication, on machines with real ZFS
 	$(LAB) run -- pytest --durations 0 --durations-min 20 tests/system --ignore-glob '*/test_replicate*' --ignore-glob '*/test_worlds_*' \
-	  --deselect $(STARTED) $(addprefix --ignore tests/system/test_,agreement.py examples.py hostile_source.py jobs.py lab.py progress.py races.py schedule.py silence.py stops.py trust.py zfs_pool_info.py zfs_replication_info.py)
+	  --deselect $(STARTED) $(addprefix --ignore tests/system/test_,agreement.py examples.py hostile_source.py jobs.py lab.py lent.py progress.py races.py schedule.py silence.py stops.py trust.py zfs_pool_info.py zfs_replication_info.py)
 
 replication: .venv/.system lab-packages ## System tests of replication, on machines with real ZFS
 	$(LAB) run --dir .cache/lab-replication -- pytest --durations 0 --durations-min 20 tests/system/test_replicate.py
@@ -79,14 +79,20 @@ trust: .venv/.system lab-packages ## Service users, their permissions, the gate,
 	CERSS_ROLES_ROUNDS=1 pytest tests/unit/test_roles.py
 	$(LAB) run --dir .cache/lab-trust -- pytest tests/system/test_trust.py
 
-molecule: .venv/.system lab-packages ## Molecule scenarios, on machines with real ZFS
+molecule: .venv/.system lab-packages ## The Molecule scenario of replication, on machines with real ZFS
+	$(LAB) run --dir .cache/lab-molecule -- molecule test --scenario-name zfs_replicate
+
+scenarios: .venv/.system lab-packages ## All Molecule scenarios, one for each role; "test" leaves it out
 	$(LAB) run --dir .cache/lab-molecule -- molecule test --all
+
+lent: .venv/.system lab-packages ## Access for one run, and what a thief of its key can do; "test" leaves it out
+	$(LAB) run --dir .cache/lab-lent -- pytest tests/system/test_lent.py
 
 jobs: .venv/.system lab-packages ## Jobs, several targets at once, and the commands of "Getting started"; "test" leaves it out
 	$(LAB) run -- pytest tests/system/test_jobs.py tests/system/test_replicate_targets.py $(STARTED)
 
 REPLICATION := $(addprefix tests/system/test_replicate,.py _encrypted.py)
-.PHONY: attacks jobs gated cuts reseeds races schedule worlds examples lab-check
+.PHONY: attacks jobs lent scenarios gated cuts reseeds races schedule worlds examples lab-check
 examples: .venv/.system lab-packages ## The examples of the module documentation, each run as it is; "test" leaves it out
 	$(LAB) run -- pytest tests/system/test_examples.py
 
