@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-testinfra_hosts = ["backend-a"]
-
 
 def test_what_is_kept(host: Any) -> None:
-    names = host.check_output("zfs list -H -o name -t snapshot -s createtxg tank/pruned").splitlines()
-    assert names == [f"tank/pruned@{name}" for name in ("daily-3", "daily-4", "mine")]
+    found = host.run("zfs list -H -o name -t snapshot -s createtxg tank/pruned")
+    kept = ("daily-3", "daily-4", "mine") if host.check_output("hostname") == "backend-a" else ()
+    assert found.stdout.splitlines() == [f"tank/pruned@{name}" for name in kept]
