@@ -146,7 +146,11 @@ def until(true: Any, seconds: float = 20) -> None:
 
 
 @pytest.mark.parametrize("before", [None, ADMINISTRATOR])
-def test_what_was_lent_goes_when_it_is_given_back(host: Host, before: str | None) -> None:
+def test_what_was_lent_goes_when_it_is_given_back(
+    host: Host, before: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, also the processes that wait."""
+    monkeypatch.setitem(PARTS, "lent.py", PARTS["lent.py"].replace("LOOK = 0.1", "LOOK = 600.0"))
     if before is not None:
         host.keys.parent.mkdir()
         host.keys.write_text(before)

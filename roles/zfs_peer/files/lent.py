@@ -30,6 +30,7 @@ import re
 import runpy
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -271,7 +272,17 @@ def end(place: str) -> dict[str, Any]:
         finally:  # without the gate, a line that cannot be taken away lets nobody in
             with contextlib.suppress(FileNotFoundError):  # who waits has done it
                 shutil.rmtree(place)
+            dismiss(place)
     return {"changed": True}
+
+
+def dismiss(place: str) -> None:
+    """End the process that waits for the end of this loan."""
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            pid, words = int(path.split("/")[2]), os.fsdecode(file.read()).split("\0")
+            if words[-3:] == ["wait", place, ""] and pid != os.getpid():
+                os.kill(pid, signal.SIGTERM)
 
 
 def wait(place: str) -> None:
