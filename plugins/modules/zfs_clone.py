@@ -81,6 +81,14 @@ options:
     type: str
     choices: [fail, cascade]
     default: fail
+  unused_only:
+    description:
+      - With O(state=absent), remove only clones that are not in use and have no dependents. The others stay as they
+        are, and RV(clones[].kept) tells why. So does a clone that was not created by this collection.
+      - A filesystem is in use if it is mounted. A volume is in use if its device or a partition of it is open, mounted
+        or part of another device. Only root sees who has it open, but ZFS never destroys a volume that is open.
+    type: bool
+    default: false
   wait:
     description:
       - Time to wait for a snapshot that is still being received, as V(90s), V(15m), V(2h) or whole seconds.
@@ -143,6 +151,12 @@ EXAMPLES = r"""
     name: tank/db-test
     state: absent
 
+- name: Remove the clones of the last release that are no longer in use
+  cerss.zfs.zfs_clone:
+    name: [tank/vm7-v11, tank/vm8-v11]
+    state: absent
+    unused_only: true
+
 - name: Remove a clone with its snapshots and their clones
   cerss.zfs.zfs_clone:
     name: tank/db-test
@@ -153,7 +167,7 @@ EXAMPLES = r"""
 RETURN = r"""
 clones:
   description: The clones in the order of O(name), as they are now, or would be in check mode. With O(state=absent),
-    only the keys RV(clones[].name), RV(clones[].failed) and RV(clones[].msg) have a value.
+    only the keys RV(clones[].name), RV(clones[].failed), RV(clones[].msg) and RV(clones[].kept) have a value.
   returned: success, and failure after the options were checked
   type: list
   elements: dict
@@ -218,8 +232,12 @@ clones:
       type: str
       sample: "tank/dev/eve exists but is not a clone of tank/db@nightly: it is a filesystem that was not created from a
         snapshot. Choose another name, or give the snapshot that it was created from"
+    kept:
+      description: Why it was not removed with O(unused_only=true). V(null) otherwise.
+      type: str
+      sample: "tank/vm7-v11 is in use: open in process 812 (qemu-system-x86)"
 clone:
-  description: The first of RV(clones), without C(failed) and C(msg). V(null) if it does not exist.
+  description: The first of RV(clones), without C(failed), C(msg) and C(kept). V(null) if it does not exist.
   returned: success, and failure after the options were checked
   type: dict
   sample: {"name": "tank/db-test", "guid": "9103675091350297519", "type": "filesystem", "promoted": false}
@@ -247,6 +265,7 @@ def main() -> None:
             "mounted": {"type": "bool"},
             "create_parents": {"type": "bool", "default": False},
             "on_dependents": {"type": "str", "choices": ["fail", "cascade"], "default": "fail"},
+            "unused_only": {"type": "bool", "default": False},
             "wait": {"type": "str", "default": "0"},
         },
         supports_check_mode=True,

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core import model, units
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, Busy, CerssError, Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import Announcement, CloneOrigin
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Clone, Dataset, Progress, Snapshot, Values
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import (
@@ -29,6 +29,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._dataset.items import It
 from ansible_collections.cerss.zfs.plugins.module_utils._dataset.parents import nearest, plan_parents
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
+from ansible_collections.cerss.zfs.plugins.module_utils._host.devices import usage
 from ansible_collections.cerss.zfs.plugins.module_utils._host.inventory import Inventory, Things, check_values
 from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wait_for
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
@@ -39,7 +40,10 @@ _POLL = 2.0  # seconds between two looks at an inbound snapshot
 
 @dataclass(frozen=True)
 class Options:
-    """The checked options for one of the clones. ``cascade``: on_dependents=cascade. ``wait`` in seconds."""
+    """The checked options for one of the clones. ``cascade``: on_dependents=cascade. ``wait`` in seconds.
+
+    ``unused_only``: whether to leave a clone that is in use, has dependents, or was not created by this collection.
+    """
 
     name: DatasetName
     snapshot: SnapshotName | None
@@ -49,6 +53,7 @@ class Options:
     create_parents: bool
     cascade: bool
     wait: int
+    unused_only: bool = False
     root: bool = True  # the module runs as root; on Linux only root can mount
 
     @classmethod
@@ -65,6 +70,7 @@ class Options:
             create_parents=params["create_parents"],
             cascade=params["on_dependents"] == "cascade",
             wait=units.duration(params["wait"], "wait"),
+            unused_only=bool(params.get("unused_only")),
             root=os.geteuid() == 0,
         )
 
@@ -92,8 +98,11 @@ def _check_combinations(params: Mapping[str, Any]) -> None:
         useless = [option for option in present_only if params[option] not in (None, {}, False)]
     else:
         useless = ["on_dependents"] if params["on_dependents"] != "fail" else []
+        useless += ["unused_only"] if params.get("unused_only") else []
     if useless:
         raise BadInput(f"{', '.join(useless)} cannot be combined with state={params['state']}; leave it out")
+    if params.get("unused_only") and params["on_dependents"] != "fail":
+        raise BadInput("unused_only=true keeps what has dependents; leave on_dependents out")
     if params["promoted"] and len(params["name"]) > 1:
         raise BadInput(
             f"promoted=true takes just one name, and name has {len(params['name'])}: the snapshot moves to the first "
@@ -143,7 +152,10 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     return {
         **items.result(list({item.name: item for item in in_order}.values())),
         "clone": first.to_result() if first else None,
-        "clones": [{**clones.get(item.name, Clone(item.name)).to_result(), **item.to_result()} for item in listed],
+        "clones": [
+            {**clones.get(item.name, Clone(item.name)).to_result(), **item.to_result(), "kept": item.kept}
+            for item in listed
+        ],
     }
 
 
@@ -511,14 +523,24 @@ def _absent(backend: Backend, tasks: Sequence[Task], check_mode: bool) -> dict[s
     gone: set[str] = set()
     for item, options in existing:
         item.plan = item.check(partial(plan_absent, options, seen, reach, gone)) or Plan()
+        _keep(item, options)
         gone |= removal.destroyed(item.plan)
     if not check_mode:
         items.carry_out_all(backend, [item for item, _options in existing])
-        left = [item for item, _options in existing if not item.error]
+        for item, options in existing:
+            _keep(item, options)
+        left = [item for item, _options in existing if not item.error and not item.kept]
         errors = removal.verify(backend, [item.name for item in left]) if left else {}
         for item in left:
             item.error = errors.get(item.name)
     return {}
+
+
+def _keep(item: Item, options: Options) -> None:
+    """With unused_only, what is in the way is no error but the reason to keep the clone."""
+    if options.unused_only and isinstance(item.error, (Refused, Busy)):
+        busy = isinstance(item.error, Busy)
+        item.kept, item.error = f"{item.name} is in use: ZFS says busy" if busy else item.error.msg, None
 
 
 def plan_absent(options: Options, seen: removal.Seen, reach: removal.Reach, gone: Collection[str]) -> Plan:
@@ -526,7 +548,20 @@ def plan_absent(options: Options, seen: removal.Seen, reach: removal.Reach, gone
     name = str(options.name)
     if name not in gone:
         check_removable(options, seen.current[name], seen.origin(name))
+        if options.unused_only:
+            check_unused(seen.current[name])
     return removal.plan(name, seen, reach, gone)
+
+
+def check_unused(clone: Dataset) -> None:
+    """Refused for a clone in use, and for one that this collection did not create."""
+    if _recorded(clone) is None:
+        raise Refused(f"{clone.name} was not created by this collection")
+    if mounting.is_mounted(clone):
+        raise Refused(f"{clone.name} is in use: mounted at {clone.get('mountpoint')}")
+    used = usage(clone.name) if clone.type == "volume" else None
+    if used:
+        raise Refused(f"{clone.name} is in use: {used}")
 
 
 def check_removable(options: Options, clone: Dataset, origin: Snapshot | None) -> None:

@@ -21,13 +21,15 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import car
 class Item:
     """One of the things: what is to be done, or was done, and why it failed.
 
-    ``unmounted``: what zfs said of it when it had created it but could not mount it.
+    ``unmounted``: what zfs said of it when it had created it but could not mount it. ``kept``: why it was not removed,
+    where that is no error.
     """
 
     name: str
     plan: Plan = field(default_factory=Plan)
     error: CerssError | None = None
     unmounted: list[str] = field(default_factory=list)
+    kept: str | None = None
 
     def check(self, look: Callable[[], Any]) -> Any:
         """What ``look()`` returns; None if it raises a CerssError, which is kept, or if something has failed before."""

@@ -21,9 +21,9 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import (
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import shortened
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Effect, Plan, Step, sentences
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
+from ansible_collections.cerss.zfs.plugins.module_utils._host.devices import DEVICES, device_of
 from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wait_for
 
-DEVICES = Path("/dev/zvol")
 PROBED = 5.0  # seconds in which udev, multipath and LVM look at a new device, which is busy meanwhile (openzfs#9359)
 LOOK = 0.5
 
@@ -154,7 +154,7 @@ def _refusal(backend: Backend, step: Step, command: list[str]) -> ZfsError | Non
 def _device(backend: Backend, command: list[str]) -> Path | None:
     """The device of the volume, or of the volume's snapshot, that a command on this host is about."""
     name = command[-1].partition("@")[0] if command[1] == "rollback" else command[-1]
-    device = DEVICES / name.replace(" ", "+")  # as zvol_id, udev's program, names it
+    device = device_of(name, DEVICES)
     return device if backend.endpoint.host is None and device.exists() else None
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, CerssError, Refused
+from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import BadInput, Busy, CerssError, Refused
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset, Snapshot
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import SnapshotName
+from ansible_collections.cerss.zfs.plugins.module_utils._dataset import clone as clones
 from ansible_collections.cerss.zfs.plugins.module_utils._dataset import removal
 from ansible_collections.cerss.zfs.plugins.module_utils._dataset.clone import (
     Options,
@@ -206,6 +207,8 @@ def test_bad_input(params: dict[str, Any], told: str) -> None:
         ({"snapshot": None}, "state=present needs snapshot"),
         ({"name": ["tank/c", "tank/d"], "promoted": True}, "promoted=true takes just one name"),
         ({"name": ["tank/c", "tank/c"]}, "more than once"),
+        ({"unused_only": True}, "unused_only cannot be combined with state=present"),
+        ({"state": "absent", "unused_only": True, "on_dependents": "cascade"}, "leave on_dependents out"),
     ],
 )
 def test_options_that_do_not_fit_together(params: dict[str, Any], told: str) -> None:
@@ -355,3 +358,44 @@ def test_what_zfs_clone_does_not_remove(clone: Dataset, params: dict[str, Any], 
     requested, _origin = options(state="absent", **params)
     with pytest.raises(Refused, match=told):
         plan_absent(requested, removal_seen(clone, more=(thing("tank/v@t"),)), removal.Reach(False), set())
+
+
+OURS = {"origin": "tank/v@s", "__origin": "11"}
+
+
+@pytest.mark.parametrize(
+    ("clone", "more", "open_", "told"),
+    [
+        (thing("tank/c", **OURS), (), None, None),
+        (thing("tank/c", **OURS, mounted="yes", mountpoint="/c"), (), None, "is in use: mounted at /c"),
+        (thing("tank/c", **{**OURS, "type": "volume"}), (), None, None),
+        (thing("tank/c", **{**OURS, "type": "volume"}), (), "open in process 7 (vm)", "is in use: open in process 7"),
+        (thing("tank/c", origin="tank/v@s"), (), None, "was not created by this collection"),
+        (thing("tank/c", **OURS), (thing("tank/c@own"),), None, "snapshot tank/c@own"),
+    ],
+)
+def test_with_unused_only_a_clone_that_is_needed_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+    clone: Dataset,
+    more: tuple[Dataset | Snapshot, ...],
+    open_: str | None,
+    told: str | None,
+) -> None:
+    asked = {**GIVEN, "snapshot": None, "state": "absent", "name": ["tank/c"]}
+    monkeypatch.setattr(removal, "read", lambda *_args: removal_seen(clone, more=(thing("tank/v@s"), *more)))
+    monkeypatch.setattr(clones, "usage", lambda _name: open_)
+    result = main({**asked, "unused_only": True}, check_mode=True)
+    assert result["changed"] == (told is None), result
+    (kept,) = [each["kept"] for each in result["clones"]]
+    assert kept is None if told is None else told in kept
+    assert not result.get("failed")
+    # Without the option only dependents are in the way.
+    assert bool(main(asked, check_mode=True).get("failed")) == bool(more)
+
+
+@pytest.mark.parametrize("unused_only", [True, False])
+def test_what_is_opened_meanwhile_is_kept_too(unused_only: bool) -> None:
+    requested, _origin = options(state="absent", unused_only=unused_only)
+    item = Item("tank/c", error=Busy(["zfs", "destroy", "tank/c"], 1, "cannot destroy 'tank/c': dataset is busy"))
+    clones._keep(item, requested)
+    assert (item.kept is not None, item.error is None) == (unused_only, unused_only)
