@@ -121,6 +121,10 @@ UNITS, NAMES, UNSENT = (
 DECLARATION, JOB, OUTCOME, CONFLICTS = (
     f"tests/unit/plugins/module_utils/_jobs/test_{name}.py" for name in ("declaration", "job", "outcome", "conflicts")
 )
+DISTRIBUTION, DISTRIBUTED, DEVICES = (
+    f"tests/unit/plugins/module_utils/{name}.py"
+    for name in ("_distribution/test_plan", "_distribution/test_outcome", "_host/test_devices")
+)
 POOL, POOL_TEXT, POOL_INFO, DATASET_INFO = (
     f"tests/unit/plugins/module_utils/{name}.py"
     for name in ("_core/test_pool", "_zfs/test_pool", "_pool/test_info", "_dataset/test_info")
@@ -159,6 +163,39 @@ MUTANTS = [
            """if target["options"]["host"] == host""", "if True", OUTCOME),
     Mutant("what is late now fails no check run", "_jobs/outcome", """if check or each.get""", "if each.get", OUTCOME),
     Mutant("an unreachable target is a failure", "_jobs/outcome", """ or result.get("unreachable")""", "", OUTCOME),
+    Mutant("a clone of a version that is kept stays", "_distribution/plan",
+           """for snap in others if snap["snapshot"] not in kept for""", "for snap in others for", DISTRIBUTION),
+    Mutant("only what the role has named is removed", "_distribution/plan",
+           """if name in filled(requested.clones, snap["snapshot"]) and name not in fixed""", "if name not in fixed",
+           DISTRIBUTION),
+    Mutant("a fixed name is not removed with its version", "_distribution/plan", " and name not in fixed\n", "\n",
+           DISTRIBUTION),
+    Mutant("keep keeps old clones", "_distribution/plan",
+           "            and not matches(name, requested.keep)\n", "", DISTRIBUTION),
+    Mutant("keep keeps what would be replaced", "_distribution/plan",
+           "    if matches(name, requested.keep):\n", "    if not name:\n", DISTRIBUTION),
+    Mutant("nothing is replaced unless asked for", "_distribution/plan", "    if not requested.replace:\n",
+           "    if not name:\n", DISTRIBUTION),
+    Mutant("the distributed version is never deleted", "_distribution/plan",
+           """if snap["snapshot"] != version), key""", "if version), key", DISTRIBUTION),
+    Mutant("the newest versions are kept", "_distribution/plan", """-snap["createtxg"]""", """snap["createtxg"]""",
+           DISTRIBUTION),
+    Mutant("what has not been removed is not created anew", "_distribution/outcome",
+           """if not clone.get("kept") and""", "if", DISTRIBUTED),
+    Mutant("in check mode what gives way is still there", "_distribution/outcome", "[] if check else removed(replace)",
+           "removed(replace)", DISTRIBUTED),
+    Mutant("a version goes with its last clone", "_distribution/outcome",
+           "{*replaced, *gone}.issuperset(", "{*replaced}.issuperset(", DISTRIBUTED),
+    Mutant("a clone that is open is in use", "_host/devices", "not in devices:", "in devices:", DEVICES),
+    Mutant("a claimed device is in use", "_host/devices", "return error.errno == errno.EBUSY", "return False", DEVICES),
+    Mutant("a mounted clone is in use", "_dataset/clone", "    if mounting.is_mounted(clone):\n        raise Refused(f",
+           "    if not clone:\n        raise Refused(f", CLONE),
+    Mutant("an open clone is in use", "_dataset/clone", "    if used:\n", "    if not clone:\n", CLONE),
+    Mutant("only our clones are removed when unused", "_dataset/clone",
+           "    if _recorded(clone) is None:\n        raise Refused(f",
+           "    if not clone:\n        raise Refused(f", CLONE),
+    Mutant("only unused_only keeps what is in the way", "_dataset/clone", "if options.unused_only and isinstance(",
+           "if isinstance(", CLONE),
     Mutant("the kernel knows whether a pool is suspended", "_core/pool",
            "if self.kernel == SUSPENDED or self.status is None:", "if self.status is None:", POOL),
     Mutant("errors of a device are a problem", "_core/pool",

@@ -19,7 +19,10 @@ import yaml
 from ansible_collections.cerss.zfs.tests.unit import controller
 
 ROOT = Path(__file__).parents[2]
-MODULES = ("zfs_snapshot", "zfs_snapshot_replicate", "zfs_snapshot_prune", "zfs_replication_info")
+MODULES = (
+    "zfs_clone", "zfs_snapshot", "zfs_snapshot_info", "zfs_snapshot_replicate", "zfs_snapshot_prune",
+    "zfs_replication_info",
+)  # fmt: skip
 
 # A module of that name
 STUB = """#!/usr/bin/python

@@ -27,9 +27,10 @@ BELOW = {
     "_replication": {"_core", "_zfs", "_host"},
     "_pool": {"_core", "_zfs", "_host"},
     "_jobs": {"_core", "_snapshot"},
+    "_distribution": {"_core"},
     "": {"_core", "_zfs"},
 }
-PURE = ("_core", "_zfs", "_jobs", "")
+PURE = ("_core", "_zfs", "_jobs", "_distribution", "")
 EFFECTS = {"subprocess", "socket", "threading", "multiprocessing", "signal", "asyncio", "tempfile", "shutil"}
 
 
