@@ -65,7 +65,7 @@ sanity-%: .venv/.make
 
 system: .venv/.system lab-packages ## System tests of all but replication, on machines with real ZFS
 	$(LAB) run -- pytest --durations 0 --durations-min 20 tests/system --ignore-glob '*/test_replicate*' --ignore-glob '*/test_worlds_*' \
-	  --deselect $(STARTED) $(addprefix --ignore tests/system/test_,agreement.py examples.py hostile_source.py jobs.py lab.py lent.py progress.py races.py schedule.py silence.py stops.py trust.py zfs_pool_info.py zfs_replication_info.py)
+	  --deselect $(STARTED) $(addprefix --ignore tests/system/test_,agreement.py distribute.py examples.py hostile_source.py jobs.py lab.py lent.py progress.py races.py schedule.py silence.py stops.py trust.py zfs_pool_info.py zfs_replication_info.py)
 
 replication: .venv/.system lab-packages ## System tests of replication, on machines with real ZFS
 	$(LAB) run --dir .cache/lab-replication -- pytest --durations 0 --durations-min 20 tests/system/test_replicate.py
@@ -91,8 +91,11 @@ lent: .venv/.system lab-packages ## Access for one run, and what a thief of its 
 jobs: .venv/.system lab-packages ## Jobs, several targets at once, and the commands of "Getting started"; "test" leaves it out
 	$(LAB) run -- pytest tests/system/test_jobs.py tests/system/test_replicate_targets.py $(STARTED)
 
+distribute: .venv/.system lab-packages ## Versions of an image on three hosts, with clones in use; "test" leaves it out
+	$(LAB) run --dir .cache/lab-distribute --machines 3 -- pytest tests/system/test_distribute.py
+
 REPLICATION := $(addprefix tests/system/test_replicate,.py _encrypted.py)
-.PHONY: attacks jobs lent scenarios gated cuts reseeds races schedule worlds examples lab-check
+.PHONY: attacks jobs lent scenarios gated cuts reseeds races schedule worlds examples lab-check distribute
 examples: .venv/.system lab-packages ## The examples of the module documentation, each run as it is; "test" leaves it out
 	$(LAB) run -- pytest tests/system/test_examples.py
 
