@@ -233,7 +233,8 @@ clones:
       sample: "tank/dev/eve exists but is not a clone of tank/db@nightly: it is a filesystem that was not created from a
         snapshot. Choose another name, or give the snapshot that it was created from"
     kept:
-      description: Why it was not removed with O(unused_only=true). V(null) otherwise.
+      description: Why it was not removed. V(null) if it was.
+      returned: with O(unused_only=true)
       type: str
       sample: "tank/vm7-v11 is in use: open in process 812 (qemu-system-x86)"
 clone:

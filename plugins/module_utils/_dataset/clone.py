@@ -153,7 +153,11 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         **items.result(list({item.name: item for item in in_order}.values())),
         "clone": first.to_result() if first else None,
         "clones": [
-            {**clones.get(item.name, Clone(item.name)).to_result(), **item.to_result(), "kept": item.kept}
+            {
+                **clones.get(item.name, Clone(item.name)).to_result(),
+                **item.to_result(),
+                **({"kept": item.kept} if params.get("unused_only") else {}),
+            }
             for item in listed
         ],
     }
