@@ -30,11 +30,18 @@ def plan(
     return planner.plan(planner.Requested(clones, keep, int(versions), replace), version, snapshots)
 
 
+def result(replica: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]], **options: Any) -> dict[str, Any]:
+    for done in results.values():
+        if done.get("unreachable"):
+            raise AnsibleFilterError(str(done.get("msg")))
+    return outcome.outcome(replica, results=results, **options)
+
+
 PARTS: dict[str, Callable[..., Any]] = {
     "problems": problems,
     "plan": plan,
     "creating": outcome.creating,
-    "outcome": outcome.outcome,
+    "outcome": result,
     "lines": outcome.lines,
 }
 

@@ -86,7 +86,7 @@ def test_a_version_is_pulled_cloned_and_the_older_ones_go(given: Distribution) -
     assert (pruned["match"], pruned["upcoming"]) == (["v1"], ["tank/img@v2"])
     assert removed == {"name": ["tank/a-v1", "tank/a-v0"], "state": "absent", "unused_only": True}
     assert told(text) == [
-        "tank/img@v2: 4096 bytes sent",
+        "tank/img@v2: sent as an increment, 4096 bytes",
         "tank/b: removed",
         "tank/a-v0: removed",
         "tank/a-v2: created",

@@ -41,6 +41,7 @@ def outcome(replica: Result, plan: Mapping[str, Any], results: Mapping[str, Any]
     created = clones if check or (results.get("create") or {}).get("changed") else []
     return {
         "snapshot": f"{replica['target_dataset']}@{replica['snapshot']}",
+        "sent": _sent(replica),
         "bytes_sent": replica["bytes_sent"],
         "clones": clones,
         "created": [name for name in created if name not in plan["there"]],
@@ -51,6 +52,13 @@ def outcome(replica: Result, plan: Mapping[str, Any], results: Mapping[str, Any]
     }
 
 
+def _sent(replica: Result) -> str | None:
+    """How the snapshot is sent; None if the host has it."""
+    if not replica["steps"]:
+        return None
+    return "full" if replica["steps"][0]["kind"] == "full" else "increment"
+
+
 def _kept(result: Result | None) -> list[dict[str, str]]:
     return [{"name": clone["name"], "reason": clone["kept"]} for clone in _clones(result) if clone.get("kept")]
 
@@ -58,9 +66,10 @@ def _kept(result: Result | None) -> list[dict[str, str]]:
 def lines(result: Mapping[str, Any], check: bool) -> list[str]:
     """The result for people to read."""
     would = "would be " if check else ""
-    sent = result["bytes_sent"]
+    how = {"full": f"{would}sent in full", "increment": f"{would}sent as an increment", None: "nothing to send"}
+    size = f", {result['bytes_sent']} bytes" if result["sent"] and not check else ""
     return [
-        f"{result['snapshot']}: " + (f"{sent} bytes sent" if sent else "nothing sent"),
+        f"{result['snapshot']}: {how[result['sent']]}{size}",
         *(f"{name}: {would}removed" for name in result["removed"]),
         *(
             f"{name}: {would}created" if name in result["created"] else f"{name}: unchanged"

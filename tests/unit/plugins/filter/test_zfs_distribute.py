@@ -30,3 +30,9 @@ def test_a_part_that_there_is_not() -> None:
 def test_a_plan_for_a_host_that_has_nothing() -> None:
     found = zfs_distribute([], "plan", version="v1", clones=["t/a-{snapshot}"], versions="1")
     assert (found["create"], found["remove"], found["prune"]) == (["t/a-v1"], [], [])
+
+
+def test_a_host_that_went_down_is_no_success() -> None:
+    results = {"prune": {"changed": False}, "remove": {"unreachable": True, "msg": "no route"}}
+    with pytest.raises(AnsibleFilterError, match="no route"):
+        zfs_distribute({}, "outcome", plan={}, results=results, check=False)

@@ -32,7 +32,7 @@ RESULTS: dict[str, Any] = {
     ]},
 }  # fmt: skip
 SKIPPED = {"changed": False, "skipped": True}
-REPLICA = {"target_dataset": "t/img", "snapshot": "v3", "bytes_sent": 5}
+REPLICA = {"target_dataset": "t/img", "snapshot": "v3", "bytes_sent": 5, "steps": [{"kind": "incremental"}]}
 
 
 @pytest.mark.parametrize("check", [False, True])
@@ -40,6 +40,7 @@ def test_all_of_it(check: bool) -> None:
     told = outcome({**REPLICA, "bytes_sent": None if check else 5}, PLAN, RESULTS, check)
     assert told == {
         "snapshot": "t/img@v3",
+        "sent": "increment",
         "bytes_sent": None if check else 5,
         "clones": ["t/a-v3", "t/b-v3", "t/one"],
         "created": ["t/a-v3", "t/one"],
@@ -61,7 +62,14 @@ def test_all_of_it(check: bool) -> None:
         f"@v1: {'would be ' if check else ''}deleted", f"@v0: {'would be ' if check else ''}deleted",
         "@v2: pending deletion",
     ]  # fmt: skip
-    assert lines(told, check)[0] == ("t/img@v3: nothing sent" if check else "t/img@v3: 5 bytes sent")
+    sent = "would be sent as an increment" if check else "sent as an increment, 5 bytes"
+    assert lines(told, check)[0] == f"t/img@v3: {sent}"
+
+
+def test_how_it_is_sent() -> None:
+    for steps, text in (([], "nothing to send"), ([{"kind": "full"}], "sent in full, 5 bytes")):
+        told = outcome({**REPLICA, "steps": steps}, PLAN, RESULTS, check=False)
+        assert lines(told, check=False)[0] == f"t/img@v3: {text}"
 
 
 def test_nothing_to_do() -> None:
