@@ -83,7 +83,7 @@ def test_a_version_is_pulled_cloned_and_the_older_ones_go(given: Distribution) -
     }  # fmt: skip
     assert replaced == {"name": ["tank/b"], "state": "absent", "unused_only": True}
     assert (created["name"], created["snapshot"]) == (["tank/a-v2", "tank/b"], "tank/img@v2")
-    assert (pruned["match"], pruned["upcoming"]) == (["v1"], ["tank/img@v2"])
+    assert (pruned["match"], pruned["older_than"], pruned["upcoming"]) == (["v1"], "1s", ["tank/img@v2"])
     assert removed == {"name": ["tank/a-v1", "tank/a-v0"], "state": "absent", "unused_only": True}
     assert told(text) == [
         "tank/img@v2: sent as an increment, 4096 bytes",
@@ -105,6 +105,9 @@ def test_check_mode_creates_what_it_can_foresee(given: Distribution) -> None:
     mine = [(name, options.get("name")) for host, name, _check, options in calls if host == "b"]
     assert ("clone", ["tank/a-v2"]) in mine  # tank/b is still there
     assert "tank/b: would be created" in told(text)
+    # What is to come counts as the newest there, so that the one before it may go.
+    ((_b, _name, _check, pruning),) = [call for call in calls if call[1] == "snapshot_prune"]
+    assert pruning["match"] == ["v1", "v2"]
     # Where the image is new there is nothing to look at.
     assert [name for host, name, _check, _options in calls if host == "c"] == ["snapshot_replicate"]
 
