@@ -391,6 +391,45 @@ class Cursor:
         return f"{BOOKMARK_PREFIX}{self.id}_{int(self.guid):x}"
 
 
+# -- both sides ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class OutOfService:
+    """Property of a dataset that is out of service: another one serves in its place. What it gets back afterwards.
+
+    ``settings``: property name -> (value, whether it is set on the dataset itself), for those in `SETTINGS` that a
+    dataset of its type has. ``mounted``: whether it was mounted.
+
+    >>> OutOfService({"readonly": ("off", False)}, False).format()
+    '{"mounted":false,"readonly":["off",false]}'
+    """
+
+    NAME: ClassVar[str] = "cerss.zfs:out_of_service"
+    SETTINGS: ClassVar[tuple[str, ...]] = ("readonly", "canmount", "mountpoint")
+
+    settings: Mapping[str, tuple[str, bool]]
+    mounted: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> OutOfService | Spoilt:
+        value = _object(text, required=("mounted", "readonly"), optional=cls.SETTINGS)
+        mounted = value.pop("mounted", None)
+        fits = isinstance(mounted, bool) and all(
+            isinstance(each, list) and len(each) == 2 and _is_text(each[0]) and isinstance(each[1], bool)
+            for each in value.values()
+        )
+        return cls({name: (each[0], each[1]) for name, each in value.items()}, mounted) if fits else Spoilt(text)
+
+    def format(self) -> str:
+        return _json({"mounted": self.mounted, **{name: list(each) for name, each in self.settings.items()}})
+
+    @classmethod
+    def of(cls, properties: Mapping[str, str]) -> OutOfService | Spoilt | None:
+        """From a dataset's local properties of ours; None without the property."""
+        return cls.parse(properties[cls.NAME]) if cls.NAME in properties else None
+
+
 # -- holds -----------------------------------------------------------------------------------------------------------
 
 
