@@ -56,6 +56,15 @@ options:
         needs a login on that host without a gate.
     type: bool
     default: false
+  on_active:
+    description:
+      - What to do with O(state=released) if the replica is receiving. A receive whose source was switched off may go on
+        for hours without receiving anything.
+      - V(fail) changes nothing.
+      - V(stop) ends its C(zfs receive) first, whoever has started it. RV(actions) lists that.
+    type: str
+    choices: [fail, stop]
+    default: fail
   paused:
     description:
       - V(true) pauses the relationship, so that M(cerss.zfs.zfs_snapshot_replicate) skips it with a warning. V(false)
@@ -215,6 +224,7 @@ def main() -> None:
             "login": {"type": "dict", "options": LOGIN_OPTIONS},
             "state": {"type": "str", "choices": ["present", "released", "absent"], "default": "present"},
             "force": {"type": "bool", "default": False},
+            "on_active": {"type": "str", "choices": ["fail", "stop"], "default": "fail"},
             "paused": {"type": "bool"},
         },
         supports_check_mode=True,

@@ -138,8 +138,18 @@ replications:
       type: str
       returned: success
       sample: backup/vol
+    state:
+      description:
+        - On a source V(active), V(paused), or V(left_over) if only holds and bookmarks of the relationship are left.
+        - On a replica V(active), V(released) by a failover, V(put_aside) by a reseed, or V(unfinished) if a reseed will
+          put it in the place of another one.
+      type: str
+      returned: success
+      sample: active
     last_replicated:
-      description: Last snapshot known to be on the replica, or its bookmark if the source has deleted the snapshot.
+      description:
+        - Last snapshot known to be on the replica, or its bookmark if the source has deleted the snapshot.
+        - On a replica that was released, the snapshot at which the histories part.
       type: str
       returned: success
       sample: tank/vol@s3

@@ -113,6 +113,7 @@ def _source(dataset: Dataset, id_: str, moment: Moment) -> dict[str, Any]:
         "source": dataset.name,
         "target": known.target if known else None,
         **_places((None, dataset.name), parted(known.target) if known else (None, None)),
+        "state": "left_over" if known is None else "paused" if paused else "active",
         "last_replicated": last.name if last else None,
         "snapshots_behind": len(requested if point else newer),
         "lag_seconds": lag,
@@ -177,6 +178,7 @@ def _replica(dataset: Dataset, mark: SourceMark, moment: Moment) -> dict[str, An
         "source": mark.source,
         "target": dataset.name,
         **_places((mark.host or None, mark.dataset), (None, dataset.name)),
+        "state": _state(mark),
         "last_replicated": last.name if last else None,
         "snapshots_behind": None,
         "lag_seconds": lag,
@@ -190,6 +192,11 @@ def _replica(dataset: Dataset, mark: SourceMark, moment: Moment) -> dict[str, An
             limited and _is_late(lag, moment.limits.warn_lag),
         ),
     }  # fmt: skip
+
+
+def _state(mark: SourceMark) -> str:
+    flags = (("put_aside", mark.put_aside), ("released", mark.released), ("unfinished", mark.beside))
+    return next((name for name, is_set in flags if is_set), "active")
 
 
 def _ended(dataset: Dataset, mark: SourceMark) -> list[str]:

@@ -32,12 +32,13 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import Dataset
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import DatasetName, listing, shortened
-from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan
+from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan, Step
 from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory, runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import is_receiving, read_receiving
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend, session
 from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import execute
 from ansible_collections.cerss.zfs.plugins.module_utils._host.values import read_properties
+from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wait_for
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, detail
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.health import Moment, relationships
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.info import look, look_everywhere, running
@@ -49,8 +50,10 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import
     newest_common,
     with_hold,
 )
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.receivers import ENDING, LOOK
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.survey import look_at
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs.processes import Receiver
 
 MOST_ORIGINS = 100  # origins of origins that are looked at; another host may tell of ever more
 
@@ -67,6 +70,7 @@ class Options:
     state: str
     force: bool
     paused: bool | None
+    on_active: str = "fail"
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Options:
@@ -79,6 +83,9 @@ class Options:
             )
         if params.get("paused") is not None and params["state"] != "present":
             raise BadInput(f"paused cannot be combined with state={params['state']}; leave one of them out")
+        on_active = params.get("on_active") or "fail"
+        if on_active != "fail" and params["state"] != "released":
+            raise BadInput(f"on_active cannot be combined with state={params['state']}; leave it out")
         _check_given(params, id_, name, replica)
         return cls(
             id=id_ or None,
@@ -89,6 +96,7 @@ class Options:
             state=params["state"],
             force=params["force"],
             paused=params.get("paused"),
+            on_active=on_active,
         )
 
 
@@ -129,7 +137,7 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
                 again = _read(options, *ends)  # another run may have ended since
                 if again.id != found.id:
                     raise Refused(f"the relationship {found.id} was changed while it was read; run the task again")
-                plan = again.plan
+                plan = _stopped(options, again.plan, *ends)
                 execute(dict(zip((SOURCE, TARGET), ends)), plan)
                 found = _read_after(options, again, *ends)
         result = {**plan.to_result(), "id": found.id, "replication": found.replication}
@@ -362,8 +370,47 @@ def _release(options: Options, target: Backend) -> Reading:
         what = f"{target.endpoint.address(options.replica)} is not" if options.replica else "no dataset there is"
         which = f"the replica of the relationship {options.id}" if options.id else "a replica"
         raise Refused(f"{what} marked as {which}; zfs_replication_info shows which ones there are")
-    _check_idle(options, target, [replica])
-    return Reading(release(replica, mark, target.endpoint), mark.id, _item(mark.id, [replica]))
+    plan = release(replica, mark, target.endpoint)
+    receiver = _receiver(options, target, replica) if plan.changed else None
+    if receiver:
+        text, name = f"stop the receive into {target.endpoint.address(replica.name)}", replica.name
+        stop = Step.of(text, (), {name: {"receiving": True}}, {name: {"receiving": False}}, TARGET)
+        plan.steps.insert(0, stop)
+    return Reading(plan, mark.id, _item(mark.id, [replica]))
+
+
+def _receiver(options: Options, target: Backend, replica: Dataset) -> Receiver | None:
+    """The receive into the replica that is to be stopped. Raises Refused if one runs and is not to be stopped."""
+    receiving = read_receiving(target)
+    found = receiving.into(replica.name) if options.on_active == "stop" else None
+    if found is None and is_receiving(target, receiving, [replica.name]):
+        way_out = "set on_active=stop to stop that first"
+        if options.on_active == "stop":
+            way_out = f"stop that first; the process list of {target.node} does not show who it is"
+        raise Refused(f"{target.endpoint.address(replica.name)} is currently receiving; {way_out}")
+    return found
+
+
+def _stopped(options: Options, plan: Plan, source: Backend, target: Backend) -> Plan:
+    """The plan after its receive was stopped, if it has one. Raises Refused if that does not end."""
+    stop = next((step for step in plan.steps if not step.commands), None)
+    if stop is None:
+        return plan
+    (name,) = stop.names
+
+    def receiver() -> Receiver | None:
+        return read_receiving(target).into(name)
+
+    found = receiver()
+    if found:
+        target.run(target.endpoint.elevated(["kill", str(found.pid)]), check=False)
+        if wait_for(receiver, lambda left: left is None, LOOK, ENDING):
+            raise Refused(
+                f"{target.endpoint.address(name)} is still receiving {ENDING:g} s after its process was told to end; "
+                f"end it on {target.node} with: kill -9 {found.pid}"
+            )
+    now = _read(options, source, target).plan
+    return Plan([stop, *now.steps], now.warnings)
 
 
 def _marked(datasets: Iterable[Dataset], id_: str | None) -> tuple[Dataset | None, SourceMark | None]:
