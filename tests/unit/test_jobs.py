@@ -87,12 +87,15 @@ def zfs_replication_info(here, given, check):
 def used(name: str) -> set[str]:
     """The options that the roles give to a module."""
     tasks = [task for path in ROOT.glob("roles/*/tasks/*.yml") for task in yaml.safe_load(path.read_text())]
-    return {option for task in tasks for option in task.get(f"cerss.zfs.{name}", ())}
+    tasks += [task for block in tasks for task in block.get("block", ())]
+    return {option for task in tasks for option in task.get(f"cerss.zfs.{name}") or ()}
 
 
 class Jobs:
     """A collection with the roles, the filter and the stubs; an inventory; and a playbook run on it."""
 
+    MODULES: tuple[str, ...] = MODULES
+    ANSWERS = ANSWERS
     HOSTS: Mapping[str, Mapping[str, Any]] = {
         "a": {},
         "b": {"ansible_host": "b"},
@@ -109,12 +112,12 @@ class Jobs:
         (collection / "meta" / "runtime.yml").write_text("requires_ansible: '>=2.16.0'\n")
         for name in ("roles", "playbooks", "galaxy.yml", "plugins/filter", "plugins/module_utils"):
             (collection / name).symlink_to(ROOT / name)
-        for name in MODULES:
+        for name in self.MODULES:
             text = STUB.format(
                 spec=json.dumps({option: {"type": "raw"} for option in used(name)}), folder=str(folder), name=name
             )
             (collection / "plugins" / "modules" / f"{name}.py").write_text(text)
-        (folder / "answers.py").write_text(ANSWERS)
+        (folder / "answers.py").write_text(self.ANSWERS)
         (folder / "ssh").write_text("#!/bin/sh\n[ $1 = -G ] || exit 255\necho user me\necho hostname $3\n")
         (folder / "ssh").chmod(0o755)
         every = {

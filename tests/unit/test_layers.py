@@ -28,9 +28,10 @@ BELOW = {
     "_pool": {"_core", "_zfs", "_host"},
     "_jobs": {"_core", "_snapshot"},
     "_distribution": {"_core"},
+    "_failover": {"_core"},
     "": {"_core", "_zfs"},
 }
-PURE = ("_core", "_zfs", "_jobs", "_distribution", "")
+PURE = ("_core", "_zfs", "_jobs", "_distribution", "_failover", "")
 EFFECTS = {"subprocess", "socket", "threading", "multiprocessing", "signal", "asyncio", "tempfile", "shutil"}
 
 
