@@ -125,12 +125,30 @@ DISTRIBUTION, DISTRIBUTED, DEVICES = (
     f"tests/unit/plugins/module_utils/{name}.py"
     for name in ("_distribution/test_plan", "_distribution/test_outcome", "_host/test_devices")
 )
+SERVICE = "tests/unit/plugins/module_utils/_dataset/test_service.py"
+EXCHANGE = "tests/unit/plugins/module_utils/_failover/test_exchange.py"
 POOL, POOL_TEXT, POOL_INFO, DATASET_INFO = (
     f"tests/unit/plugins/module_utils/{name}.py"
     for name in ("_core/test_pool", "_zfs/test_pool", "_pool/test_info", "_dataset/test_info")
 )
 
 MUTANTS = [
+    Mutant("what is out of service remembers how it was before, not how it is now", "_dataset/service",
+           "    is_new = OutOfService.NAME not in dataset.ours\n", "    is_new = True\n", SERVICE),
+    Mutant("a live replica is not put into service", "_dataset/service", "    if dataset.is_replica:\n        raise",
+           "    if False:\n        raise", SERVICE),
+    Mutant("no filesystem is mounted over another one", "_dataset/service",
+           "if other is not None and other not in names:", "if False:", SERVICE),
+    Mutant("filesystems are unmounted from below", "_dataset/service", "for each in reversed(resting)",
+           "for each in resting", SERVICE),
+    Mutant("what was inherited is inherited again", "_dataset/service",
+           "if not local and former.get(name) == (text, False)", "if False", SERVICE),
+    Mutant("a relationship that one side alone knows does not take over", "_failover/exchange",
+           """each if there is None else sources.get(each["id"])""", "each", EXCHANGE),
+    Mutant("what a reseed has replaced does not take over", "_failover/exchange",
+           """or each["state"] not in ("active", "released"):""", """or each["state"] == "x":""", EXCHANGE),
+    Mutant("no dataset of the tree is left behind", "_failover/exchange", "if found and lacking:", "if not found:",
+           EXCHANGE),
     Mutant("a foreseen snapshot is new in its period", "_replication/planner", "created=int(now), temporary=False)",
            "created=0, temporary=False)", REPLICATION),
     Mutant("a foreseen snapshot that exists is there once", "_replication/planner",

@@ -51,6 +51,7 @@ WORLD: dict[str, dict[str, str]] = {
         "Remove a tree with all its datasets and snapshots, and the clones of these": "zfs create -p tank/ci/run"
         "; zfs snapshot -r tank/ci@s; zfs clone tank/ci/run@s tank/copy; zfs snapshot tank/copy@own",
     },
+    "zfs_service": {"": "zfs create tank/db"},
     "zfs_allow": {
         "": "zfs create tank/db; zfs create backup/site-a; id cerss-zfs > /dev/null 2>&1 || useradd --system cerss-zfs"
         "; getent group dba > /dev/null || groupadd dba"
