@@ -370,9 +370,8 @@ def _release(options: Options, target: Backend) -> Reading:
         what = f"{target.endpoint.address(options.replica)} is not" if options.replica else "no dataset there is"
         which = f"the replica of the relationship {options.id}" if options.id else "a replica"
         raise Refused(f"{what} marked as {which}; zfs_replication_info shows which ones there are")
-    plan = release(replica, mark, target.endpoint)
-    receiver = _receiver(options, target, replica) if plan.changed else None
-    if receiver:
+    receiver, plan = _receiver(options, target, replica), release(replica, mark, target.endpoint)
+    if receiver and plan.changed:
         text, name = f"stop the receive into {target.endpoint.address(replica.name)}", replica.name
         stop = Step.of(text, (), {name: {"receiving": True}}, {name: {"receiving": False}}, TARGET)
         plan.steps.insert(0, stop)

@@ -278,6 +278,21 @@ def test_what_somebody_asked_for_is_a_warning(dataset: Dataset) -> None:
     assert (found["severity"], len(found["problems"])) == ("warning", 1)
 
 
+@pytest.mark.parametrize(
+    ("dataset", "state"),
+    [
+        (source(1), "active"),
+        (source(1, paused=True), "paused"),
+        (replica(1), "active"),
+        (replica(1, released=True), "released"),
+        (replica(1, released=True, put_aside=True), "put_aside"),
+        (replica(1, beside=True), "unfinished"),
+    ],
+)
+def test_the_state_of_a_relationship(dataset: Dataset, state: str) -> None:
+    assert report(dataset)["state"] == state
+
+
 def test_a_problem_is_critical_in_a_pause_too() -> None:
     dataset = source(1, 2, paused=True)
     step_hold(dataset, 2)

@@ -536,6 +536,38 @@ def test_a_released_replica_loses_its_partial_receive(replicated: World) -> None
     assert (there.token, Announcement.NAME in there.props) == ("", False)
 
 
+@pytest.mark.parametrize("by_id", [True, False])
+def test_a_receive_that_hangs_is_stopped_where_that_is_asked_for(replicated: World, by_id: bool) -> None:
+    """Its partial state, which it saves when it ends, is aborted."""
+    id_ = change(check=True, state="absent")["id"]
+    given: dict[str, Any] = {"on_active": "stop", **({"id": id_, "target": {"host": "b"}} if by_id else {})}
+    there = replicated.there.all["backup/v"]
+    there.busy, there.token = True, token_text("9", "tank/v@s2", "1")
+
+    def killed(_machine: str, argv: list[str]) -> None:
+        if argv[0] == "kill":
+            assert argv == ["kill", "77"]
+            there.busy = False
+
+    replicated.hook = killed
+    check = failover(check=True, **given)
+    assert there.busy
+    real = failover(**given)
+    assert planned(check) == planned(real)
+    assert real["actions"][:2] == ["stop the receive into b:backup/v", "abort the partial receive in b:backup/v"]
+    assert not failover(**given)["changed"]
+
+
+def test_a_receive_that_does_not_end_is_named(replicated: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relationship, "ENDING", 0.01)
+    monkeypatch.setattr(relationship, "LOOK", 0.005)
+    there = replicated.there.all["backup/v"]
+    there.busy, there.token = True, token_text("9", "tank/v@s2", "1")
+    with pytest.raises(Refused, match=r"b:backup/v is still receiving .* end it on b with: kill -9 77"):
+        failover(on_active="stop")
+    assert not SourceMark.parse(there.props[SourceMark.NAME]).released  # type: ignore[union-attr]
+
+
 def test_ending_clears_what_a_release_has_left(replicated: World) -> None:
     failover()
     assert change(state="absent")["changed"]
@@ -763,6 +795,7 @@ def test_a_snapshot_in_common_is_needed(there: list[int] | None) -> None:
         ({"name": "tank/v", "state": "present", "paused": True}, r"paused needs target.dataset .* or id; set what is"),
         ({"id": ID, "paused": True}, "paused cannot be combined with state=absent"),
         ({"id": ID, "paused": True, "state": "released"}, "paused cannot be combined with state=released"),
+        ({"id": ID, "on_active": "stop", "state": "absent"}, "on_active cannot be combined with state=absent"),
         ({"state": "released"}, r"state=released needs target.dataset \(the replica\); .*, or id instead$"),
         ({"name": "tank/v@s", "target": {"dataset": "b/v"}}, "names a snapshot"),
     ],
