@@ -158,10 +158,8 @@ def test_there_and_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("state", "left"),
     [
-        ({"serves": {"a": False, "b": False}}, FORTH),
         ({"forth": "released", "serves": {"a": False, "b": False}}, [FORTH[2], *FORTH[6:]]),
         ({"forth": "released", "back": "active", "serves": {"a": False, "b": True}}, [FORTH[2], *FORTH[6:]]),
-        (DONE, []),
     ],
 )
 def test_the_next_run_continues(tmp_path: Path, state: dict[str, Any], left: list[str]) -> None:
@@ -172,7 +170,7 @@ def test_the_next_run_continues(tmp_path: Path, state: dict[str, Any], left: lis
 
 
 def test_check_mode_changes_nothing(tmp_path: Path) -> None:
-    for state, playbook in ((BEGUN, "failover"), (PARTED, "failback"), (DONE, "failback")):
+    for state, playbook in ((BEGUN, "failover"), (DONE, "failback")):
         folder = tmp_path / f"{playbook}-{state['forth']}"
         folder.mkdir()
         failover = Failover(folder, **state)
@@ -201,11 +199,7 @@ def test_what_goes_wrong_before_the_release_gives_the_source_back(tmp_path: Path
     ("state", "variables", "message"),
     [
         ({"status": "paused"}, {}, "the replication of tank/f is paused"),
-        ({"forth": None}, {}, "tank/f has no replica there"),
         ({}, {"name": " "}, "zfs_failover_name is not set"),
-        ({}, {"source": ""}, "zfs_failover_source_host is not set"),
-        ({}, {"source": "x"}, "zfs_failover_source_host is x, which is not in the inventory"),
-        ({}, {"target_host": "x"}, "names no host of the inventory; give the host with the replica"),
         ({}, {"mode": "maybe"}, "value of zfs_failover_mode must be one of"),
         ({}, {"mode": "unplanned"}, "a answers and serves tank/f, so two sides would take writes"),
         ({"fails": ["zfs_service"]}, {"mode": "unplanned"}, "a answers, but it is not known whether"),
@@ -235,6 +229,7 @@ def test_without_the_source(tmp_path: Path, source: str, force: str) -> None:
 def test_failback_lists_what_would_be_lost(tmp_path: Path) -> None:
     failover = Failover(tmp_path, **PARTED, lost=["tank/f@x"])
     before = failover.state
+    assert failover.play("--check", playbook="failback", on_divergence="reseed")
     text = " ".join(failover.play(playbook="failback", rc=2).split())
     assert "the histories have parted: on a tank/f has the snapshots tank/f@x after @s1. Nothing was changed." in text
     assert failover.state == before
@@ -242,11 +237,6 @@ def test_failback_lists_what_would_be_lost(tmp_path: Path) -> None:
     failover.play(playbook="failback", on_divergence="rollback")
     assert failover.steps() == ["a service out_of_service", "a replication present", "a replication absent", *BACK]
     assert has(failover.state, BEGUN)
-
-
-def test_nothing_to_bring_back(tmp_path: Path) -> None:
-    failover = Failover(tmp_path)
-    assert "is a replica that has not taken over" in failover.play(playbook="failback", rc=2)
 
 
 def test_the_host_that_takes_over_can_log_in(tmp_path: Path) -> None:
