@@ -15,8 +15,10 @@ from ansible_collections.cerss.zfs.plugins.module_utils._distribution import out
 from ansible_collections.cerss.zfs.plugins.module_utils._distribution import plan as planner
 
 
-def problems(clones: Sequence[str], master: Any, replica: Any, keep: Sequence[str], versions: Any) -> list[str]:
-    return planner.problems(master, replica, clones, keep, versions)
+def problems(
+    clones: Sequence[str], master: Any, replica: Any, keep: Sequence[str], versions: Any, match: Sequence[str] = ()
+) -> list[str]:
+    return planner.problems(master, replica, clones, keep, versions, match)
 
 
 def plan(
@@ -26,8 +28,9 @@ def plan(
     keep: Sequence[str] = (),
     versions: Any = 1,
     replace: bool = False,
+    match: Sequence[str] = (),
 ) -> dict[str, Any]:
-    return planner.plan(planner.Requested(clones, keep, int(versions), replace), version, snapshots)
+    return planner.plan(planner.Requested(clones, keep, int(versions), replace, match), version, snapshots)
 
 
 def result(replica: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]], **options: Any) -> dict[str, Any]:

@@ -27,21 +27,26 @@ class Requested:
     """``clones``: names, some with PLACEHOLDER. ``keep``: patterns of clones to leave as they are.
 
     ``versions``: how many to keep. ``replace``: whether a clone of another version gives way under a fixed name.
+    ``match``: patterns of the snapshots that are versions; empty means all.
     """
 
     clones: Sequence[str]
     keep: Sequence[str] = ()
     versions: int = 1
     replace: bool = False
+    match: Sequence[str] = ()
 
 
-def problems(master: Any, replica: Any, clones: Iterable[str], keep: Iterable[str], versions: Any) -> list[str]:
+def problems(
+    master: Any, replica: Any, clones: Iterable[str], keep: Iterable[str], versions: Any, match: Iterable[str] = ()
+) -> list[str]:
     """What is wrong with the variables, a sentence for each."""
     looks: list[tuple[str, Callable[[], object]]] = [
         ("zfs_distribute_snapshot: ", partial(_master, str(master))),
         ("zfs_distribute_replica: ", partial(DatasetName.parse, str(replica))),
         *(("zfs_distribute_clones: ", partial(_clone, name, str(replica))) for name in clones),
         ("", partial(check_patterns, keep, "zfs_distribute_keep")),
+        ("", partial(check_patterns, match, "zfs_distribute_match")),
     ]
     found = [told for variable, look in looks for told in _complaint(variable, look)]
     if not str(versions).isdecimal() or int(versions) < 1:
@@ -85,7 +90,7 @@ def plan(requested: Requested, version: str, snapshots: Sequence[Mapping[str, An
     are deleted but still needed. ``pins``: for all these snapshots, what needs them.
     """
     fixed = [name for name in requested.clones if PLACEHOLDER not in name]
-    others = sorted((snap for snap in snapshots if snap["snapshot"] != version), key=lambda snap: -snap["createtxg"])
+    others = sorted(_others(requested, version, snapshots), key=lambda snap: -snap["createtxg"])
     there = [snap["snapshot"] for snap in others if snap["state"] == "full"]
     kept = there[: requested.versions - 1]
     present = next((snap for snap in snapshots if snap["snapshot"] == version), {})
@@ -106,6 +111,12 @@ def plan(requested: Requested, version: str, snapshots: Sequence[Mapping[str, An
         "pending": [snap["snapshot"] for snap in others if snap["state"] == "pending_delete"],
         "pins": {snap["snapshot"]: [*_clones(snap), *_holds(snap)] for snap in others},
     }  # fmt: skip
+
+
+def _others(requested: Requested, version: str, snapshots: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The snapshots of other versions."""
+    patterns = requested.match or ("*",)
+    return [snap for snap in snapshots if snap["snapshot"] != version and matches(snap["snapshot"], patterns)]
 
 
 def filled(clones: Iterable[str], version: str) -> list[str]:

@@ -86,6 +86,11 @@ def test_old_clones_that_are_to_be_kept() -> None:
     assert plan(Requested(NAMES, ["re:t/b-v[02]"]), "v3", THERE)["remove"] == ["t/a-v1"]
 
 
+def test_what_is_no_version_is_left_alone() -> None:
+    found = plan(Requested(NAMES, match=["v[13]"]), "v3", THERE)
+    assert (found["remove"], found["prune"], found["pending"]) == (["t/a-v1"], ["v1"], [])
+
+
 def test_planning_changes_nothing_that_was_read() -> None:
     assert plan(Requested(NAMES), "v3", THERE) == plan(Requested(NAMES), "v3", THERE)
     assert [each["snapshot"] for each in THERE] == ["v3", "v0", "v1", "v2", "v4"]
@@ -109,6 +114,7 @@ def test_each_name_once() -> None:
         ({"clones": ["other/x"]}, ["other/x is not below the pool t of the replica"]),
         ({"clones": ["t/img"]}, ["t/img is the replica itself"]),
         ({"keep": ["re:("]}, ["zfs_distribute_keep: 're:('"]),
+        ({"match": ["re:("]}, ["zfs_distribute_match: 're:('"]),
         ({"versions": 0}, ["zfs_distribute_versions: 0 is not a number from 1"]),
         ({"versions": "two"}, ["zfs_distribute_versions: 'two' is not"]),
     ],
