@@ -150,6 +150,8 @@ MUTANTS = [
            """each if there is None else sources.get(each["id"])""", "each", EXCHANGE),
     Mutant("what a reseed has replaced does not take over", "_failover/exchange",
            """or each["state"] not in ("active", "released"):""", """or each["state"] == "x":""", EXCHANGE),
+    Mutant("a replica of the same name on another host is left alone", "_failover/exchange",
+           """(one["source_dataset"], one["target_host"], one["target_dataset"]) == place""", "True", EXCHANGE),
     Mutant("no dataset of the tree is left behind", "_failover/exchange", "if found and lacking:", "if not found:",
            EXCHANGE),
     Mutant("a foreseen snapshot is new in its period", "_replication/planner", "created=int(now), temporary=False)",

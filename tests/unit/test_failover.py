@@ -27,7 +27,8 @@ def answer(module, here, given, check):
     return result
 
 def item(id_, role, source, target, status):
-    return {"id": id_, "role": role, "source_dataset": source, "target_dataset": target, "state": status,
+    hosts = {"source_host": "b" if role == "replica" else None, "target_host": "b" if role == "source" else None}
+    return {**hosts, "id": id_, "role": role, "source_dataset": source, "target_dataset": target, "state": status,
             "last_replicated": (source if role == "source" else target) + "@s1"}
 
 def zfs_replication_info(state, here, given):

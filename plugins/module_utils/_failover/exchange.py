@@ -47,8 +47,10 @@ def pairs(
                 "(zfs_failover_target_dataset)"
             )
         found[source] = _pair(source, replica)
-    for source, target_ in _backward(list(here), known or [], scope):
-        former = found.get(source, {"source": source, "target": target_, "id": None, "last": None, "paused": False})
+    for source, target_, left_over in _backward(list(here), known or [], scope):
+        former = found.get(
+            source, {"source": source, "target": target_, "id": left_over, "last": None, "paused": False}
+        )
         if former["target"] != target_:
             problems.append(
                 f"{source} is the replica of {target_}, and {former['target']} is a replica of it; end one of these "
@@ -95,14 +97,23 @@ def _forward(here: Sequence[Item], there: Sequence[Item] | None, scope: _Scope) 
             )
 
 
-def _backward(here: Sequence[Item], there: Sequence[Item], scope: _Scope) -> Iterable[tuple[str, str]]:
-    """(source dataset, its source on this host) where the source has become the replica."""
+def _backward(
+    here: Sequence[Item], there: Sequence[Item], scope: _Scope
+) -> Iterable[tuple[str, str, str | None]]:  # fmt: skip
+    """(source dataset, its source on this host, id) where the source has become the replica.
+
+    The id is of the old relationship if only the record on the source is left of it: its end was interrupted.
+    """
     sources = {each["id"]: each["source_dataset"] for each in here if each["role"] == "source"}
+    known = {each["id"] for each in here}
     for each in there:
         if each["role"] == "replica" and each["state"] == "active" and each["id"] in sources:
-            target = sources[each["id"]]
-            if scope.fits(each["target_dataset"], target):
-                yield each["target_dataset"], target
+            name, target = each["target_dataset"], sources[each["id"]]
+            place = (name, each["source_host"], each["source_dataset"])
+            left = [one["id"] for one in there if one["role"] == "source" and one["id"] not in known
+                    and (one["source_dataset"], one["target_host"], one["target_dataset"]) == place]  # fmt: skip
+            if scope.fits(name, target):
+                yield name, target, next(iter(left), None)
 
 
 def _pair(source: str, replica: Mapping[str, Any]) -> dict[str, Any]:

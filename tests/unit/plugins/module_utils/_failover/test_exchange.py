@@ -17,8 +17,9 @@ NAME = "tank/f"
 
 def item(id_: str, role: str, source: str, target: str, state: str = "active") -> dict[str, Any]:
     last = f"{target if role == 'replica' else source}@s1"
+    hosts = {"source_host": "b" if role == "replica" else None, "target_host": "b" if role == "source" else None}
     return {
-        "id": id_, "role": role, "source_dataset": source, "target_dataset": target, "state": state,
+        **hosts, "id": id_, "role": role, "source_dataset": source, "target_dataset": target, "state": state,
         "last_replicated": last,
     }  # fmt: skip
 
@@ -49,6 +50,14 @@ def test_each_step_of_the_exchange_shows() -> None:
     (pair,) = pairs([here], NAME, there=[there])["pairs"]
     assert (pair["last"], pair["paused"]) == ("s1", False)
     assert pairs([here], NAME, there=[both(there="paused")[1]])["pairs"][0]["paused"]
+
+
+def test_what_an_interrupted_end_leaves_is_found() -> None:
+    """But not the record of a replica of the same name on another host."""
+    new_here, new_there = turned()
+    there = both()[1]
+    assert states([new_here], [there, new_there]) == [(NAME, "backup/f", "turning", "1")]
+    assert states([new_here], [{**there, "target_host": "c"}, new_there]) == [(NAME, "backup/f", "turned", None)]
 
 
 def test_without_the_source_the_mark_of_the_replica_counts() -> None:

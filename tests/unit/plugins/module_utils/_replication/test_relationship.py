@@ -29,6 +29,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     LastHold,
     ReplicaRecords,
     SourceMark,
+    Spoilt,
     StepHold,
 )
 from ansible_collections.cerss.zfs.plugins.module_utils._core.model import PENDING_DELETE, Bookmark, Dataset, Token
@@ -65,7 +66,7 @@ from ansible_collections.cerss.zfs.tests.unit.pairs import (
 )
 from ansible_collections.cerss.zfs.tests.unit.scenarios import Call
 from ansible_collections.cerss.zfs.tests.unit.transcript import entrance
-from ansible_collections.cerss.zfs.tests.unit.world import World
+from ansible_collections.cerss.zfs.tests.unit.world import Killed, World
 
 NewWorld = Callable[..., World]
 ELSEWHERE = "e" * 16  # another pool
@@ -284,6 +285,75 @@ def test_a_side_that_does_not_answer_is_left_over(replicated: World) -> None:
     assert len(asked) == 1 + 1 + 2
     assert real["replication"] is None
     assert "remain there" in real["warnings"][0]
+
+
+# -- exchange of roles -----------------------------------------------------------------------------------------------
+
+BACK: dict[str, Any] = {"name": "backup/v", "source": {"host": "b"}, "target": {"host": "local", "dataset": "tank/v"}}
+
+
+def turn_round(id_: str) -> None:
+    """As the role zfs_failover does it, on the former source."""
+    failover()
+    change(**BACK)
+    change(id=id_, state="absent")
+
+
+def pull(world: World, **options: Any) -> dict[str, Any]:
+    return world.replicate("backup/v", source={"host": "b"}, target={"dataset": "tank/v"}, **options)
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_the_replication_is_turned_round_and_back(replicated: World, written: bool) -> None:
+    """``written``: the former source wrote on, and has a cursor of a snapshot that never arrived."""
+    first = ours(replicated)
+    id_ = change(check=True, state="absent")["id"]
+    if written:
+        replicated.here.make("tank/v@lost", f"tank/v#{Cursor(id_, '77').format()}")
+    turn_round(id_)
+    replicated.there.make("backup/v@b1")
+    result = pull(replicated)
+    if written:
+        assert "after the last common snapshot tank/v@s1 it holds the snapshots tank/v@lost" in result["msg"]
+        result = pull(replicated, on_divergence="rollback")
+    assert not result.get("failed"), result
+    assert "tank/v@b1" in replicated.here.all
+    back = change(check=True, **BACK)["id"]
+    assert back != id_
+    change(**{**BACK, "id": back, "target": {"host": "local", "dataset": "tank/v"}}, state="released")
+    change()
+    change(**{**BACK, "id": back, "state": "absent"})
+    replicated.here.make("tank/v@s2")
+    assert not replicated.replicate().get("failed")
+    assert len(ours(replicated)) == len(first) + 1  # it has a second cursor
+
+
+def test_an_exchange_that_is_killed_anywhere_is_continued(new_world: NewWorld) -> None:
+    def run(kill_at: int) -> tuple[World, int]:
+        world = new_world()
+        world.here.make("tank/v@s1")
+        world.replicate()
+        world.revive()
+        id_ = change(check=True, state="absent")["id"]
+        world.kill_at = kill_at
+        with contextlib.suppress(Killed):
+            turn_round(id_)
+        points = world.points
+        world.revive()
+        marked = SourceMark.parse(world.there.all["backup/v"].props.get(SourceMark.NAME, ""))
+        if not isinstance(marked, Spoilt):  # otherwise it has ended
+            failover()
+        change(**BACK)
+        change(id=id_, state="absent")
+        return world, points
+
+    whole, points = run(0)
+    assert points > 5
+    for kill_at in range(1, points + 1):
+        world, _points = run(kill_at)
+        assert [text.split()[0] for text in ours(world)] == [text.split()[0] for text in ours(whole)]
+        world.there.make("backup/v@b1")
+        assert not pull(world).get("failed")
 
 
 # -- end -------------------------------------------------------------------------------------------------------------
