@@ -29,7 +29,7 @@ options:
         unmounted, and the module fails then; stop its users and run it again, or put it into service again.
       - V(in_service) gives back what it was before and mounts it if it was mounted. A replica that was released and has
         never been in service is made writable and mounted. Any other dataset is in service already and is left as it
-        is, unless O(settings) names it.
+        is.
       - V(in_service) is refused for a replica that is not released, for a filesystem whose key is not loaded, and if
         another filesystem is mounted at the mountpoint.
     type: str
@@ -37,8 +37,8 @@ options:
     default: in_service
   settings:
     description:
-      - How datasets are to be in service, as RV(datasets[].settings) shows it for the dataset on the other side. What
-        it does not say stays as it was.
+      - How datasets are to be in service that have never been, as RV(datasets[].settings) shows it for the dataset on
+        the other side. One that was taken out of service gets back what it had.
     type: list
     elements: dict
     default: []

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,7 +67,8 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     found, plan = _read(backend, options)
     if plan.changed and not check_mode:
         execute(backend, plan)
-        found, left = _read(backend, options)
+        done = {each.name for each in found if OutOfService.NAME in each.ours}
+        found, left = _read(backend, options, done)
         if left.changed:
             raise CerssError(
                 f"a second reading finds that {'; '.join(shortened(left.actions))} is left to do; find out what else "
@@ -77,8 +78,8 @@ def main(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     return {**plan.to_result(), "datasets": [shown(each) for each in found]}
 
 
-def _read(backend: Backend, options: Options) -> tuple[list[Dataset], Plan]:
-    """The datasets, parents first, and what to do."""
+def _read(backend: Backend, options: Options, done: Collection[str] = ()) -> tuple[list[Dataset], Plan]:
+    """The datasets, parents first, and what to do. ``done``: had the mark that they are out of service before."""
     there = inventory.read_things(backend, options.names).datasets
     missing = [name for name in options.names if name not in there]
     if missing:
@@ -86,7 +87,7 @@ def _read(backend: Backend, options: Options) -> tuple[list[Dataset], Plan]:
     found = [there[name] for name in options.names]
     if options.state == OUT:
         return found, plan_out(found)
-    plan, places = plan_in(found, options)
+    plan, places = plan_in([each for each in found if each.name not in done or OutOfService.NAME in each.ours], options)
     if places:
         check_places(places, mounts(backend), options.names)
     return found, plan
@@ -220,22 +221,22 @@ def _check_may_serve(dataset: Dataset) -> None:
 
 
 def serving(dataset: Dataset, given: OutOfService | None) -> OutOfService:
-    """How the dataset is to be in service: as it was, as far as ``given`` does not say otherwise.
+    """How the dataset is to be in service: as it was or, if it has never been in service, as ``given`` says.
 
-    A released replica that has never been in service is made writable, and mounted where it lies. Any other dataset
-    without a mark is in service, and stays as it is.
+    Without that a released replica is made writable, and mounted where it lies. One that is writable has got its
+    settings already. Any other dataset without a mark is in service, and stays as it is.
     """
     mark = OutOfService.of(dataset.ours)
-    was = mark if isinstance(mark, OutOfService) else None
-    settings = dict(was.settings) if was else {}
-    for name, (text, local) in (given.settings if given else {}).items():
-        if _has(dataset, name) and settings.get(name, ("", False))[0] != text:
-            settings[name] = (text, local)
-    is_new = was is None and dataset.source_mark is not None
-    for name, text in _RESTING.items() if is_new else ():
+    if isinstance(mark, OutOfService):
+        return mark
+    if dataset.source_mark is None:
+        return OutOfService({})
+    settings = {name: each for name, each in (given.settings if given else {}).items() if _has(dataset, name)}
+    for name, text in _RESTING.items():
         if name not in settings and _has(dataset, name) and _text(dataset, name) == text:
             settings[name] = (_SERVING[name], True)
-    return OutOfService(settings, given.mounted if given else was.mounted if was else is_new)
+    is_new = _text(dataset, "readonly") == "on"
+    return OutOfService(settings if is_new else {}, given is None or given.mounted)
 
 
 def _plan_settings(plan: Plan, dataset: Dataset, settings: Settings, top: bool) -> dict[str, str]:

@@ -157,12 +157,17 @@ def test_a_replica_serves_as_its_source_did() -> None:
     assert places == {"/tank/f": "backup/f", "/tank/f/in": "backup/f/in", "/srv": "backup/f/own"}
 
 
-def test_what_the_other_side_says_counts_more_than_what_was() -> None:
-    out = rested(thing())
-    same = {"name": "tank/f", "readonly": ("off", True), "mountpoint": ("/tank/f", True)}
-    assert "inherit readonly tank/f" in back(out, given=options(same))
-    other = {**same, "mountpoint": ("/new", True)}
-    assert "set canmount=on mountpoint=/new tank/f" in back(out, given=options(other))
+def test_a_replica_that_is_writable_has_got_its_settings() -> None:
+    other = {"name": "backup/f", "readonly": ("off", True), "mountpoint": ("/new", True)}
+    assert back(replica(readonly="+off", canmount="+on"), given=options(other)) == ["mount backup/f"]
+    unmounted = replica(readonly="+off", canmount="+on")
+    assert back(unmounted, given=options({**other, "mounted": False})) == []
+
+
+def test_what_was_counts_more_than_what_the_other_side_says() -> None:
+    """That may have served at a place of its own."""
+    other = {"name": "tank/f", "readonly": ("off", True), "mountpoint": ("/backup/f", True), "mounted": False}
+    assert back(rested(thing()), given=options(other)) == back(rested(thing()))
 
 
 def test_what_cannot_serve_is_refused() -> None:
