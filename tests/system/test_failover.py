@@ -167,9 +167,10 @@ def test_a_source_that_is_lost_and_comes_back(ansible: Ansible, lab: Path, backe
     transfer.kill()
     transfer.wait()
 
-    told = run(ansible, "failover", "-v", mode="unplanned")
+    told = run(ansible, "failover", mode="unplanned")
     assert "stop the receive into backup/f" in told
     assert "abort the partial receive in backup/f" in told
+    assert "the histories part at backup/f@s1" in told
     assert serves(b, "backup/f")
     assert content(b, "/backup/f") == parted
     assert b.run("pgrep -f 'zfs receive'", check=False).returncode == 1

@@ -77,7 +77,7 @@ def zfs_replication(state, here, given):
         state["back" if turned else "forth"] = "active"
     else:
         state["back" if given["id"] == "2" else "forth"] = None
-    return {"changed": True, "actions": []}
+    return {"changed": True, "actions": ["release what hangs"]}
 
 def zfs_rollback(state, here, given):
     return {"failed": True, "msg": "refused", "lost": {"snapshots": state["lost"], "bookmarks": [], "bytes": 0}}
@@ -219,7 +219,9 @@ def test_what_stops_it_before_anything_changes(
 def test_without_the_source(tmp_path: Path, source: str, force: str) -> None:
     serves = {"a": False, "b": False}
     failover = Failover(tmp_path, locked=True, serves=serves)
-    failover.play(source=source, mode="unplanned", force=force, key_file="/root/key", mountpoint="/srv")
+    text = failover.play(source=source, mode="unplanned", force=force, key_file="/root/key", mountpoint="/srv")
+    assert "the histories part at backup/f@s1" in text
+    assert "release what hangs" in text
     assert failover.steps() == ["b dataset loaded", "b replication released", "b service in_service"]
     given = {name: options for _here, name, _check, options in failover.calls()}
     assert given["dataset"]["key_file"] == "/root/key"

@@ -31,8 +31,8 @@ def pairs(
 
     ``pairs``: by source dataset, ``source`` and ``target``, and ``state``: REPLICATED, RELEASED, TURNING if the
     opposite relationship exists besides the old one, TURNED if only that exists. ``id``: of the old relationship, None
-    if it has ended. ``last``: the part after the @ of the last common snapshot. ``problems``: sentences; if there are
-    any, nothing may be done.
+    if it has ended. ``parted``: the last common snapshot on this host, and ``last`` the part after its @. ``problems``:
+    sentences; if there are any, nothing may be done.
     """
     known = None if there is None else list(there)
     scope = _Scope(name, recursive, target)
@@ -122,6 +122,7 @@ def _pair(source: str, replica: Mapping[str, Any]) -> dict[str, Any]:
         "target": replica["target"],
         "id": replica["id"],
         "last": (replica["last_replicated"] or "").partition("@")[2] or None,
+        "parted": replica["last_replicated"],
         "paused": replica["paused"],
         "state": RELEASED if replica["state"] == "released" else REPLICATED,
     }
