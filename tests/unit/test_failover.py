@@ -93,7 +93,7 @@ class Failover(Jobs):
 
     def __init__(self, folder: Path, **state: Any) -> None:
         super().__init__(folder)
-        first = {**BEGUN, "status": "active", "locked": False, "lost": [], "fails": []}
+        first: dict[str, Any] = {**BEGUN, "status": "active", "locked": False, "lost": [], "fails": []}
         self.file = folder / "state.json"
         self.file.write_text(json.dumps({**first, **state}))
 
@@ -239,6 +239,23 @@ def test_failback_lists_what_would_be_lost(tmp_path: Path) -> None:
     failover.change(serves={"a": False, "b": True})
     failover.play(playbook="failback", on_divergence="rollback")
     assert failover.steps() == ["a service out_of_service", "a replication present", "a replication absent", *BACK]
+    assert has(failover.state, BEGUN)
+
+
+@pytest.mark.parametrize(
+    ("state", "left"),
+    [
+        (BEGUN, []),
+        ({"forth": None, "back": "released", "serves": {"a": False, "b": False}}, [BACK[2], *BACK[6:]]),
+        ({"forth": "active", "back": "released", "serves": {"a": True, "b": False}}, [BACK[2], *BACK[6:]]),
+    ],
+)
+def test_the_next_failback_continues(tmp_path: Path, state: dict[str, Any], left: list[str]) -> None:
+    failover = Failover(tmp_path, **state)
+    if left:
+        assert "run cerss.zfs.failback to its end first" in failover.play(rc=2)
+    failover.play(playbook="failback")
+    assert failover.steps() == left
     assert has(failover.state, BEGUN)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.names import listing
 
-REPLICATED, RELEASED, TURNING, TURNED = STATES = ("replicated", "released", "turning", "turned")
+REPLICATED, RELEASED, TURNING, TURNED, RETURNING = ("replicated", "released", "turning", "turned", "returning")
 
 Item = Mapping[str, Any]  # of `replications` in the result of zfs_replication_info
 
@@ -30,9 +30,9 @@ def pairs(
     ``target``: the replica of ``name``, if there are several. ``datasets``: all at and below ``name`` on the source.
 
     ``pairs``: by source dataset, ``source`` and ``target``, and ``state``: REPLICATED, RELEASED, TURNING if the
-    opposite relationship exists besides the old one, TURNED if only that exists. ``id``: of the old relationship, None
-    if it has ended. ``parted``: the last common snapshot on this host, and ``last`` the part after its @. ``problems``:
-    sentences; if there are any, nothing may be done.
+    opposite relationship exists besides the old one, TURNED if only that exists, RETURNING if the source is about to
+    take over again. ``id``: of the old relationship, None if it has ended. ``parted``: the last common snapshot on this
+    host, and ``last`` the part after its @. ``problems``: sentences; if there are any, nothing may be done.
     """
     known = None if there is None else list(there)
     scope = _Scope(name, recursive, target)
@@ -47,16 +47,16 @@ def pairs(
                 "(zfs_failover_target_dataset)"
             )
         found[source] = _pair(source, replica)
-    for source, target_, left_over in _backward(list(here), known or [], scope):
-        former = found.get(
-            source, {"source": source, "target": target_, "id": left_over, "last": None, "paused": False}
-        )
+    for source, target_, back, left_over in _backward(list(here), known or [], scope):
+        ended: dict[str, Any] = {"source": source, "target": target_, "id": left_over, "last": None, "paused": False}
+        former = found.get(source, ended)
         if former["target"] != target_:
             problems.append(
                 f"{source} is the replica of {target_}, and {former['target']} is a replica of it; end one of these "
                 "relationships first (zfs_replication with state=absent)"
             )
-        found[source] = {**former, "state": TURNED if former["id"] is None else TURNING}
+        turned = TURNED if former["id"] is None else TURNING
+        found[source] = {**former, "state": RETURNING if back == "released" else turned}
     if not found:
         problems.append(
             f"{name} has no replica there{f' that is {target}' if target else ''}, so nothing can take over; check the "
@@ -99,21 +99,21 @@ def _forward(here: Sequence[Item], there: Sequence[Item] | None, scope: _Scope) 
 
 def _backward(
     here: Sequence[Item], there: Sequence[Item], scope: _Scope
-) -> Iterable[tuple[str, str, str | None]]:  # fmt: skip
-    """(source dataset, its source on this host, id) where the source has become the replica.
+) -> Iterable[tuple[str, str, str, str | None]]:  # fmt: skip
+    """(source dataset, its source on this host, state, id) where the source has become the replica.
 
     The id is of the old relationship if only the record on the source is left of it: its end was interrupted.
     """
     sources = {each["id"]: each["source_dataset"] for each in here if each["role"] == "source"}
     known = {each["id"] for each in here}
     for each in there:
-        if each["role"] == "replica" and each["state"] == "active" and each["id"] in sources:
+        if each["role"] == "replica" and each["state"] in ("active", "released") and each["id"] in sources:
             name, target = each["target_dataset"], sources[each["id"]]
             place = (name, each["source_host"], each["source_dataset"])
             left = [one["id"] for one in there if one["role"] == "source" and one["id"] not in known
                     and (one["source_dataset"], one["target_host"], one["target_dataset"]) == place]  # fmt: skip
             if scope.fits(name, target):
-                yield name, target, next(iter(left), None)
+                yield name, target, each["state"], next(iter(left), None)
 
 
 def _pair(source: str, replica: Mapping[str, Any]) -> dict[str, Any]:

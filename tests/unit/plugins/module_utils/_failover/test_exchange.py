@@ -60,6 +60,15 @@ def test_what_an_interrupted_end_leaves_is_found() -> None:
     assert states([new_here], [{**there, "target_host": "c"}, new_there]) == [(NAME, "backup/f", "turned", None)]
 
 
+def test_the_way_back_shows() -> None:
+    """Whether the old relationship has been adopted again or not."""
+    new_here, new_there = turned()
+    new_there["state"] = "released"
+    here, there = both("3")
+    assert states([new_here], [new_there]) == [(NAME, "backup/f", "returning", None)]
+    assert states([new_here, here], [new_there, there]) == [(NAME, "backup/f", "returning", "3")]
+
+
 def test_without_the_source_the_mark_of_the_replica_counts() -> None:
     here, _there = both(source="tank/f")
     assert states([here], None) == [(NAME, "backup/f", "replicated", "1")]
@@ -106,7 +115,9 @@ def test_a_circle_is_refused() -> None:
 
 
 def test_targets_serve_as_their_sources_did() -> None:
-    settings = [{"name": NAME, "readonly": "off", "canmount": None, "mountpoint": "/f", "mounted": True, "local": []}]
+    settings: list[dict[str, Any]] = [
+        {"name": NAME, "readonly": "off", "canmount": None, "mountpoint": "/f", "mounted": True, "local": []}
+    ]
     found = [{"source": NAME, "target": "backup/f"}, {"source": "tank/f/in", "target": "backup/f/in"}]
     one = {"name": "backup/f", "readonly": "off", "mountpoint": "/f", "mounted": True, "local": []}
     assert renamed(settings, found) == [one]
