@@ -45,7 +45,7 @@ def zfs_snapshot_prune(here, given, check):
     return {"changed": True, "pruned": [], "pending": [f"{given['name'][0]}@{name}" for name in given["match"]]}
 """
 BLANK = dict.fromkeys(yaml.safe_load((ROOT / "roles" / "zfs_distribute" / "defaults" / "main.yml").read_text()), "")
-GIVEN = {"zfs_distribute_snapshot": "tank/img@v2", "zfs_distribute_clones": "tank/a-{snapshot}, tank/b"}
+GIVEN = {"zfs_distribute_snapshot": "tank/img@v2", "zfs_distribute_clones": "tank/a-{snapshot}\n tank/b\n"}
 
 
 class Distribution(Jobs):
