@@ -226,7 +226,8 @@ def test_encrypted_raw(ansible: Ansible, backends: list[Backend]) -> None:
     after = content(b, "/tank/f")
     run(ansible, "failback", recursive=True, key_file="/root/key")
     assert content(a, "/tank/f") == after
-    a.run("zfs unmount tank/f && zfs unload-key -r tank/f && zfs load-key -r tank/f && zfs mount -a")
+    a.run("zfs unmount tank/f/in && zfs unmount tank/f && zfs unload-key -r tank/f")
+    a.run("zfs load-key -r tank/f && zfs mount -a")
     assert content(a, "/tank/f") == after
 
 

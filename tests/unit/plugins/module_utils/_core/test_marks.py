@@ -25,6 +25,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.marks import (
     Filter,
     LastHold,
     LifetimeMark,
+    OutOfService,
     ReplicaRecord,
     ReplicaRecords,
     SourceMark,
@@ -39,7 +40,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.names import Bookm
 ID, OTHER, POOL = "00112233445566aa", "f" * 16, "0123456789abcdef"
 CLASSES = (
     SourceMark, Announcement, LastHold, ReplicaRecords, CommitPoints, Cursor, StepHold, TemporaryMark, LifetimeMark,
-    CloneOrigin,
+    CloneOrigin, OutOfService,
 )  # fmt: skip
 
 ids = st.text("0123456789abcdef", min_size=16, max_size=16)
@@ -68,6 +69,14 @@ MARKS = st.one_of(
     st.builds(TemporaryMark, st.booleans()),
     st.builds(LifetimeMark, st.integers(0, 10**11 - 1)),
     st.builds(CloneOrigin, guids),
+    st.builds(
+        OutOfService,
+        st.fixed_dictionaries(
+            {"readonly": st.tuples(texts, st.booleans())},
+            optional={name: st.tuples(texts, st.booleans()) for name in ("canmount", "mountpoint")},
+        ),
+        st.booleans(),
+    ),
 )
 
 
@@ -160,6 +169,14 @@ def test_nonsense_is_spoilt(kind: Any, text: str) -> None:
         (ReplicaRecords, [{**RECORD, "UNKNOWN": "0"}]),
         (ReplicaRecords, [RECORD, {**RECORD, "guid": "7"}]),
         (ReplicaRecords, [{**RECORD, "id": OTHER}, {**RECORD, "mode": None}]),
+        (OutOfService, {"mounted": True}),
+        (OutOfService, {"readonly": ["off", True]}),
+        (OutOfService, {"mounted": 1, "readonly": ["off", True]}),
+        *(
+            (OutOfService, {"mounted": True, "readonly": value})
+            for value in (None, "off", [], ["off"], ["off", 1], [1, True], ["", True], ["off", True, 1])
+        ),
+        (OutOfService, {"mounted": True, "readonly": ["off", True], "atime": ["off", True]}),
         (Announcement, {"guid": "1"}),
         (Announcement, [{"guid": "1", "snapshot": "s"}]),
         (Announcement, [{"guid": "1", "snapshot": "s", "bytes": -1}]),
