@@ -41,7 +41,7 @@ lint: .venv/.make .venv/.controller docs ## Style, types, workflows, documentati
 	nox -s lint style workflows ansible-lint docs-check license-check extra-checks changelog requirements galaxy install ee
 
 unit: .venv/.make .venv/.unit ## Unit tests with coverage, and on the oldest Python; no machine needed
-	pytest tests/unit --cov
+	pytest tests/unit --cov $(addprefix --ignore tests/unit/test_,distribute.py failover.py)
 	nox -s unit-oldest
 
 mutants: .venv/.make .venv/.unit ## Unit tests once more for each important rule, turned around: they must fail
@@ -85,6 +85,10 @@ molecule: .venv/.system lab-packages ## The Molecule scenario of replication, on
 scenarios: .venv/.system lab-packages ## All Molecule scenarios, one for each role; "test" leaves it out
 	$(LAB) run --dir .cache/lab-molecule -- molecule test --all
 
+failover: .venv/.system lab-packages ## Replicas that take over, and the way back; "test" leaves it out
+	pytest tests/unit/test_failover.py
+	$(LAB) run --dir .cache/lab-failover -- pytest tests/system/test_failover.py
+
 lent: .venv/.system lab-packages ## Access for one run, and what a thief of its key can do; "test" leaves it out
 	$(LAB) run --dir .cache/lab-lent -- pytest tests/system/test_lent.py
 
@@ -92,10 +96,11 @@ jobs: .venv/.system lab-packages ## Jobs, several targets at once, and the comma
 	$(LAB) run -- pytest tests/system/test_jobs.py tests/system/test_replicate_targets.py $(STARTED)
 
 distribute: .venv/.system lab-packages ## Versions of an image on three hosts, with clones in use; "test" leaves it out
+	pytest tests/unit/test_distribute.py
 	$(LAB) run --dir .cache/lab-distribute --machines 3 -- pytest tests/system/test_distribute.py
 
 REPLICATION := $(addprefix tests/system/test_replicate,.py _encrypted.py)
-.PHONY: attacks jobs lent scenarios gated cuts reseeds races schedule worlds examples lab-check distribute
+.PHONY: attacks failover jobs lent scenarios gated cuts reseeds races schedule worlds examples lab-check distribute
 examples: .venv/.system lab-packages ## The examples of the module documentation, each run as it is; "test" leaves it out
 	$(LAB) run -- pytest tests/system/test_examples.py
 
