@@ -65,13 +65,13 @@ sanity-%: .venv/.make
 
 system: .venv/.system lab-packages ## System tests of all but replication, on machines with real ZFS
 	$(LAB) run -- pytest --durations 0 --durations-min 20 tests/system --ignore-glob '*/test_replicate*' --ignore-glob '*/test_worlds_*' \
-	  --deselect $(STARTED) $(addprefix --ignore tests/system/test_,agreement.py distribute.py examples.py failover.py hostile_source.py jobs.py lab.py lent.py progress.py races.py schedule.py silence.py stops.py trust.py zfs_pool_info.py zfs_replication_info.py)
+	  --deselect $(STARTED) $(addprefix --ignore tests/system/test_,agreement.py distribute.py examples.py failover.py hostile_source.py jobs.py lab.py lent.py progress.py races.py schedule.py silence.py stops.py trust.py zfs_dataset_info.py zfs_pool_info.py zfs_replication_info.py zfs_snapshot_info.py)
 
 replication: .venv/.system lab-packages ## System tests of replication, on machines with real ZFS
 	$(LAB) run --dir .cache/lab-replication -- pytest --durations 0 --durations-min 20 tests/system/test_replicate.py
 
-MORE := progress replicate_encrypted replicate_playbook zfs_pool_info zfs_replication_info
-more: .venv/.system lab-packages ## More system tests: progress, encrypted datasets, the playbook, pools and relationships; "test" leaves it out
+MORE := progress replicate_encrypted replicate_playbook zfs_dataset_info zfs_pool_info zfs_replication_info zfs_snapshot_info
+more: .venv/.system lab-packages ## More system tests: progress, encrypted datasets, the playbook, what there is; "test" leaves it out
 	$(LAB) run --dir .cache/lab-more -- pytest $(MORE:%=tests/system/test_%.py)
 
 trust: .venv/.system lab-packages ## Service users, their permissions, the gate, and what a stolen key cannot do; "test" leaves it out
