@@ -86,9 +86,10 @@ def carry_out(work: Work, task: Task) -> None:
             task.report.warn(f"{task.pair.target_address}: {error.msg}; its partial receive is given up")
         except (MissingFeature, LargeBlocks) as error:
             _choose_flags(work, task, error)
-        except _OUTDATED:
+        except _OUTDATED as error:
             outdated += 1
-            again = outdated <= MOST_OUTDATED
+            # What this stream has brought itself does not show that the plan is outdated.
+            again = outdated <= MOST_OUTDATED and not getattr(error, "received", 0)
             if not (again and work.wanted.persistently(lambda: _is_outdated(work, task), work.options.retries)):
                 raise
             continue  # with the plan that was made anew

@@ -53,7 +53,9 @@ class Stalled(TimedOut):
 
 
 class ForeignStream(CerssError):
-    """The source sent another stream than the one that was asked for."""
+    """The source sent another stream than was asked for. ``received``: how many of its snapshots are here."""
+
+    received = 0
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,9 @@ class Asked:
     def refusal(self, why: str, received: int) -> ForeignStream:
         """The error when ``why`` is what is wrong with the stream, and so many of its snapshots have been received."""
         so_far = f"only {received} of its snapshots were received" if received else "nothing was received"
-        return ForeignStream(f"{self.source} was asked for {self.what}, but {why}; {so_far}; check that host")
+        error = ForeignStream(f"{self.source} was asked for {self.what}, but {why}; {so_far}; check that host")
+        error.received = received
+        return error
 
 
 def run_pipe(
