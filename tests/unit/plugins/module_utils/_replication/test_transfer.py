@@ -329,6 +329,7 @@ def test_nothing_else_is_received(place: Place, sent: bytes, asked: Asked, why: 
     assert place.got.read_bytes().count(b"\n") == received
     assert error.value.msg.startswith("a:tank/v was asked for tank/v@s2, but ")
     assert ("nothing was received" in error.value.msg) == (received == 0)
+    assert error.value.received == received
     assert not error.value.transient
 
 
