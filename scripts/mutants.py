@@ -1011,9 +1011,9 @@ MUTANTS = [
     Mutant("lines of zfs may be broken", "_zfs/errors", r"does not\s+match", "does not match", ERRORS),
     # While others work
     Mutant("a plan that others have made impossible is made anew", "_replication/attempt",
-           "        except _OUTDATED:\n", "        except ():\n", ATTEMPT),
+           "        except _OUTDATED as error:\n", "        except () as error:\n", ATTEMPT),
     Mutant("a plan is not made anew for ever", "_replication/attempt",
-           "again = outdated <= MOST_OUTDATED", "again = True", ATTEMPT),
+           "again = outdated <= MOST_OUTDATED and", "again =", ATTEMPT),
     Mutant("only another plan is tried", "_replication/attempt",
            "return _aims(_plan_anew(work, task)) != _aims(former)", "return bool(_plan_anew(work, task))", ATTEMPT),
     Mutant("marks of another run may be gone", "_replication/attempt",
