@@ -224,6 +224,11 @@ class Value:
     def local(self) -> bool:
         return self.source == "local"
 
+    @property
+    def is_set(self) -> bool:
+        """Whether it is set on the dataset itself, also by a stream."""
+        return self.source in ("local", "received")
+
 
 Values = Mapping[str, Value]
 

@@ -21,9 +21,9 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host import inventory
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import execute
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
-from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output
+from ansible_collections.cerss.zfs.plugins.module_utils._zfs import output, properties
 
-IN, OUT = STATES = ("in_service", "out_of_service")
+OUT = "out_of_service"
 _RESTING = {"readonly": "on", "canmount": "noauto"}  # of a replica, too
 _SERVING = {"readonly": "off", "canmount": "on"}  # where nobody knows better
 
@@ -121,16 +121,12 @@ def shown(dataset: Dataset) -> dict[str, Any]:
 def current(dataset: Dataset) -> OutOfService:
     """How the dataset is now."""
     there = {name: dataset.values[name] for name in OutOfService.SETTINGS if _has(dataset, name)}
-    settings = {name: (value.text, _is_set(value)) for name, value in there.items()}
+    settings = {name: (value.text, value.is_set) for name, value in there.items()}
     return OutOfService(settings, mounting.is_mounted(dataset) is True)
 
 
 def _has(dataset: Dataset, name: str) -> bool:
     return name in dataset.values and not (name != "readonly" and dataset.type == "volume")
-
-
-def _is_set(value: Value) -> bool:
-    return value.source in ("local", "received")
 
 
 def _text(dataset: Dataset, name: str) -> str | None:
@@ -162,15 +158,11 @@ def _plan_rest(plan: Plan, dataset: Dataset) -> None:
         return
     mark = {OutOfService.NAME: current(dataset).format()} if is_new else {}
     plan.add(
-        f"take {dataset.name} out of service" if is_new else f"set {_listed(changed)} on {dataset.name}",
+        f"take {dataset.name} out of service" if is_new else f"set {properties.listed(changed)} on {dataset.name}",
         zfs.set_({**mark, **changed}, [dataset.name]),
         before={dataset.name: {"in_service": is_new, **{name: _text(dataset, name) for name in changed}}},
         after={dataset.name: {"in_service": False, **changed}},
     )
-
-
-def _listed(settings: Mapping[str, str]) -> str:
-    return " and ".join(f"{name}={text}" for name, text in settings.items())
 
 
 # -- in service ------------------------------------------------------------------------------------------------------
@@ -250,25 +242,17 @@ def _plan_settings(plan: Plan, dataset: Dataset, settings: Settings, top: bool) 
     for name, (text, local) in settings.items():
         value = dataset.values[name]
         if not local and former.get(name) == (text, False) and name != "canmount":  # which is never inherited
-            unsetting += [name] if _is_set(value) else []
+            unsetting += [name] if value.is_set else []
         elif value.text != text and (local or top or name != "mountpoint"):
             setting[name] = text
-    if setting:
-        before = {dataset.name: {name: _text(dataset, name) for name in setting}}
-        command = zfs.set_(setting, [dataset.name])
-        plan.add(f"set {_listed(setting)} on {dataset.name}", command, before=before, after={dataset.name: setting})
-    for name in unsetting:
-        plan.add(
-            f"unset {name} on {dataset.name}", zfs.inherit(name, [dataset.name]),
-            before={dataset.name: {name: _text(dataset, name)}}, after={dataset.name: {name: None}},
-        )  # fmt: skip
+    plan.steps += properties.planned(dataset.name, dataset.values, setting, unsetting).steps
     return setting
 
 
 def _place(dataset: Dataset, setting: Mapping[str, str], above: str | None) -> str:
     """The mountpoint that the dataset will have. ``above``: that of its parent if this is put into service too."""
     value = dataset.values.get("mountpoint", Value(""))
-    if "mountpoint" in setting or _is_set(value) or above is None or not above.startswith("/"):
+    if "mountpoint" in setting or value.is_set or above is None or not above.startswith("/"):
         return setting.get("mountpoint", value.text)
     return f"{above.rstrip('/')}/{dataset.name.rpartition('/')[2]}"
 

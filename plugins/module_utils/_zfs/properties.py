@@ -182,14 +182,14 @@ def plan(subject: str, values: Values, requested: Requested, moved: bool = False
             if current is not None and not same(name, current.text, _UNSET[name]):
                 setting[name] = _UNSET[name]
         elif text is None:
-            if current is not None and (current.local or current.source == "received"):
+            if current is not None and current.is_set:
                 unsetting.append(name)
         elif (
             current is None or not same(name, current.text, stored(name, text, block)) or (moved and not current.local)
         ):
             setting[name] = stored(name, text, block)
     _check_shrinking(subject, values, setting)
-    return _planned(subject, values, setting, unsetting)
+    return planned(subject, values, setting, unsetting)
 
 
 def _check_shrinking(subject: str, values: Values, setting: Mapping[str, str]) -> None:
@@ -206,15 +206,19 @@ def _block(values: Values) -> int:
     return int(block.text) if block and block.text.isdigit() else 1
 
 
-def _planned(subject: str, values: Values, setting: dict[str, str], unsetting: Iterable[str]) -> Plan:
+def planned(subject: str, values: Values, setting: Mapping[str, str], unsetting: Iterable[str]) -> Plan:
+    """One command sets ``setting``, one more unsets each of ``unsetting``. ``values``: what the dataset has."""
+
     def before(names: Iterable[str]) -> dict[str, Any]:
         return {subject: {name: values[name].text if name in values else None for name in names}}
 
     result = Plan()
     if setting:
-        listed = " and ".join(f"{name}={text}" for name, text in setting.items())
         result.add(
-            f"set {listed} on {subject}", zfs.set_(setting, [subject]), before=before(setting), after={subject: setting}
+            f"set {listed(setting)} on {subject}",
+            zfs.set_(setting, [subject]),
+            before=before(setting),
+            after={subject: setting},
         )
     for name in unsetting:
         result.add(
@@ -224,6 +228,10 @@ def _planned(subject: str, values: Values, setting: dict[str, str], unsetting: I
             after={subject: {name: None}},
         )
     return result
+
+
+def listed(setting: Mapping[str, str]) -> str:
+    return " and ".join(f"{name}={text}" for name, text in setting.items())
 
 
 def at_creation(requested: Requested) -> dict[str, str]:
