@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Refused
@@ -17,6 +17,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import (
     process_list,
     read_receiving,
 )
+from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
 from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wait_for
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import PairPlan
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.planner import receiver_of
@@ -131,7 +132,7 @@ def end_orphan(work: Work, task: Task) -> None:
         return
     into = task.report.plans[-1].into
     if processes.age_of_receiver(process_list(work.target), pid, into) is not None:
-        _kill(work, pid)
+        _kill(work.target, pid)
     task.receiver = None  # not earlier: the host may not answer yet
 
 
@@ -150,10 +151,15 @@ def _end_abandoned(work: Work, plan: PairPlan) -> bool:
 
         found = age()
         if found is not None and abs(time.time() - run["told"] - found) <= SAME_AGE:
-            _kill(work, pid)
-            return wait_for(age, lambda found: found is None, LOOK, ENDING) is None
+            return end(work.target, pid, age)
     return False
 
 
-def _kill(work: Work, pid: int) -> None:
-    work.target.run(work.target.endpoint.elevated(["kill", str(pid)]), check=False)
+def end(target: Backend, pid: int, look: Callable[[], object]) -> bool:
+    """End a receiver, which may save what has arrived. False if ``look`` still finds it after `ENDING` seconds."""
+    _kill(target, pid)
+    return wait_for(look, lambda found: found is None, LOOK, ENDING) is None
+
+
+def _kill(target: Backend, pid: int) -> None:
+    target.run(target.endpoint.elevated(["kill", str(pid)]), check=False)

@@ -38,8 +38,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._host.activity import is
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend, session
 from ansible_collections.cerss.zfs.plugins.module_utils._host.execute import execute
 from ansible_collections.cerss.zfs.plugins.module_utils._host.values import read_properties
-from ansible_collections.cerss.zfs.plugins.module_utils._host.waiting import wait_for
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, detail
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import bookkeeping, detail, receivers
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.health import Moment, relationships
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.info import look, look_everywhere, running
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import (
@@ -50,7 +49,6 @@ from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import
     newest_common,
     with_hold,
 )
-from ansible_collections.cerss.zfs.plugins.module_utils._replication.receivers import ENDING, LOOK
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.survey import look_at
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs import commands as zfs
 from ansible_collections.cerss.zfs.plugins.module_utils._zfs.processes import Receiver
@@ -401,13 +399,11 @@ def _stopped(options: Options, plan: Plan, source: Backend, target: Backend) -> 
         return read_receiving(target).into(name)
 
     found = receiver()
-    if found:
-        target.run(target.endpoint.elevated(["kill", str(found.pid)]), check=False)
-        if wait_for(receiver, lambda left: left is None, LOOK, ENDING):
-            raise Refused(
-                f"{target.endpoint.address(name)} is still receiving {ENDING:g} s after its process was told to end; "
-                f"end it on {target.node} with: kill -9 {found.pid}"
-            )
+    if found and not receivers.end(target, found.pid, receiver):
+        raise Refused(
+            f"{target.endpoint.address(name)} is still receiving {receivers.ENDING:g} s after its process was told to "
+            f"end; end it on {target.node} with: kill -9 {found.pid}"
+        )
     now = _read(options, source, target).plan
     return Plan([stop, *now.steps], now.warnings)
 

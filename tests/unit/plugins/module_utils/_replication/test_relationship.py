@@ -37,7 +37,7 @@ from ansible_collections.cerss.zfs.plugins.module_utils._core.names import Datas
 from ansible_collections.cerss.zfs.plugins.module_utils._core.plan import Plan, Step
 from ansible_collections.cerss.zfs.plugins.module_utils._host import runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._host.backend import Backend
-from ansible_collections.cerss.zfs.plugins.module_utils._replication import planner, relationship
+from ansible_collections.cerss.zfs.plugins.module_utils._replication import planner, receivers, relationship
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.pair import SOURCE, TARGET, Pair, PairOptions
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.relationship import (
     Options,
@@ -629,8 +629,8 @@ def test_a_receive_that_hangs_is_stopped_where_that_is_asked_for(replicated: Wor
 
 
 def test_a_receive_that_does_not_end_is_named(replicated: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relationship, "ENDING", 0.01)
-    monkeypatch.setattr(relationship, "LOOK", 0.005)
+    monkeypatch.setattr(receivers, "ENDING", 0.01)
+    monkeypatch.setattr(receivers, "LOOK", 0.005)
     there = replicated.there.all["backup/v"]
     there.busy, there.token = True, token_text("9", "tank/v@s2", "1")
     with pytest.raises(Refused, match=r"b:backup/v is still receiving .* end it on b with: kill -9 77"):
