@@ -1014,6 +1014,8 @@ MUTANTS = [
            "        except _OUTDATED as error:\n", "        except () as error:\n", ATTEMPT),
     Mutant("a plan is not made anew for ever", "_replication/attempt",
            "again = outdated <= MOST_OUTDATED and", "again =", ATTEMPT),
+    Mutant("a source that sent too much is told, although that made the plan look outdated", "_replication/attempt",
+           "and error.received > 0", "and False", ATTEMPT),
     Mutant("only another plan is tried", "_replication/attempt",
            "return _aims(_plan_anew(work, task)) != _aims(former)", "return bool(_plan_anew(work, task))", ATTEMPT),
     Mutant("marks of another run may be gone", "_replication/attempt",

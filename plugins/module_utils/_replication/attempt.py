@@ -88,8 +88,7 @@ def carry_out(work: Work, task: Task) -> None:
             _choose_flags(work, task, error)
         except _OUTDATED as error:
             outdated += 1
-            # What this stream has brought itself does not show that the plan is outdated.
-            again = outdated <= MOST_OUTDATED and not getattr(error, "received", 0)
+            again = outdated <= MOST_OUTDATED and not _has_received(error)
             if not (again and work.wanted.persistently(lambda: _is_outdated(work, task), work.options.retries)):
                 raise
             continue  # with the plan that was made anew
@@ -99,6 +98,11 @@ def carry_out(work: Work, task: Task) -> None:
                 raise
             work.wanted.pause(failures)
         task.plan = None
+
+
+def _has_received(error: CerssError) -> bool:
+    """Whether the stream itself has brought something, which alone makes the plan look outdated."""
+    return isinstance(error, ForeignStream) and error.received > 0
 
 
 def _choose_flags(work: Work, task: Task, error: MissingFeature | LargeBlocks) -> None:

@@ -55,7 +55,9 @@ class Stalled(TimedOut):
 class ForeignStream(CerssError):
     """The source sent another stream than was asked for. ``received``: how many of its snapshots are here."""
 
-    received = 0
+    def __init__(self, msg: str, received: int) -> None:
+        super().__init__(msg)
+        self.received = received
 
 
 @dataclass(frozen=True)
@@ -191,9 +193,8 @@ class Asked:
     def refusal(self, why: str, received: int) -> ForeignStream:
         """The error when ``why`` is what is wrong with the stream, and so many of its snapshots have been received."""
         so_far = f"only {received} of its snapshots were received" if received else "nothing was received"
-        error = ForeignStream(f"{self.source} was asked for {self.what}, but {why}; {so_far}; check that host")
-        error.received = received
-        return error
+        told = f"{self.source} was asked for {self.what}, but {why}; {so_far}; check that host"
+        return ForeignStream(told, received)
 
 
 def run_pipe(

@@ -19,6 +19,7 @@ import pytest
 from ansible_collections.cerss.zfs.plugins.module_utils._core.errors import Unreachable
 from ansible_collections.cerss.zfs.plugins.module_utils._host import pools, runfiles
 from ansible_collections.cerss.zfs.plugins.module_utils._replication import attempt
+from ansible_collections.cerss.zfs.plugins.module_utils._replication.transfer import ForeignStream
 from ansible_collections.cerss.zfs.plugins.module_utils._replication.work import Work
 from ansible_collections.cerss.zfs.tests.unit.machine import No
 from ansible_collections.cerss.zfs.tests.unit.world import HERE, THERE, World, behind, failing, id_of, marks, message
@@ -527,6 +528,20 @@ def test_a_plan_is_not_made_anew_for_ever(world: World) -> None:
     assert "does not exist" in message(world.replicate())
     assert next(numbers) < 30
     assert [snap.name for snap in world.here.snaps("tank/v") if snap.holds] == []
+
+
+def test_a_source_that_sent_too_much_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although all that was asked for is on the replica by then."""
+    behind(world)
+    pipe = attempt.run_pipe
+
+    def too_much(*given: Any, **more: Any) -> None:
+        pipe(*given, **more)
+        raise ForeignStream("more was sent", 3)
+
+    monkeypatch.setattr(attempt, "run_pipe", too_much)
+    assert "more was sent" in message(world.replicate())
+    assert world.there.snaps("backup/v")[-1].guid == world.here.snaps("tank/v")[-1].guid
 
 
 def test_a_base_that_does_not_match_is_an_error_if_nobody_was_faster(world: World) -> None:
