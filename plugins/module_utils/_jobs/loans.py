@@ -117,7 +117,7 @@ def places_of(jobs: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 def borrowing(job: Mapping[str, Any], logins: Mapping[str, Any], refused: Collection[str] = ()) -> list[dict[str, Any]]:
     """The targets of a job with the logins that a run has borrowed, without those that were refused one."""
     targets = {name_of(job, number): target["options"] for number, target in enumerate(job["targets"])}
-    return [{**options, **logins.get(name, {})} for name, options in targets.items() if name not in refused]
+    return list(lent({name: each for name, each in targets.items() if name not in refused}, logins).values())
 
 
 def name_of(job: Mapping[str, Any], number: int) -> str:
